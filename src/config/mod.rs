@@ -1,0 +1,228 @@
+//! The configuration as types: what the file and the environment said, checked once and whole.
+//!
+//! It holds references to secrets, never a secret (invariant 3), so it can be printed as it is.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::id::{CredentialName, KeyName, RouteName};
+use crate::origin::Origin;
+use crate::path::Prefix;
+use crate::rule::Rules;
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The proxy's listener and its limits.
+    pub listen: Listen,
+    /// The listener of `/metrics`, `/healthz`, `/readyz`.
+    pub admin: Admin,
+    /// The optional listener for scrapers alone, and the bound on series.
+    pub metrics: Metrics,
+    /// How to reach Close.
+    pub upstream: Upstream,
+    /// Credentials by name.
+    pub credentials: BTreeMap<CredentialName, Credential>,
+    /// Routes by name, those that credentials have by default among them.
+    pub routes: BTreeMap<RouteName, Route>,
+    /// Gateway keys by name.
+    pub keys: BTreeMap<KeyName, Key>,
+    /// Access records and messages.
+    pub log: Log,
+}
+
+/// `[listen]`.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// Where the proxy listens.
+    pub address: SocketAddr,
+    /// Host names accepted (lower case, without a port); empty: loopback names on loopback, else any; `*`: any.
+    pub hosts: Vec<String>,
+    /// Connections at once; one more waits in the kernel's queue.
+    pub max_connections: usize,
+    /// Connections at once from one address; one more is closed.
+    pub max_connections_per_peer: usize,
+    /// Bytes of a request's body.
+    pub max_body: u64,
+    /// To receive a request's head.
+    pub header_timeout: Duration,
+    /// Between two pieces of a request's body.
+    pub body_timeout: Duration,
+    /// Keep-alive without a request.
+    pub idle_timeout: Duration,
+    /// Bytes of a request's whole head.
+    pub max_header_bytes: usize,
+    /// Bytes of a request's target.
+    pub max_uri_bytes: usize,
+    /// Header lines of a request.
+    pub max_headers: usize,
+    /// How long requests in flight may take after SIGTERM.
+    pub shutdown_grace: Duration,
+    /// How long the gateway goes on serving after SIGTERM before it drains.
+    pub shutdown_delay: Duration,
+    /// Threads that serve requests; `None` (`"auto"`): one a core.
+    pub workers: Option<usize>,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where the admin listener listens.
+    pub address: SocketAddr,
+}
+
+/// `[metrics]`.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// `/metrics`, `/healthz` and `/readyz` alone, for scrapers that must not reach the admin API.
+    pub address: Option<SocketAddr>,
+    /// Beyond it keys share the label `_other`.
+    pub max_key_series: usize,
+}
+
+/// `[upstream]`.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// The upstream of every route that names none.
+    pub url: Origin,
+    /// `host:port` to connect to instead of the URL's; Host, SNI and certificate check stay the URL's.
+    pub address: Option<String>,
+    /// A PEM file of roots, instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// Whether secrets that come back are looked for in bodies.
+    pub redact: Redact,
+    /// To connect.
+    pub connect_timeout: Duration,
+    /// To finish the TLS handshake.
+    pub tls_timeout: Duration,
+    /// Until the first byte of the response.
+    pub response_timeout: Duration,
+    /// Between two pieces of a response's body.
+    pub body_timeout: Duration,
+    /// How long a pooled connection may lie without a request.
+    pub idle_timeout: Duration,
+    /// Connections to upstreams at once, over all credentials and workers.
+    pub max_connections: usize,
+    /// Whether a secret may be sent in clear text, to loopback.
+    pub danger_cleartext_upstream: bool,
+}
+
+/// Where a secret that comes back is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redact {
+    /// In headers and uncompressed bodies.
+    Plain,
+    /// In headers only.
+    Off,
+}
+
+/// `[credentials.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// For people.
+    pub description: Option<String>,
+    /// What is injected.
+    pub kind: CredentialKind,
+}
+
+/// What a credential injects, with references to its secrets.
+#[derive(Debug, Clone)]
+pub enum CredentialKind {
+    /// Basic: the key as user name, an empty password.
+    ApiKey {
+        /// The key in use.
+        current: SecretRef,
+        /// The key that takes over when `current` is found rejected.
+        next: Option<SecretRef>,
+    },
+    /// Basic with a user name of its own.
+    Basic {
+        /// The user name; no secret.
+        username: String,
+        /// The password.
+        password: SecretRef,
+    },
+    /// Bearer with a token made elsewhere.
+    Bearer(SecretRef),
+}
+
+/// Where a secret is, never the secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretRef {
+    /// An environment variable, by name.
+    Env(String),
+    /// A file; a trailing newline is dropped.
+    File(PathBuf),
+    /// A program and its arguments, run without a shell; its output is the secret.
+    Command {
+        /// Program and arguments.
+        argv: Vec<String>,
+        /// How often it is run again.
+        refresh: Option<Duration>,
+    },
+}
+
+/// `[routes.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Stripped from the path.
+    pub prefix: Prefix,
+    /// As whom requests are sent.
+    pub credential: CredentialName,
+    /// Where they are sent.
+    pub upstream: Origin,
+    /// What may be asked.
+    pub rules: Rules,
+    /// Whether callers need no key: on loopback, elsewhere only with `danger_anonymous`.
+    pub anonymous: bool,
+    /// Opens an `anonymous` route beyond loopback as well.
+    pub danger_anonymous: bool,
+}
+
+/// `[keys.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// For people.
+    pub description: Option<String>,
+    /// How the key is recognised.
+    pub secret: KeySecret,
+    /// Routes it may use, at least one; prefix-less calls go to the first.
+    pub routes: Vec<RouteName>,
+    /// What it may ask.
+    pub rules: Rules,
+    /// From when on it is refused.
+    pub expires: Option<Timestamp>,
+}
+
+/// How a gateway key is recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySecret {
+    /// By the SHA-256 of its text.
+    Digest([u8; 32]),
+    /// By a text of at least 16 visible ASCII characters that lies elsewhere.
+    Reference(SecretRef),
+}
+
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// The access record.
+    pub access: AccessFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter of `tracing-subscriber`.
+    pub level: String,
+}
+
+/// How access records are written to stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// One JSON object a line.
+    Json,
+    /// One line for people.
+    Text,
+    /// Not at all.
+    Off,
+}

@@ -1,0 +1,34 @@
+//! closegate: an HTTP gateway that injects Close CRM credentials, so that the tools behind it never hold one.
+//!
+//! The modules stand on floors, and a module imports from lower floors only (`ARCHITECTURE.md`;
+//! `tests/it/tidy.rs` holds it):
+//!
+//! | floor | modules |
+//! |---|---|
+//! | 5 | `cli` |
+//! | 4 | `app` |
+//! | 3 | `proxy`, `admin` |
+//! | 2 | `vault`, `keys`, `routes`, `upstream`, `edge` |
+//! | 1 | `config`, `telemetry`, `sim`, `net`, `catalogue` |
+//! | 0 | `id`, `origin`, `path`, `rule`, `clock`, `task` |
+
+pub mod admin;
+pub mod app;
+pub mod catalogue;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod edge;
+pub mod id;
+pub mod keys;
+pub mod net;
+pub mod origin;
+pub mod path;
+pub mod proxy;
+pub mod routes;
+pub mod rule;
+pub mod sim;
+pub mod task;
+pub mod telemetry;
+pub mod upstream;
+pub mod vault;

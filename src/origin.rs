@@ -1,0 +1,143 @@
+//! Where an upstream is: a URL taken apart once, when it is loaded, into values that a request cannot change.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// `https`, or `http` for a simulator on loopback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// TLS.
+    Https,
+    /// Clear text: to loopback only, and only when `danger_cleartext_upstream` says so (security.md 40).
+    Http,
+}
+
+/// Why a text is no upstream URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OriginFault {
+    /// Not a URL of the form `https://host[:port][/base]`.
+    #[error("not a URL of the form `https://host[:port][/base]`")]
+    Malformed,
+    /// The scheme is neither `https` nor `http`.
+    #[error("the scheme of an upstream is `https`, or `http` to loopback")]
+    Scheme,
+    /// The URL carries a user name or password.
+    #[error("an upstream's URL carries no user name and no password")]
+    Userinfo,
+    /// The URL carries a query or a fragment.
+    #[error("an upstream's URL has no query and no fragment")]
+    Query,
+}
+
+/// An upstream: scheme, host, port and base path, fixed at load.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Origin(Arc<Parts>);
+
+#[derive(PartialEq, Eq, Hash)]
+struct Parts {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+    base: String,
+}
+
+impl Origin {
+    /// Takes `https://host[:port][/base]` apart; the base loses its trailing slashes.
+    pub fn parse(url: &str) -> Result<Self, OriginFault> {
+        if url.contains(['#', '?']) {
+            return Err(OriginFault::Query);
+        }
+        let uri: http::Uri = url.parse().map_err(|_| OriginFault::Malformed)?;
+        let scheme = match uri.scheme_str() {
+            Some("https") => Scheme::Https,
+            Some("http") => Scheme::Http,
+            Some(_) => return Err(OriginFault::Scheme),
+            None => return Err(OriginFault::Malformed),
+        };
+        let authority = uri.authority().ok_or(OriginFault::Malformed)?;
+        if authority.as_str().contains('@') {
+            return Err(OriginFault::Userinfo);
+        }
+        let default_port = if scheme == Scheme::Https { 443 } else { 80 };
+        let port = match (authority.port_u16(), authority.as_str().ends_with(':')) {
+            (Some(0), _) | (None, true) => return Err(OriginFault::Malformed),
+            (port, _) => port.unwrap_or(default_port),
+        };
+        let base = uri.path().trim_end_matches('/');
+        crate::path::RequestPath::parse(if base.is_empty() { "/" } else { base }).map_err(|_| OriginFault::Malformed)?;
+        Ok(Self(Arc::new(Parts { scheme, host: authority.host().to_ascii_lowercase(), port, base: base.to_owned() })))
+    }
+
+    /// `https` or `http`.
+    pub fn scheme(&self) -> Scheme {
+        self.0.scheme
+    }
+
+    /// The host without brackets: a name or an address.
+    pub fn host(&self) -> &str {
+        self.0.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// The port, the scheme's own when the URL says none.
+    pub fn port(&self) -> u16 {
+        self.0.port
+    }
+
+    /// The base path without a trailing slash; empty when the URL has none.
+    pub fn base(&self) -> &str {
+        &self.0.base
+    }
+
+    /// The value of the upstream's `Host` (RFC 9110 7.2): the port only when it is not the scheme's own.
+    pub fn authority(&self) -> String {
+        match (self.0.scheme, self.0.port) {
+            (Scheme::Https, 443) | (Scheme::Http, 80) => self.0.host.clone(),
+            (_, port) => format!("{}:{port}", self.0.host),
+        }
+    }
+
+    /// Whether the host is `localhost` or a loopback address.
+    pub fn is_loopback(&self) -> bool {
+        self.host() == "localhost" || self.host().parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.0.scheme == Scheme::Https { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.0.base)
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{self}`")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        let close = Origin::parse("https://API.close.com/").unwrap();
+        assert_eq!((close.host(), close.port(), close.base()), ("api.close.com", 443, ""));
+        assert_eq!(close.authority(), "api.close.com");
+        let local = Origin::parse("http://[::1]:8000/base/").unwrap();
+        assert_eq!((local.host(), local.port(), local.base()), ("::1", 8000, "/base"));
+        assert_eq!(local.authority(), "[::1]:8000");
+        assert!(local.is_loopback());
+    }
+
+    #[test]
+    fn what_is_no_upstream_is_refused() {
+        assert_eq!(Origin::parse("https://u:p@h").unwrap_err(), OriginFault::Userinfo);
+        assert_eq!(Origin::parse("ftp://h").unwrap_err(), OriginFault::Scheme);
+        assert_eq!(Origin::parse("https://h/?q").unwrap_err(), OriginFault::Query);
+        for bad in ["", "h", "/x", "https://", "https://h/a/../b", "https://h:0", "https://h:99999"] {
+            assert_eq!(Origin::parse(bad).unwrap_err(), OriginFault::Malformed, "{bad}");
+        }
+    }
+}

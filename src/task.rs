@@ -1,0 +1,21 @@
+//! Tasks that run beside a request: the one place that spawns.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+/// Runs a future on the current thread's local runtime until it ends; nobody waits for it.
+#[expect(clippy::disallowed_methods, reason = "the one place that spawns on a worker")]
+pub fn spawn_local<F: Future<Output = ()> + 'static>(future: F) {
+    drop(tokio::task::spawn_local(future));
+}
+
+/// Runs a future on the service thread's runtime; a panic in it is logged with the task's name, without its payload.
+#[expect(clippy::disallowed_methods, reason = "the one place that spawns on the service thread")]
+pub fn spawn<F: Future<Output = ()> + Send + 'static>(name: &'static str, future: F) {
+    let watched = tokio::spawn(AssertUnwindSafe(future).0);
+    drop(tokio::spawn(async move {
+        if watched.await.is_err_and(|error| error.is_panic()) {
+            tracing::error!(task = name, "a background task panicked; its work has stopped");
+        }
+    }));
+}

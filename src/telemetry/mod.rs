@@ -1,0 +1,1 @@
+//! What the gateway tells about itself: counters, histograms, access records; names and numbers only.
