@@ -116,6 +116,10 @@ impl fmt::Debug for KeyName {
     }
 }
 
+/// A credential by its place in the vault: what routes carry and the vault understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CredentialId(pub u32);
+
 /// The id of one request: in `closegate-request-id`, in the access record, in an error's body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(HeaderValue);
