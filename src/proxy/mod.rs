@@ -1,1 +1,318 @@
-//! (to be written)
+//! The straight line of a request: sanitise, identify, resolve, authorise, attempt, clean.
+//!
+//! Each step takes what only the step before can make, so that the order of the security steps is the only program
+//! that compiles. Round it stands one wrapper that opens and closes the record and turns errors into responses.
+
+mod answer;
+mod asks;
+mod body;
+mod door;
+mod error;
+mod fields;
+mod inbound;
+mod ledger;
+mod outbound;
+mod permit;
+mod respond;
+mod upload;
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
+use http::request::Parts;
+use http::{HeaderName, Method, Request, Response, StatusCode, Version};
+use hyper::body::{Body as HttpBody, Incoming};
+use tower::Service;
+
+pub use body::Body;
+pub use door::Door;
+pub use error::ProxyError;
+pub use upload::{UploadBody, UploadFault};
+
+use self::inbound::Inbound;
+use self::ledger::Ledger;
+use self::outbound::Outbound;
+use self::permit::{Access, Permit};
+use self::respond::{REQUEST_ID, respond};
+use self::upload::Upload;
+use crate::catalogue::Catalogue;
+use crate::edge::{Arrival, Drain, Handler};
+use crate::keys::{Caller, KeySet};
+use crate::path::{DecisionPath, RequestPath};
+use crate::routes::RouteTable;
+use crate::telemetry::{Answerer, Core};
+use crate::upstream::{BodyFault, Call, Freshness, Progress, SendError, SendFault};
+use crate::vault::{Redactor, Vault};
+
+/// What decides about requests; shared by all workers.
+pub struct Gate {
+    /// Who may do what.
+    pub keys: KeySet,
+    /// Which prefix leads where.
+    pub routes: RouteTable,
+    /// The place in the pool of each route, by the route's index.
+    pub slots: Vec<usize>,
+    /// The credentials.
+    pub vault: Arc<Vault>,
+    /// Who may speak to the listener.
+    pub door: Door,
+    /// Whether bodies are searched for the secret.
+    pub redact_bodies: bool,
+    /// Most bytes of a request's body.
+    pub max_body: u64,
+}
+
+/// One worker's proxy over an upstream.
+pub struct Proxy<U> {
+    gate: Arc<Gate>,
+    core: Rc<Core>,
+    upstream: U,
+    drain: Rc<Drain>,
+}
+
+const CREDENTIAL: HeaderName = HeaderName::from_static("closegate-credential");
+const TRACE_ID: HeaderName = HeaderName::from_static("trace-id");
+
+impl<U, D> Proxy<U>
+where
+    U: Service<Call<UploadBody>, Response = Response<D>, Error = SendError<UploadBody>> + Clone + 'static,
+    D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin + 'static,
+{
+    /// A proxy that sends what the gate permits to the upstream.
+    pub fn new(gate: Arc<Gate>, core: Rc<Core>, upstream: U, drain: Rc<Drain>) -> Rc<Self> {
+        Rc::new(Self { gate, core, upstream, drain })
+    }
+
+    /// The straight line.
+    async fn forward(
+        &self,
+        ledger: &mut Ledger,
+        arrival: &Arrival,
+        parts: Parts,
+        incoming: Incoming,
+    ) -> Result<Answer<D>, ProxyError> {
+        let message = arrival.verdict?;
+        if self.drain.is_draining() {
+            return Err(ProxyError::Draining);
+        }
+        self.gate.door.admit(&parts)?;
+        let inbound = Inbound::sanitise(parts)?;
+        let target = inbound.target.clone();
+        let path = RequestPath::parse(target.path())?;
+        let access = Access { keys: &self.gate.keys, routes: &self.gate.routes, door: &self.gate.door };
+        let caller = access.identify(&inbound.presented, SystemTime::now());
+        if let Caller::Known(key) = &caller {
+            ledger.record.key = key.label;
+        }
+        let found = access.resolve(path, caller)?;
+        ledger.record.key = found.key_label();
+        ledger.enter(found.route().label, found.route().credential_label);
+        let upstream_path = found.upstream_path().into_owned();
+        let asked = DecisionPath::of(&upstream_path);
+        let operation = Catalogue::close().lookup(inbound.asks.effective(), &asked);
+        ledger.record.endpoint = operation.map(|operation| operation.endpoint);
+        let permit = found.authorise(&inbound.asks, &asked)?;
+        let (body, upload) = Upload::watch(incoming, &arrival.line, message.number, self.gate.max_body)?;
+        if let Some(upload) = &upload {
+            ledger.watch(upload.clone());
+        }
+        self.attempt(ledger, inbound, permit, body, upload).await
+    }
+
+    /// Sends the request as its credential, once more where that is safe, and cleans what comes back.
+    async fn attempt(
+        &self,
+        ledger: &mut Ledger,
+        inbound: Inbound,
+        permit: Permit,
+        body: UploadBody,
+        upload: Option<Upload>,
+    ) -> Result<Answer<D>, ProxyError> {
+        let route = permit.route();
+        let authorization = self.authorization(&permit)?;
+        let generation = authorization.generation();
+        let effective = inbound.asks.effective().clone();
+        let again = Again::of(&inbound.method, &effective, &body);
+        let outbound = Outbound::new(inbound, &permit);
+        let spare = again.spare(&outbound);
+        let (request, redactor) = outbound.authorized(authorization, body);
+        ledger.record.attempts = 1;
+        let call = Call { request, slot: self.gate.slots[route.index as usize], freshness: again.freshness() };
+        let (sent, redactor) = match self.upstream.clone().call(call).await {
+            Ok(response) => (Ok(response), redactor),
+            Err(error) => match self.resend(&again, error, spare, &permit, redactor)? {
+                (Retry::Again(call), redactor) => {
+                    ledger.record.attempts = 2;
+                    ledger.record.retries = 1;
+                    ledger.record.retry_reason = Some("closed");
+                    (self.upstream.clone().call(call).await, redactor)
+                }
+                (Retry::Never(error), redactor) => (Err(error), redactor),
+            },
+        };
+        let response = sent.map_err(|error| explain(error.fault, upload.as_ref()))?;
+        ledger.record.upstream_first_byte = Some(ledger.record.started.elapsed());
+        Ok(self.accept(ledger, response, redactor, &permit, generation))
+    }
+
+    fn authorization(&self, permit: &Permit) -> Result<crate::vault::Authorization, ProxyError> {
+        self.gate.vault.authorization(permit.route().credential).map_err(|unavailable| {
+            ProxyError::CredentialUnavailable { reason: unavailable.reason, retry_after: unavailable.retry_after }
+        })
+    }
+
+    /// The safe-retry rule (contract.md 4 "Retries", security.md 31): once, and a POST is seen at most once.
+    fn resend(
+        &self,
+        again: &Again,
+        mut error: SendError<UploadBody>,
+        spare: Option<Outbound>,
+        permit: &Permit,
+        redactor: Redactor,
+    ) -> Result<(Retry, Redactor), ProxyError> {
+        let closed = error.reused && matches!(error.fault, SendFault::Closed(_));
+        let slot = self.gate.slots[permit.route().index as usize];
+        let call = |request| Retry::Again(Call { request, slot, freshness: Freshness::New });
+        if let Some(request) = error.unsent.take().filter(|_| closed) {
+            return Ok((call(request), redactor));
+        }
+        match spare.filter(|_| closed && again.is_safe_after(error.progress)) {
+            None => Ok((Retry::Never(error), redactor)),
+            Some(outbound) => {
+                let (request, redactor) = outbound.authorized(self.authorization(permit)?, UploadBody::Empty);
+                Ok((call(request), redactor))
+            }
+        }
+    }
+
+    fn accept(
+        &self,
+        ledger: &mut Ledger,
+        response: Response<D>,
+        mut redactor: Redactor,
+        permit: &Permit,
+        generation: u64,
+    ) -> Answer<D> {
+        let (mut parts, data) = response.into_parts();
+        ledger.record.origin = Answerer::Upstream;
+        ledger.record.status = parts.status.as_u16();
+        ledger.record.upstream_trace_id = parts.headers.get(TRACE_ID).cloned();
+        answer::clean(&mut parts, permit, &mut redactor);
+        ledger.record.redactions = redactor.redactions();
+        if parts.status == StatusCode::UNAUTHORIZED {
+            let route = permit.route();
+            self.gate.vault.suspect(route.credential, generation, &route.origin);
+            parts.headers.insert(CREDENTIAL, HeaderValue::from_static("suspect"));
+        }
+        parts.headers.insert(REQUEST_ID, ledger.record.request_id.header());
+        let searched = self.gate.redact_bodies && answer::is_uncompressed(&parts.headers);
+        Answer { response: Response::from_parts(parts, data), redactor: searched.then_some(redactor) }
+    }
+
+    fn conclude(
+        &self,
+        mut ledger: Box<Ledger>,
+        outcome: Result<Answer<D>, ProxyError>,
+        head: bool,
+        ends_with_connection: bool,
+    ) -> Response<Body<D>> {
+        let mut response = match outcome {
+            Ok(Answer { response, redactor }) => {
+                response.map(|data| Body::streaming(data, redactor, ledger, ends_with_connection))
+            }
+            Err(error) => {
+                let response = respond(&error, &ledger.record.request_id);
+                ledger.refuse(&error, if head { 0 } else { response.body().len() });
+                response.map(Body::whole)
+            }
+        };
+        if self.drain.is_leaving() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl<U, D> Handler for Proxy<U>
+where
+    U: Service<Call<UploadBody>, Response = Response<D>, Error = SendError<UploadBody>> + Clone + 'static,
+    D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin + 'static,
+{
+    type Body = Body<D>;
+
+    async fn handle(self: Rc<Self>, arrival: Arrival, request: Request<Incoming>) -> Response<Self::Body> {
+        let (parts, incoming) = request.into_parts();
+        let head = parts.method == Method::HEAD;
+        let old = parts.version == Version::HTTP_10;
+        let mut ledger = Ledger::open(&self.core, &arrival, &parts);
+        let outcome = caught(self.forward(&mut ledger, &arrival, parts, incoming)).await;
+        let outcome = outcome.unwrap_or(Err(ProxyError::Internal));
+        let unbounded = |answer: &Answer<D>| answer.response.body().size_hint().exact().is_none();
+        let ends_with_connection = old && outcome.as_ref().is_ok_and(unbounded);
+        self.conclude(ledger, outcome, head, ends_with_connection)
+    }
+}
+
+/// An answer with its head cleaned; its body is still to come.
+struct Answer<D> {
+    response: Response<D>,
+    redactor: Option<Redactor>,
+}
+
+/// What a failed attempt comes to.
+enum Retry {
+    Again(Call<UploadBody>),
+    Never(SendError<UploadBody>),
+}
+
+/// Whether a request may be sent again.
+struct Again {
+    idempotent: bool,
+    empty: bool,
+}
+
+impl Again {
+    fn of(written: &Method, effective: &Method, body: &UploadBody) -> Self {
+        let idempotent = Outbound::is_idempotent(written) && Outbound::is_idempotent(effective);
+        Self { idempotent, empty: matches!(body, UploadBody::Empty) }
+    }
+
+    /// What cannot be sent again takes a connection that is known to live.
+    fn freshness(&self) -> Freshness {
+        if self.idempotent && self.empty { Freshness::Pooled } else { Freshness::Proven }
+    }
+
+    fn spare(&self, outbound: &Outbound) -> Option<Outbound> {
+        self.empty.then(|| outbound.clone())
+    }
+
+    fn is_safe_after(&self, progress: Progress) -> bool {
+        match progress {
+            Progress::Nothing => true,
+            Progress::Written => self.idempotent,
+            Progress::Answered => false,
+        }
+    }
+}
+
+/// An exchange that failed because the request's own body did is no fault of the upstream.
+fn explain(fault: SendFault, upload: Option<&Upload>) -> ProxyError {
+    upload.and_then(Upload::fault).map_or(ProxyError::Send(fault), ProxyError::from)
+}
+
+/// The future's output, or nothing when it panicked: one request fails, the connection and the worker go on.
+async fn caught<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
+    .await
+}

@@ -1,0 +1,446 @@
+//! The wire guard: reads a connection before the codec does, and lets only bytes through that can be read one way.
+//!
+//! Each head is judged once, where it lies in the codec's buffer; only a head that came in pieces is held back until
+//! it is whole. A bad head is replaced by a minimal one and nothing after it is delivered, so that the handler is
+//! called and answers with a 4xx of ours; a body that breaks its framing is reported through the [`Line`]. The guard
+//! also tells idle, head and body time apart, and lets a refused client read its answer before the connection ends.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::chunked::Chunks;
+use super::head::{Found, Framing, HeadLimits, WireFault, find_end, judge};
+use super::line::{BodyFault, Line, Message};
+use crate::clock::{Deadline, Sweep};
+
+/// How long a client may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// To send a head.
+    pub head: Duration,
+    /// Between two pieces of a body.
+    pub body: Duration,
+    /// Between two requests; also between two pieces of an answer that the client takes.
+    pub idle: Duration,
+}
+
+/// A connection that can be ended without ceremony.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Makes the end of the connection a TCP reset.
+    fn reset_at_end(&self);
+}
+
+impl Socket for TcpStream {
+    fn reset_at_end(&self) {
+        // Where it fails the connection is gone already.
+        let _ = self.set_zero_linger();
+    }
+}
+
+/// A connection's read half under guard, and its write half as it is.
+pub(super) struct Guard<IO: Socket> {
+    io: IO,
+    line: Rc<Line>,
+    limits: HeadLimits,
+    timeouts: Timeouts,
+    phase: Phase,
+    /// A head in pieces, or bytes that are found good and wait for room.
+    held: Vec<u8>,
+    /// How many of the held bytes may be delivered.
+    good: usize,
+    /// The number of the message that is read, or was read last.
+    number: u64,
+    reading: Deadline,
+    armed: Armed,
+    writing: Option<Deadline>,
+    lingered: u64,
+}
+
+/// What the guard expects next.
+#[derive(Clone, Copy)]
+enum Phase {
+    Head,
+    Length(u64),
+    Chunks(Chunks),
+    /// The message was refused: what still comes is dropped.
+    Refused,
+    /// The connection was idle too long.
+    Expired,
+}
+
+/// What the deadline for reading was set for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Armed {
+    Nothing,
+    Idle(u64),
+    Head,
+    Body,
+    Linger,
+}
+
+/// How far the guard came with a run of bytes.
+struct Vetted {
+    /// Bytes from the front that may be delivered.
+    good: usize,
+    /// Whether the message after them was refused.
+    refused: bool,
+}
+
+impl<IO: Socket> Guard<IO> {
+    pub(super) fn new(io: IO, line: Rc<Line>, limits: HeadLimits, timeouts: Timeouts, sweep: &Rc<Sweep>) -> Self {
+        Self {
+            io,
+            line,
+            limits,
+            timeouts,
+            phase: Phase::Head,
+            held: Vec::new(),
+            good: 0,
+            number: 0,
+            reading: Deadline::new(sweep),
+            armed: Armed::Nothing,
+            writing: None,
+            lingered: 0,
+        }
+    }
+
+    /// Follows the bytes through heads and bodies.
+    fn vet(&mut self, bytes: &[u8]) -> Vetted {
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            let step = match &mut self.phase {
+                Phase::Head => self.vet_head(rest),
+                Phase::Length(left) => {
+                    let here = usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
+                    *left -= here as u64;
+                    if *left == 0 {
+                        self.phase = Phase::Head;
+                    }
+                    Some(here)
+                }
+                Phase::Chunks(_) => self.vet_chunks(rest),
+                Phase::Refused | Phase::Expired => None,
+            };
+            match step {
+                Some(0) => return Vetted { good: at, refused: false },
+                Some(step) => at += step,
+                None => return Vetted { good: at, refused: true },
+            }
+        }
+        Vetted { good: at, refused: false }
+    }
+
+    /// Bytes of a whole head, 0 when it goes on, nothing when it is refused.
+    fn vet_head(&mut self, bytes: &[u8]) -> Option<usize> {
+        // RFC 9112 2.2: an empty line before a request is ignored, as old clients send one after a body.
+        let blank = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
+        let head = &bytes[blank..];
+        let found = match find_end(head, &self.limits) {
+            Ok(Found::Whole(end)) => judge(&head[..end], &self.limits).map(|framing| (end, framing)),
+            Ok(Found::Partial) => return Some(0),
+            Err(fault) => Err(fault),
+        };
+        match found {
+            Ok((end, framing)) => {
+                self.admit(framing);
+                Some(blank + end)
+            }
+            Err(fault) => {
+                self.refuse(fault);
+                None
+            }
+        }
+    }
+
+    fn admit(&mut self, framing: Framing) {
+        self.number += 1;
+        self.line.push(Ok(Message { number: self.number, at: Instant::now() }));
+        self.armed = Armed::Nothing;
+        self.phase = match framing {
+            Framing::Length(0) => Phase::Head,
+            Framing::Length(length) => Phase::Length(length),
+            Framing::Chunked => Phase::Chunks(Chunks::begin()),
+        };
+    }
+
+    fn refuse(&mut self, fault: WireFault) {
+        self.number += 1;
+        self.line.push(Err(fault));
+        self.phase = Phase::Refused;
+    }
+
+    fn vet_chunks(&mut self, bytes: &[u8]) -> Option<usize> {
+        let Phase::Chunks(chunks) = &mut self.phase else { return None };
+        match chunks.follow(bytes) {
+            Ok((here, over)) => {
+                if over {
+                    self.phase = Phase::Head;
+                }
+                Some(here)
+            }
+            Err((_, fault)) => {
+                self.line.break_body(self.number, BodyFault::Malformed(fault.0));
+                self.phase = Phase::Refused;
+                None
+            }
+        }
+    }
+
+    /// Reads into the codec's buffer and vets the bytes there; what may not be delivered yet is taken back.
+    fn read_in_place(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Read>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.io).poll_read(cx, buf) {
+            Poll::Ready(read) => read?,
+            Poll::Pending => return self.wait(cx),
+        }
+        let fresh = &buf.filled()[before..];
+        if fresh.is_empty() {
+            return Poll::Ready(Ok(Read::Delivered));
+        }
+        let numbered = self.number;
+        let vetted = self.vet(fresh);
+        if !vetted.refused && vetted.good < fresh.len() {
+            self.held.extend_from_slice(&fresh[vetted.good..]);
+        }
+        buf.set_filled(before + vetted.good);
+        if vetted.refused && self.number > numbered && matches!(self.phase, Phase::Refused) {
+            self.stand_in();
+        }
+        if vetted.good == 0 { Poll::Ready(Ok(Read::More)) } else { Poll::Ready(Ok(Read::Delivered)) }
+    }
+
+    /// Reads on to a head that came in pieces.
+    fn read_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+        let mut piece = [std::mem::MaybeUninit::uninit(); PIECE];
+        let mut piece = ReadBuf::uninit(&mut piece);
+        match Pin::new(&mut self.io).poll_read(cx, &mut piece) {
+            Poll::Ready(read) => read?,
+            Poll::Pending => return self.wait(cx),
+        }
+        if piece.filled().is_empty() {
+            self.held.clear();
+            return Poll::Ready(Ok(Read::Delivered));
+        }
+        let mut held = std::mem::take(&mut self.held);
+        held.extend_from_slice(piece.filled());
+        let numbered = self.number;
+        let vetted = self.vet(&held);
+        if vetted.refused {
+            held.truncate(vetted.good);
+        }
+        self.good = vetted.good;
+        self.held = held;
+        if vetted.refused && self.number > numbered && matches!(self.phase, Phase::Refused) {
+            self.stand_in();
+        }
+        Poll::Ready(Ok(Read::More))
+    }
+
+    /// Puts a minimal head in the place of a refused one, so that the handler is called.
+    fn stand_in(&mut self) {
+        // A body that broke its framing has a handler already; it hears of the fault through the line.
+        if self.line.known_fault_of(self.number).is_none() {
+            self.held.truncate(self.good);
+            self.held.extend_from_slice(STAND_IN);
+            self.good = self.held.len();
+        }
+    }
+
+    fn deliver(&mut self, buf: &mut ReadBuf<'_>) {
+        let count = self.good.min(buf.remaining());
+        buf.put_slice(&self.held[..count]);
+        self.held.drain(..count);
+        self.good -= count;
+        if self.held.is_empty() {
+            self.held = Vec::new();
+        }
+    }
+
+    /// Nothing to read for now: sees to the deadline of what is waited for.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
+        let waits_for = match self.phase {
+            Phase::Head if !self.held.is_empty() => Armed::Head,
+            Phase::Head if self.line.answered() == self.number => Armed::Idle(self.number),
+            Phase::Head | Phase::Refused | Phase::Expired => Armed::Nothing,
+            Phase::Length(_) | Phase::Chunks(_) => Armed::Body,
+        };
+        if waits_for != self.armed {
+            self.arm(waits_for);
+        }
+        ready!(self.reading.poll_passed(cx));
+        self.expire(waits_for);
+        Poll::Ready(Ok(Read::More))
+    }
+
+    fn arm(&mut self, waits_for: Armed) {
+        self.armed = waits_for;
+        match waits_for {
+            Armed::Nothing => self.reading.clear(),
+            Armed::Idle(_) => self.reading.set(self.timeouts.idle),
+            Armed::Head => self.reading.set(self.timeouts.head),
+            Armed::Body => self.reading.set(self.timeouts.body),
+            Armed::Linger => self.reading.set(LINGER),
+        }
+    }
+
+    fn expire(&mut self, waited_for: Armed) {
+        self.reading.clear();
+        self.armed = Armed::Nothing;
+        match waited_for {
+            Armed::Head => {
+                self.refuse(WireFault::HeadTimeout);
+                self.stand_in();
+            }
+            Armed::Body => {
+                self.line.break_body(self.number, BodyFault::Timeout);
+                self.phase = Phase::Refused;
+            }
+            Armed::Idle(_) | Armed::Nothing | Armed::Linger => self.phase = Phase::Expired,
+        }
+    }
+
+    /// Drops what still comes, within a bound; ready at the end of it.
+    fn drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut piece = [std::mem::MaybeUninit::uninit(); PIECE];
+        while self.lingered < MAX_LINGER {
+            let mut piece = ReadBuf::uninit(&mut piece);
+            match ready!(Pin::new(&mut self.io).poll_read(cx, &mut piece)) {
+                Ok(()) if !piece.filled().is_empty() => self.lingered += piece.filled().len() as u64,
+                _ => break,
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// What a step of reading came to.
+enum Read {
+    /// The codec's buffer holds what it may see; nothing new there means the end.
+    Delivered,
+    /// There is more to do before the codec may be answered.
+    More,
+}
+
+impl<IO: Socket> AsyncRead for Guard<IO> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            if this.good > 0 {
+                this.deliver(buf);
+                return Poll::Ready(Ok(()));
+            }
+            let step = match this.phase {
+                Phase::Expired => return Poll::Ready(Ok(())),
+                Phase::Refused => {
+                    // The end of the stream would make the codec drop the answer.
+                    let _ = this.drain(cx);
+                    return Poll::Pending;
+                }
+                _ if this.held.is_empty() => ready!(this.read_in_place(cx, buf))?,
+                _ => ready!(this.read_held(cx))?,
+            };
+            if matches!(this.phase, Phase::Length(_) | Phase::Chunks(_)) {
+                this.armed = Armed::Nothing;
+            }
+            if matches!(step, Read::Delivered) {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<IO: Socket> Guard<IO> {
+    /// A client that takes nothing of its answer for the idle time is let go.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match (&poll, &self.writing) {
+            (Poll::Ready(_), None) => poll,
+            (Poll::Ready(_), Some(_)) => {
+                self.writing = None;
+                poll
+            }
+            (Poll::Pending, Some(deadline)) => {
+                ready!(deadline.poll_passed(cx));
+                self.line.reset();
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            (Poll::Pending, None) => {
+                let deadline = self.reading.sibling();
+                deadline.set(self.timeouts.idle);
+                let pending = deadline.poll_passed(cx);
+                self.writing = Some(deadline);
+                pending.map(|()| Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}
+
+impl<IO: Socket> AsyncWrite for Guard<IO> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.watch(cx, poll)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.io).poll_write_vectored(cx, slices);
+        this.watch(cx, poll)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    /// Ends the write half, and reads on for a moment when the client may still be sending: closing at once would
+    /// send a reset, and that would take the answer away from a client that has not read it yet (RFC 9112 9.6).
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.line.is_reset() {
+            return Poll::Ready(Ok(()));
+        }
+        if this.armed != Armed::Linger {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            let still_sending = !matches!(this.phase, Phase::Head | Phase::Expired) || !this.held.is_empty();
+            if !still_sending {
+                return Poll::Ready(Ok(()));
+            }
+            this.arm(Armed::Linger);
+        }
+        match this.drain(cx) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+            Poll::Pending => this.reading.poll_passed(cx).map(Ok),
+        }
+    }
+}
+
+impl<IO: Socket> Drop for Guard<IO> {
+    fn drop(&mut self) {
+        if self.line.is_reset() {
+            self.io.reset_at_end();
+        }
+    }
+}
+
+/// What the codec sees instead of a refused head.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+/// How much is read at once of a head that comes in pieces.
+const PIECE: usize = 4096;
+/// How long a client that was refused may go on sending.
+const LINGER: Duration = Duration::from_secs(5);
+/// How much a client that was refused may go on sending, in bytes.
+const MAX_LINGER: u64 = 64 * 1024 * 1024;

@@ -1,0 +1,92 @@
+//! What the guard of a connection and the handler of its requests tell each other: verdicts, faults, marks.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+use super::head::WireFault;
+
+/// One message as the guard found it.
+#[derive(Debug, Clone, Copy)]
+pub struct Message {
+    /// Its number on the connection, from 1.
+    pub number: u64,
+    /// When the head was whole.
+    pub at: Instant,
+}
+
+/// What went wrong inside a request's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    /// The framing is broken; the text says how.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// Nothing came for `listen.body_timeout`.
+    #[error("the request's body did not arrive in time")]
+    Timeout,
+}
+
+/// The line between the guard and the handler of one connection.
+#[derive(Default)]
+pub struct Line {
+    verdicts: RefCell<VecDeque<Result<Message, WireFault>>>,
+    fault: Cell<Option<(u64, BodyFault)>>,
+    reader: RefCell<Option<Waker>>,
+    answered: Cell<u64>,
+    reset: Cell<bool>,
+}
+
+impl Line {
+    pub(super) fn push(&self, verdict: Result<Message, WireFault>) {
+        self.verdicts.borrow_mut().push_back(verdict);
+    }
+
+    /// The verdict on the next message; the codec hands over one request for each.
+    pub(super) fn pop(&self) -> Option<Result<Message, WireFault>> {
+        self.verdicts.borrow_mut().pop_front()
+    }
+
+    pub(super) fn break_body(&self, number: u64, fault: BodyFault) {
+        self.fault.set(Some((number, fault)));
+        if let Some(waker) = self.reader.take() {
+            waker.wake();
+        }
+    }
+
+    /// What is wrong with the body of a message; while nothing is, the task is woken when that changes.
+    pub fn fault_of(&self, number: u64, cx: &mut Context<'_>) -> Option<BodyFault> {
+        let fault = self.fault.get().filter(|(of, _)| *of == number).map(|(_, fault)| fault);
+        if fault.is_none() {
+            let mut reader = self.reader.borrow_mut();
+            match &mut *reader {
+                Some(waker) => waker.clone_from(cx.waker()),
+                None => *reader = Some(cx.waker().clone()),
+            }
+        }
+        fault
+    }
+
+    /// What is wrong with the body of a message, if anything is.
+    pub fn known_fault_of(&self, number: u64) -> Option<BodyFault> {
+        self.fault.get().filter(|(of, _)| *of == number).map(|(_, fault)| fault)
+    }
+
+    /// Notes that a message's exchange is over, so that the connection may count as idle.
+    pub fn conclude(&self, number: u64) {
+        self.answered.set(self.answered.get().max(number));
+    }
+
+    pub(super) fn answered(&self) -> u64 {
+        self.answered.get()
+    }
+
+    /// Ends the connection with a TCP reset: the only way to tell an HTTP/1.0 client that an answer is not whole.
+    pub fn reset(&self) {
+        self.reset.set(true);
+    }
+
+    pub(super) fn is_reset(&self) -> bool {
+        self.reset.get()
+    }
+}

@@ -1,0 +1,114 @@
+//! The upstream's answer on its way down: fields that stay here are gone, places point to the gateway, secrets are out.
+
+use http::header::{CONTENT_ENCODING, CONTENT_LOCATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::response::Parts;
+
+use super::fields;
+use super::permit::Permit;
+use crate::origin::{Origin, Scheme};
+use crate::vault::Redactor;
+
+/// Cleans the head of an answer (contract.md 4 "Returned").
+pub(super) fn clean(parts: &mut Parts, permit: &Permit, redactor: &mut Redactor) {
+    // The reason phrase is free text, and nobody reads it.
+    parts.extensions.clear();
+    strip(&mut parts.headers);
+    for field in [LOCATION, CONTENT_LOCATION] {
+        if let Some(place) = parts.headers.get(&field)
+            && let Some(here) = relocate(place, &permit.route().origin, permit.written_prefix())
+        {
+            parts.headers.insert(field, here);
+        }
+    }
+    redactor.scrub_headers(&mut parts.headers);
+}
+
+/// Whether the body is text as it stands, so that a secret can be seen in it.
+pub(super) fn is_uncompressed(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+fn strip(headers: &mut HeaderMap) {
+    // An answer may nominate what it likes: its own loss.
+    let mut leaving: Vec<HeaderName> = fields::nominated(headers).unwrap_or_default();
+    leaving.extend(headers.keys().filter(|name| fields::stays_of_response(name)).cloned());
+    for name in leaving {
+        headers.remove(name);
+    }
+}
+
+/// The absolute path on the gateway of a place on the upstream; nothing for a place elsewhere or a relative one.
+fn relocate(place: &HeaderValue, origin: &Origin, prefix: &str) -> Option<HeaderValue> {
+    let place = place.to_str().ok()?;
+    let path = if place.starts_with('/') && !place.starts_with("//") { place } else { path_on(place, origin)? };
+    let below = path.strip_prefix(origin.base())?;
+    let boundary = below.is_empty() || below.starts_with(['/', '?', '#']);
+    if !boundary {
+        return None;
+    }
+    let slash = if below.starts_with('/') { "" } else { "/" };
+    HeaderValue::from_str(&format!("{prefix}{slash}{below}")).ok()
+}
+
+/// Path, query and fragment of a URL that has the origin's host and port, whatever its scheme: behind a terminating
+/// proxy a server may take itself for `http`.
+fn path_on<'a>(place: &'a str, origin: &Origin) -> Option<&'a str> {
+    let (scheme, rest) = match place.split_once("//") {
+        Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
+        None => return None,
+    };
+    let own = if origin.scheme() == Scheme::Https { 443 } else { 80 };
+    let default = match scheme.as_str() {
+        "https:" => 443,
+        "http:" => 80,
+        "" => own,
+        _ => return None,
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
+        _ => (authority, default),
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let same_port = port == origin.port() || (port == default && origin.port() == own);
+    (bare.eq_ignore_ascii_case(origin.host()) && same_port).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relocated(place: &str, url: &str, prefix: &str) -> Option<String> {
+        let origin = Origin::parse(url).unwrap();
+        relocate(&HeaderValue::from_str(place).unwrap(), &origin, prefix)
+            .map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn places_on_the_upstream_become_paths_on_the_gateway() {
+        let close = "https://api.close.com";
+        for (place, here) in [
+            ("https://api.close.com/api/v1/lead/?a=b#c", "/sales/api/v1/lead/?a=b#c"),
+            ("http://api.close.com/api/v1/lead/", "/sales/api/v1/lead/"),
+            ("https://API.close.com:443/x", "/sales/x"),
+            ("//api.close.com/x", "/sales/x"),
+            ("/api/v1/lead/", "/sales/api/v1/lead/"),
+            ("https://api.close.com", "/sales/"),
+            ("https://api.close.com?x", "/sales/?x"),
+        ] {
+            assert_eq!(relocated(place, close, "/sales").as_deref(), Some(here), "{place}");
+        }
+        assert_eq!(relocated("/api/v1/lead/", close, "").as_deref(), Some("/api/v1/lead/"));
+        assert_eq!(relocated("http://127.0.0.1:9/b/x", "http://127.0.0.1:9/b", "/s").as_deref(), Some("/s/x"));
+    }
+
+    #[test]
+    fn places_elsewhere_and_relative_ones_stay() {
+        for place in ["https://s3.example/x", "https://api.close.com:444/x", "x/y", "../x", "ftp://api.close.com/", "https://api.close.com.evil.example/", "https://u@api.close.com/"] {
+            assert_eq!(relocated(place, "https://api.close.com", "/sales"), None, "{place}");
+        }
+        assert_eq!(relocated("/other", "https://h/base", "/s"), None);
+        assert_eq!(relocated("/basement", "https://h/base", "/s"), None);
+    }
+}

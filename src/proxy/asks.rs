@@ -1,0 +1,134 @@
+//! What a request asks for: its method, and the one that overrides it (contract.md 4, security.md 28).
+//!
+//! Close heeds `X-HTTP-Method-Override` on POST. A spelling that it may or may not heed is refused, since a rule would
+//! judge another method than the one that is carried out.
+
+use http::{HeaderMap, HeaderName, Method};
+
+use super::error::ProxyError;
+use crate::catalogue::Catalogue;
+use crate::path::DecisionPath;
+
+/// The methods of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asks {
+    written: Method,
+    overriding: Option<Method>,
+}
+
+const OVERRIDE: HeaderName = HeaderName::from_static("x-http-method-override");
+
+impl Asks {
+    pub(super) fn read(method: &Method, headers: &HeaderMap, query: Option<&str>) -> Result<Self, ProxyError> {
+        if query.is_some_and(has_method_parameter) {
+            return Err(ProxyError::Malformed("a `_method` parameter is no way to ask for another method"));
+        }
+        let mut lines = headers.get_all(OVERRIDE).iter();
+        let overriding = match (lines.next(), lines.next()) {
+            (None, _) => None,
+            (Some(_), Some(_)) => return Err(ProxyError::Malformed("there are two `X-HTTP-Method-Override` lines")),
+            (Some(value), None) if method == Method::POST => Some(overriding(value.as_bytes())?),
+            (Some(_), None) => {
+                return Err(ProxyError::Malformed("`X-HTTP-Method-Override` goes with POST alone"));
+            }
+        };
+        Ok(Self { written: method.clone(), overriding })
+    }
+
+    /// The method that the upstream carries out.
+    pub(super) fn effective(&self) -> &Method {
+        self.overriding.as_ref().unwrap_or(&self.written)
+    }
+
+    /// Whether the request is permitted under each method that counts: the written and the overriding one; for a POST
+    /// that stands for a GET of the catalogue the GET alone.
+    pub(super) fn all(&self, path: &DecisionPath<'_>, permitted: impl Fn(&Method) -> bool) -> bool {
+        match &self.overriding {
+            None => permitted(&self.written),
+            Some(method) if method == Method::GET && Catalogue::close().lookup(method, path).is_some() => {
+                permitted(method)
+            }
+            Some(method) => permitted(&self.written) && permitted(method),
+        }
+    }
+}
+
+fn overriding(value: &[u8]) -> Result<Method, ProxyError> {
+    let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+    let found = known.into_iter().find(|method| method.as_str().as_bytes() == value);
+    found.ok_or(ProxyError::Malformed("`X-HTTP-Method-Override` names no method"))
+}
+
+/// Whether a parameter is called `_method` once its percent-encoding is undone.
+fn has_method_parameter(query: &str) -> bool {
+    query.split(['&', ';']).any(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        name.starts_with(['_', '%']) && decodes_to(name.as_bytes(), b"_method")
+    })
+}
+
+fn decodes_to(mut encoded: &[u8], plain: &[u8]) -> bool {
+    for expected in plain {
+        let (byte, rest) = match encoded {
+            [b'%', high, low, rest @ ..] => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, rest),
+                _ => return false,
+            },
+            [byte, rest @ ..] => (*byte, rest),
+            [] => return false,
+        };
+        if !byte.eq_ignore_ascii_case(expected) {
+            return false;
+        }
+        encoded = rest;
+    }
+    encoded.is_empty()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn read(method: Method, value: Option<&'static str>, query: Option<&str>) -> Result<Asks, ProxyError> {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = value {
+            headers.insert(OVERRIDE, HeaderValue::from_static(value));
+        }
+        Asks::read(&method, &headers, query)
+    }
+
+    #[test]
+    fn an_override_must_be_permitted_under_both_methods() {
+        let asks = read(Method::POST, Some("DELETE"), None).unwrap();
+        let path = DecisionPath::of("/api/v1/lead/lead_1");
+        assert_eq!(asks.effective(), Method::DELETE);
+        assert!(!asks.all(&path, |method| method == Method::POST));
+        assert!(!asks.all(&path, |method| method == Method::DELETE));
+        assert!(asks.all(&path, |_| true));
+    }
+
+    #[test]
+    fn a_post_that_stands_for_a_documented_get_is_a_get() {
+        let asks = read(Method::POST, Some("GET"), None).unwrap();
+        assert!(asks.all(&DecisionPath::of("/api/v1/lead"), |method| method == Method::GET));
+        assert!(!asks.all(&DecisionPath::of("/api/v1/no/such/thing"), |method| method == Method::GET));
+    }
+
+    #[test]
+    fn odd_overrides_are_refused() {
+        for value in ["get", "Get", "FROB", "", "GET, PUT"] {
+            assert!(read(Method::POST, Some(value), None).is_err(), "{value}");
+        }
+        assert!(read(Method::GET, Some("GET"), None).is_err());
+        for query in ["_method=PUT", "a=1&_method=x", "%5fmethod=PUT", "_m%65thod", "a;_method=b", "_METHOD=PUT"] {
+            assert!(read(Method::POST, None, Some(query)).is_err(), "{query}");
+        }
+        assert!(read(Method::GET, None, Some("_limit=1&x_method=2&_methods=3&_metho%=4")).is_ok());
+    }
+}

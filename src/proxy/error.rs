@@ -1,0 +1,165 @@
+//! Everything the gateway itself answers with: one code each, whose fault it was, what people and clients are told.
+
+use crate::edge::{BodyFault, WireFault};
+use crate::net::ConnectError;
+use crate::path::PathFault;
+use crate::upstream::SendFault;
+
+/// Why a request has no answer of the upstream (contract.md 4, "Errors made by the gateway").
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// The bytes were refused before they became a request.
+    #[error(transparent)]
+    Wire(#[from] WireFault),
+    /// The body's bytes broke their framing, or did not come.
+    #[error(transparent)]
+    Body(#[from] BodyFault),
+    /// The request is well-formed HTTP but not one that may be forwarded.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// The path is not canonical.
+    #[error(transparent)]
+    Path(#[from] PathFault),
+    /// More than one key was presented.
+    #[error("two keys were presented")]
+    KeyAmbiguous,
+    /// A key is needed and none was presented.
+    #[error("a gateway key is needed")]
+    KeyMissing,
+    /// The key presented is unknown, expired or revoked.
+    #[error("the gateway key is not valid")]
+    KeyInvalid,
+    /// A rule refuses the method on the path.
+    #[error("this method and path are not permitted")]
+    PathDenied,
+    /// A web page of another origin sent the request.
+    #[error("requests of other origins are refused")]
+    OriginRefused,
+    /// The path leads to endpoints that hand out secrets.
+    #[error("endpoints that hold secrets are never forwarded")]
+    SecretsEndpoint,
+    /// No route that the caller may use matches.
+    #[error("no route matches this path")]
+    NoRoute,
+    /// TRACE.
+    #[error("this method is not served")]
+    MethodRefused,
+    /// The body is longer than `listen.max_body`.
+    #[error("the request's body is too large")]
+    BodyTooLarge,
+    /// The host is not one of the gateway's.
+    #[error("this host name is not served here")]
+    HostRefused {
+        /// The name asked for, when it is one that a `hosts` line may hold.
+        asked: Option<String>,
+    },
+    /// The credential cannot be used.
+    #[error("the credential is not available: {reason}")]
+    CredentialUnavailable {
+        /// Why.
+        reason: &'static str,
+        /// Seconds until it is worth trying again.
+        retry_after: u64,
+    },
+    /// The exchange with the upstream failed.
+    #[error(transparent)]
+    Send(#[from] SendFault),
+    /// The client left before an answer.
+    #[error("the client left")]
+    ClientLeft,
+    /// The gateway is shutting down.
+    #[error("the gateway is shutting down")]
+    Draining,
+    /// A fault of the gateway's own.
+    #[error("the gateway failed")]
+    Internal,
+}
+
+/// How an error is told.
+pub(super) struct Telling {
+    /// HTTP status.
+    pub(super) status: u16,
+    /// The stable code.
+    pub(super) code: &'static str,
+    /// The registered type of RFC 9209 2.3.
+    pub(super) proxy_status: &'static str,
+    /// What to do about it.
+    pub(super) hint: &'static str,
+}
+
+impl ProxyError {
+    /// Seconds after which a retry makes sense, for 503.
+    pub(super) fn retry_after(&self) -> u64 {
+        match self {
+            Self::CredentialUnavailable { retry_after, .. } => (*retry_after).max(1),
+            _ => 1,
+        }
+    }
+
+    /// Whether where the next request begins is in doubt.
+    pub(super) fn ends_connection(&self) -> bool {
+        matches!(self, Self::Wire(_) | Self::Body(_) | Self::BodyTooLarge | Self::ClientLeft | Self::Draining)
+    }
+
+    pub(super) fn telling(&self) -> Telling {
+        match self {
+            Self::Wire(fault) => tell_wire(*fault),
+            Self::Body(BodyFault::Malformed(_)) | Self::Malformed(_) => MALFORMED,
+            Self::Body(BodyFault::Timeout) => TIMED_OUT,
+            Self::Path(_) => tell(400, "path_not_canonical", DENIED, "send the path in its plain form: no dot segments, no encoded slashes, no encoded letters"),
+            Self::KeyAmbiguous => tell(400, "key_ambiguous", DENIED, "send one `Authorization` line, or one `Closegate-Key` line"),
+            Self::KeyMissing => tell(401, "key_missing", DENIED, "send a gateway key as the user name of Basic, as a Bearer token or as `Closegate-Key`; keys are declared under [keys.NAME] in the configuration"),
+            Self::KeyInvalid => tell(401, "key_invalid", DENIED, "the key is unknown, expired or revoked: ask whoever runs this gateway for a new one"),
+            Self::PathDenied => tell(403, "path_denied", DENIED, "the rules of the key or of the route refuse this method and path"),
+            Self::OriginRefused => tell(403, "origin_refused", DENIED, "a web page may not call the gateway; call it from a program"),
+            Self::SecretsEndpoint => tell(403, "secrets_endpoint", DENIED, "OAuth and API key endpoints are for Close's own pages; the gateway holds the credential so that tools need none"),
+            Self::NoRoute => tell(404, "no_route", "destination_not_found", "begin the path with the prefix of a route that this key may use"),
+            Self::MethodRefused => tell(405, "method_refused", DENIED, "TRACE and CONNECT are not served"),
+            Self::BodyTooLarge => tell(413, "body_too_large", DENIED, "send less, or raise listen.max_body"),
+            Self::HostRefused { .. } => tell(421, "host_refused", DENIED, "call the gateway by one of its own names"),
+            Self::CredentialUnavailable { .. } => tell(503, "credential_unavailable", "proxy_configuration_error", "the credential behind this route cannot be used now; whoever runs the gateway sees why on /readyz"),
+            Self::Send(fault) => tell_send(fault),
+            Self::ClientLeft => tell(499, "client_left", "http_request_error", ""),
+            Self::Draining => tell(503, "draining", "destination_unavailable", "try again: another instance, or this one after its restart, will answer"),
+            Self::Internal => tell(500, "internal", "proxy_internal_error", "this is a fault of the gateway; its log says where"),
+        }
+    }
+}
+
+const DENIED: &str = "http_request_denied";
+const MALFORMED: Telling =
+    tell(400, "request_malformed", "http_request_error", "send a plain HTTP/1.1 request; this one leaves doubt about its meaning");
+const TIMED_OUT: Telling =
+    tell(408, "request_timeout", "http_request_error", "send the request without long pauses");
+
+const fn tell(status: u16, code: &'static str, proxy_status: &'static str, hint: &'static str) -> Telling {
+    Telling { status, code, proxy_status, hint }
+}
+
+fn tell_wire(fault: WireFault) -> Telling {
+    match fault {
+        WireFault::Malformed(_) => MALFORMED,
+        WireFault::Method => ProxyError::MethodRefused.telling(),
+        WireFault::UriTooLong => tell(414, "uri_too_long", DENIED, "send long filters in a body: POST /api/v1/data/search/, or X-HTTP-Method-Override"),
+        WireFault::HeadTooLarge => tell(431, "headers_too_large", DENIED, "send fewer or shorter headers"),
+        WireFault::HeadTimeout => TIMED_OUT,
+    }
+}
+
+fn tell_send(fault: &SendFault) -> Telling {
+    const CLOSED: &str = "the upstream ended the connection; whether it acted on the request is not known";
+    const UNREACHED: &str = "nothing was sent; try again";
+    let unreachable = |proxy_status| tell(503, "upstream_unreachable", proxy_status, UNREACHED);
+    match fault {
+        SendFault::Connect(ConnectError::Resolve(_)) => unreachable("dns_error"),
+        SendFault::Connect(ConnectError::Connect(_)) => unreachable("connection_refused"),
+        SendFault::Connect(ConnectError::ConnectTimeout) => unreachable("connection_timeout"),
+        SendFault::Connect(ConnectError::Tls(_)) => tell(502, "upstream_tls", "tls_certificate_error", "the upstream's certificate or TLS version is not acceptable; nothing was sent"),
+        SendFault::Connect(ConnectError::TlsTimeout) => tell(504, "upstream_timeout", "connection_timeout", UNREACHED),
+        SendFault::Exhausted => tell(503, "overloaded", "connection_limit_reached", "too many requests are in flight; try again"),
+        SendFault::Closed(_) => tell(502, "upstream_closed", "connection_terminated", CLOSED),
+        SendFault::Malformed(_) => tell(502, "upstream_invalid", "http_protocol_error", "the upstream's answer was not understood, and was dropped"),
+        SendFault::Timeout => tell(504, "upstream_timeout", "http_response_timeout", "the upstream did not answer in time; whether it acted on the request is not known"),
+        SendFault::Upload => MALFORMED,
+    }
+}

@@ -1,0 +1,172 @@
+//! Which header fields pass, in each direction: everything but what is listed, and what only looks different.
+//!
+//! RFC 9110 7.6.1 for hop-by-hop fields; contract.md 4 and security.md 9, 10, 20 for the rest.
+
+use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+
+/// What happens to a field of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    /// It goes on as it is.
+    Pass,
+    /// It stays here: hop by hop, a credential, a forwarding field, or a look-alike of one.
+    Drop,
+    /// It asks for another method in a spelling that the upstream may or may not heed.
+    OddOverride,
+}
+
+/// What happens to a request's field.
+pub(super) fn of_request(name: &HeaderName) -> Field {
+    match name.as_str() {
+        "accept" | "accept-encoding" | "accept-language" | "cache-control" | "content-encoding" | "content-language"
+        | "content-type" | "date" | "if-match" | "if-modified-since" | "if-none-match" | "if-range"
+        | "if-unmodified-since" | "origin" | "pragma" | "range" | "referer" | "user-agent" | "traceparent"
+        | "tracestate" | "x-http-method-override" | "x-request-id" | "x-tz-offset" => Field::Pass,
+        "authorization" | "connection" | "content-length" | "cookie" | "expect" | "host" | "keep-alive"
+        | "proxy-authorization" | "te" | "trailer" | "transfer-encoding" | "upgrade" => Field::Drop,
+        other => of_letters(other),
+    }
+}
+
+/// Judges a name by its letters alone: `transfer_encoding` and `X-Cookie2` are read by somebody as what they resemble.
+fn of_letters(name: &str) -> Field {
+    let mut buffer = [0_u8; LONGEST];
+    let mut length = 0;
+    for byte in name.bytes().filter(u8::is_ascii_alphabetic) {
+        if length == LONGEST {
+            return Field::Pass;
+        }
+        buffer[length] = byte;
+        length += 1;
+    }
+    let letters = &buffer[..length];
+    if is_reserved(letters) || letters.strip_prefix(b"x").is_some_and(is_reserved) {
+        return Field::Drop;
+    }
+    let plain = letters.strip_prefix(b"x").unwrap_or(letters);
+    match plain {
+        b"httpmethodoverride" | b"httpmethod" | b"methodoverride" | b"method" => Field::OddOverride,
+        _ => Field::Pass,
+    }
+}
+
+fn is_reserved(letters: &[u8]) -> bool {
+    let prefixed = [&b"closegate"[..], b"proxy", b"forwarded"].iter().any(|prefix| letters.starts_with(prefix));
+    prefixed || RESERVED.contains(&letters)
+}
+
+/// Fields that are never forwarded, by their letters, without a leading `x`.
+const RESERVED: [&[u8]; 24] = [
+    b"apikey",
+    b"authorization",
+    b"authtoken",
+    b"closeapikey",
+    b"connection",
+    b"contentlength",
+    b"cookie",
+    b"expect",
+    b"host",
+    b"httpsettings",
+    b"keepalive",
+    b"originalhost",
+    b"originalurl",
+    b"realip",
+    b"rewriteurl",
+    b"setcookie",
+    b"te",
+    b"trailer",
+    b"trailers",
+    b"transferencoding",
+    b"upgrade",
+    b"originalforwardedfor",
+    b"clientip",
+    b"trueclientip",
+];
+
+/// The longest name of letters that is compared; no reserved one comes near.
+const LONGEST: usize = 64;
+
+/// What `Connection` nominates (all lines of it); fields that a request must not nominate are a fault.
+pub(super) fn nominated(headers: &HeaderMap) -> Result<Vec<HeaderName>, Nominated> {
+    let mut names = Vec::new();
+    for value in headers.get_all(CONNECTION) {
+        for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if token.is_empty() || token.eq_ignore_ascii_case(b"close") || token.eq_ignore_ascii_case(b"keep-alive") {
+                continue;
+            }
+            // What is no name names no field.
+            let Ok(name) = HeaderName::from_bytes(token) else { continue };
+            let protected = ["authorization", "host", "content-length", "cookie", "closegate-key"];
+            if protected.contains(&name.as_str()) {
+                return Err(Nominated);
+            }
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// `Connection` nominates a field that the request cannot be understood without.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Nominated;
+
+/// Whether a response's field stays here.
+pub(super) fn stays_of_response(name: &HeaderName) -> bool {
+    match name.as_str() {
+        "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade" | "proxy-connection"
+        | "proxy-authenticate" | "proxy-authentication-info" | "proxy-status" | "set-cookie" | "set-cookie2"
+        | "strict-transport-security" | "alt-svc" | "clear-site-data" => true,
+        other => other.starts_with("access-control-") || other.starts_with("closegate-"),
+    }
+}
+
+/// Whether a value holds something shaped like a gateway key.
+pub(super) fn holds_key(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    bytes.len() > 12 && memchr::memmem::find(bytes, b"cgk_").is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(name: &str) -> Field {
+        of_request(&HeaderName::from_bytes(name.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn look_alikes_of_reserved_names_stay_here() {
+        for name in [
+            "transfer_encoding", "content_length", "X-Authorization", "Cookie2", "proxy-connection", "HTTP2-Settings",
+            "x-forwarded-for", "x-forwarded-host", "forwarded", "x-real-ip", "x-original-url", "x-rewrite-url",
+            "closegate-key", "closegate_key", "x-closegate-anything", "authorization_", "x_forwarded_for", "upgrade1",
+            "x-api-key", "t.e",
+        ] {
+            assert_eq!(of(name), Field::Drop, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_clients_of_close_send_passes() {
+        for name in ["x-tz-offset", "x-requested-with", "dnt", "accept", "x-custom-thing", "x-http-method-override", "via"] {
+            assert_eq!(of(name), Field::Pass, "{name}");
+        }
+    }
+
+    #[test]
+    fn other_spellings_of_the_method_override_are_told_apart() {
+        for name in ["x-http-method", "x-method-override", "x_http_method_override", "http-method-override", "xhttpmethodoverride"] {
+            assert_eq!(of(name), Field::OddOverride, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_line_of_connection_is_read() {
+        let mut headers = HeaderMap::new();
+        headers.append(CONNECTION, HeaderValue::from_static("close, X-One"));
+        headers.append(CONNECTION, HeaderValue::from_static("x-two,, keep-alive"));
+        assert_eq!(nominated(&headers).unwrap(), ["x-one", "x-two"]);
+        headers.append(CONNECTION, HeaderValue::from_static("AUTHORIZATION"));
+        assert_eq!(nominated(&headers), Err(Nominated));
+    }
+}

@@ -1,0 +1,63 @@
+//! A request once nothing is left in it that must not reach the upstream.
+
+use http::header::CONNECTION;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, Method};
+
+use super::asks::Asks;
+use super::error::ProxyError;
+use super::fields::{self, Field};
+use crate::keys::{self, Presented};
+use crate::path::check_query;
+
+/// A sanitised request: hop-by-hop, credential and forwarding fields are gone, the key is a digest.
+pub(super) struct Inbound {
+    pub(super) method: Method,
+    pub(super) target: PathAndQuery,
+    pub(super) headers: HeaderMap,
+    pub(super) presented: Presented,
+    pub(super) asks: Asks,
+}
+
+impl Inbound {
+    /// Takes what is the gateway's out of the request, or refuses it.
+    pub(super) fn sanitise(parts: Parts) -> Result<Self, ProxyError> {
+        let Parts { method, uri, mut headers, .. } = parts;
+        if method == Method::TRACE || method == Method::CONNECT {
+            return Err(ProxyError::MethodRefused);
+        }
+        let target = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        if keys::mentions_key(target.as_str()) {
+            return Err(ProxyError::Malformed("a key in the path or query would end in logs"));
+        }
+        check_query(target.query().unwrap_or_default())
+            .map_err(|_| ProxyError::Malformed("the query holds a character that must be percent-encoded"))?;
+        let presented = Presented::read(&headers).map_err(|_| ProxyError::KeyAmbiguous)?;
+        strip(&mut headers)?;
+        let asks = Asks::read(&method, &headers, target.query())?;
+        Ok(Self { method, target, headers, presented, asks })
+    }
+}
+
+fn strip(headers: &mut HeaderMap) -> Result<(), ProxyError> {
+    let mut leaving: Vec<HeaderName> = Vec::with_capacity(8);
+    if headers.contains_key(CONNECTION) {
+        leaving = fields::nominated(headers)
+            .map_err(|_| ProxyError::Malformed("`Connection` names a field that cannot be left out"))?;
+    }
+    for (name, value) in headers.iter() {
+        match fields::of_request(name) {
+            Field::Pass if fields::holds_key(value) => leaving.push(name.clone()),
+            Field::Pass => {}
+            Field::Drop => leaving.push(name.clone()),
+            Field::OddOverride => {
+                return Err(ProxyError::Malformed("the only method override is `X-HTTP-Method-Override`"));
+            }
+        }
+    }
+    for name in leaving {
+        headers.remove(name);
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Who asks, where it leads, whether it may: the proof that a request may be sent.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::asks::Asks;
+use super::door::Door;
+use super::error::ProxyError;
+use crate::keys::{Caller, Key, KeySet, Presented};
+use crate::path::{DecisionPath, RequestPath};
+use crate::routes::{Route, RouteTable, is_secrets_endpoint};
+use crate::telemetry::Label;
+
+/// A caller and the route that its path leads to; only [`Found::authorise`] makes a [`Permit`] of it.
+pub(super) struct Found<'p> {
+    key: Option<Arc<Key>>,
+    route: Arc<Route>,
+    rest: &'p str,
+    prefixed: bool,
+}
+
+/// The proof that a known or admitted caller may ask this of this route.
+pub(super) struct Permit {
+    route: Arc<Route>,
+    rest: String,
+    prefixed: bool,
+}
+
+/// Who may call what.
+pub(super) struct Access<'a> {
+    pub(super) keys: &'a KeySet,
+    pub(super) routes: &'a RouteTable,
+    pub(super) door: &'a Door,
+}
+
+impl<'a> Access<'a> {
+    /// Who: a caller without a valid key goes on only where nobody needs one.
+    pub(super) fn identify(&self, presented: &Presented, now: SystemTime) -> Caller {
+        self.keys.identify(presented, now)
+    }
+
+    /// Where: 401 before any 404 (contract.md 3 "Who may call").
+    pub(super) fn resolve<'p>(&self, path: RequestPath<'p>, caller: Caller) -> Result<Found<'p>, ProxyError> {
+        let matched = self.routes.find(path)?;
+        let open = matched.as_ref().is_some_and(|found| self.is_open(found.route));
+        let key = match caller {
+            Caller::Known(key) => Some(key),
+            Caller::Unknown | Caller::Absent if open || self.needs_no_key() => None,
+            Caller::Unknown => return Err(ProxyError::KeyInvalid),
+            Caller::Absent => return Err(ProxyError::KeyMissing),
+        };
+        match (matched, key) {
+            (Some(found), key) if open || key.as_ref().is_none_or(|key| key.routes.contains(&found.route.index)) => {
+                Ok(Found { key, route: found.route.clone(), rest: found.rest, prefixed: true })
+            }
+            (None, Some(key)) if path.as_str().starts_with("/api/") => {
+                let first = key.routes.first().and_then(|index| self.routes.by_index(*index));
+                let route = first.ok_or(ProxyError::NoRoute)?.clone();
+                Ok(Found { key: Some(key), route, rest: path.as_str(), prefixed: false })
+            }
+            _ => Err(ProxyError::NoRoute),
+        }
+    }
+
+    /// On loopback, as long as no key was ever defined.
+    fn needs_no_key(&self) -> bool {
+        self.door.loopback && !self.keys.ever_defined()
+    }
+
+    fn is_open(&self, route: &Route) -> bool {
+        self.needs_no_key() || (route.anonymous && (self.door.loopback || route.danger_anonymous))
+    }
+}
+
+impl Found<'_> {
+    /// The caller's label: its key's, or that of anybody on an open route.
+    pub(super) fn key_label(&self) -> Label {
+        self.key.as_ref().map_or(Label::ANONYMOUS, |key| key.label)
+    }
+
+    /// The route.
+    pub(super) fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// The path that the upstream will see.
+    pub(super) fn upstream_path(&self) -> std::borrow::Cow<'_, str> {
+        self.route.upstream_path(self.rest)
+    }
+
+    /// May: the rules of the route and of the key, and what is never forwarded.
+    pub(super) fn authorise(self, asks: &Asks, path: &DecisionPath<'_>) -> Result<Permit, ProxyError> {
+        let below_base = DecisionPath::of(self.rest);
+        if is_secrets_endpoint(path) || is_secrets_endpoint(&below_base) {
+            return Err(ProxyError::SecretsEndpoint);
+        }
+        let by_route = asks.all(path, |method| self.route.rules.permit(method, path));
+        let by_key = self.key.as_ref().is_none_or(|key| asks.all(path, |method| key.rules.permit(method, path)));
+        if by_route && by_key {
+            Ok(Permit { rest: self.rest.to_owned(), route: self.route, prefixed: self.prefixed })
+        } else {
+            Err(ProxyError::PathDenied)
+        }
+    }
+}
+
+impl Permit {
+    /// The route that may be used.
+    pub(super) fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// The path below the route's prefix.
+    pub(super) fn rest(&self) -> &str {
+        &self.rest
+    }
+
+    /// The prefix that the caller wrote, empty for a prefix-less call and for the root.
+    pub(super) fn written_prefix(&self) -> &str {
+        match self.route.prefix.as_str() {
+            "/" => "",
+            prefix if self.prefixed => prefix,
+            _ => "",
+        }
+    }
+}

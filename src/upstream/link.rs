@@ -1,0 +1,248 @@
+//! One connection to an upstream: hyper's codec over a metered stream, polled by whoever uses it.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
+
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::pool::Shared;
+use super::{Progress, SendFault, Upload};
+use crate::net::Stream;
+use crate::telemetry::UpstreamMeters;
+
+/// A connection with its codec.
+pub(super) struct Link<B: Upload> {
+    pub(super) sender: SendRequest<Tracked<B>>,
+    pub(super) connection: Connection<TokioIo<Metered>, Tracked<B>>,
+    pub(super) meter: Rc<Meter>,
+    /// When it was laid into the pool.
+    pub(super) idle_since: Instant,
+    /// Whether it has served a request.
+    pub(super) reused: bool,
+    pub(super) seat: Seat,
+}
+
+/// What has passed over a connection since its request was handed over.
+#[derive(Default)]
+pub(super) struct Meter {
+    written: Cell<u64>,
+    read: Cell<u64>,
+    /// Whether the codec still holds the request's body.
+    uploading: Cell<bool>,
+    /// Whether the next read looks at the socket itself first.
+    suspicious: Cell<bool>,
+}
+
+/// A place among the connections that may be open; given back when dropped.
+pub(super) struct Seat {
+    shared: Arc<Shared>,
+    meters: Arc<UpstreamMeters>,
+}
+
+impl<B: Upload> Link<B> {
+    /// Puts the codec over a stream.
+    pub(super) async fn over(stream: Stream, seat: Seat) -> Result<Box<Self>, SendFault> {
+        let meter = Rc::new(Meter::default());
+        let io = TokioIo::new(Metered { stream, meter: meter.clone() });
+        let shaken = Builder::new().max_buf_size(MAX_BUFFER).handshake(io).await;
+        let (sender, connection) = shaken.map_err(|error| SendFault::Closed(Some(error)))?;
+        let mut link = Box::new(Self { sender, connection, meter, idle_since: Instant::now(), reused: false, seat });
+        if link.lives() { Ok(link) } else { Err(SendFault::Closed(None)) }
+    }
+
+    /// Polls the idle connection once: `false` when it was closed, or when bytes came that nobody asked for.
+    ///
+    /// The reactor's knowledge is enough; no system call is made.
+    pub(super) fn lives(&mut self) -> bool {
+        let cx = &mut Context::from_waker(Waker::noop());
+        self.drive(cx).is_pending() && self.sender.is_ready()
+    }
+
+    /// As [`Self::lives`], and the socket itself says that nothing has arrived: for a request that must not be lost.
+    pub(super) fn proves_alive(&mut self) -> bool {
+        self.meter.suspicious.set(true);
+        let lives = self.lives();
+        self.meter.suspicious.set(false);
+        lives
+    }
+
+    /// Moves the exchange on; ready when the connection is over, and then it must not be polled again.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.connection).poll(cx).map(drop)
+    }
+}
+
+impl Meter {
+    pub(super) fn begin(&self, uploading: bool) {
+        self.written.set(0);
+        self.read.set(0);
+        self.uploading.set(uploading);
+    }
+
+    pub(super) fn is_uploading(&self) -> bool {
+        self.uploading.get()
+    }
+
+    pub(super) fn written(&self) -> u64 {
+        self.written.get()
+    }
+
+    pub(super) fn read(&self) -> u64 {
+        self.read.get()
+    }
+
+    fn count(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(written)) = poll {
+            self.written.set(self.written.get() + written as u64);
+        }
+        poll
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        match (self.written.get(), self.read.get()) {
+            (0, 0) => Progress::Nothing,
+            (_, 0) => Progress::Written,
+            _ => Progress::Answered,
+        }
+    }
+}
+
+impl Seat {
+    /// Takes a place, or says that there is none.
+    pub(super) fn take(shared: &Arc<Shared>, meters: &Arc<UpstreamMeters>) -> Option<Self> {
+        let free = |open: usize| (open < shared.max_connections).then_some(open + 1);
+        shared.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
+        meters.active.fetch_add(1, Ordering::Relaxed);
+        Some(Self { shared: shared.clone(), meters: meters.clone() })
+    }
+
+    /// Counts the connection as idle.
+    pub(super) fn rest(&self) {
+        self.meters.active.fetch_sub(1, Ordering::Relaxed);
+        self.meters.idle.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts the connection as active again.
+    pub(super) fn rise(&self) {
+        self.meters.idle.fetch_sub(1, Ordering::Relaxed);
+        self.meters.active.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+        self.meters.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The stream below the codec, which counts what passes.
+pub(super) struct Metered {
+    stream: Stream,
+    meter: Rc<Meter>,
+}
+
+impl Metered {
+    /// Whether something lies on the socket, be it the end: the reactor may not have been told yet.
+    fn has_arrivals(&self) -> bool {
+        let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+        rustix::net::recv(self.stream.socket(), &mut [0_u8; 1], flags) != Err(rustix::io::Errno::AGAIN)
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.meter.suspicious.get() && this.has_arrivals() {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        this.meter.read.set(this.meter.read.get() + (buf.filled().len() - before) as u64);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.meter.count(Pin::new(&mut this.stream).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.meter.count(Pin::new(&mut this.stream).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+/// A request's body that notes when the codec lets go of it.
+pub(super) struct Tracked<B> {
+    inner: Option<B>,
+    meter: Rc<Meter>,
+}
+
+impl<B: Upload> Tracked<B> {
+    pub(super) fn new(inner: B, meter: Rc<Meter>) -> Self {
+        Self { inner: Some(inner), meter }
+    }
+
+    /// The body itself, of a request that was never sent.
+    pub(super) fn into_inner(mut self) -> Option<B> {
+        self.inner.take()
+    }
+}
+
+impl<B> Drop for Tracked<B> {
+    fn drop(&mut self) {
+        self.meter.uploading.set(false);
+    }
+}
+
+impl<B: Upload> Body for Tracked<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match &mut self.get_mut().inner {
+            Some(inner) => Pin::new(inner).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// The most that the codec buffers of an answer, in bytes.
+const MAX_BUFFER: usize = 256 * 1024;
