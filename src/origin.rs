@@ -65,7 +65,8 @@ impl Origin {
             (port, _) => port.unwrap_or(default_port),
         };
         let base = uri.path().trim_end_matches('/');
-        crate::path::RequestPath::parse(if base.is_empty() { "/" } else { base }).map_err(|_| OriginFault::Malformed)?;
+        crate::path::RequestPath::parse(if base.is_empty() { "/" } else { base })
+            .map_err(|_| OriginFault::Malformed)?;
         Ok(Self(Arc::new(Parts { scheme, host: authority.host().to_ascii_lowercase(), port, base: base.to_owned() })))
     }
 
