@@ -1,7 +1,7 @@
 //! closegate: an HTTP gateway that injects Close CRM credentials, so that the tools behind it never hold one.
 //!
-//! The modules stand on floors, and a module imports from lower floors only (`ARCHITECTURE.md`;
-//! `tests/it/tidy.rs` holds it):
+//! The modules stand on floors, and a module imports from lower floors only, on floor 0 from those named before it
+//! (`ARCHITECTURE.md`; `tests/it/tidy.rs` reads this table and holds it):
 //!
 //! | floor | modules |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | 3 | `proxy`, `admin` |
 //! | 2 | `vault`, `keys`, `routes`, `upstream`, `edge` |
 //! | 1 | `config`, `telemetry`, `sim`, `net`, `catalogue` |
-//! | 0 | `id`, `origin`, `path`, `rule`, `clock`, `task` |
+//! | 0 | `id`, `path`, `origin`, `rule`, `clock`, `task` |
 
 pub mod admin;
 pub mod app;

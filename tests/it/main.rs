@@ -1,0 +1,5 @@
+//! Everything that is tested from outside: one binary, one module a subject.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+mod tidy;
