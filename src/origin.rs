@@ -70,6 +70,16 @@ impl Origin {
         Ok(Self(Arc::new(Parts { scheme, host: authority.host().to_ascii_lowercase(), port, base: base.to_owned() })))
     }
 
+    /// Close itself: `https://api.close.com`.
+    pub fn close() -> Self {
+        Self(Arc::new(Parts {
+            scheme: Scheme::Https,
+            host: "api.close.com".to_owned(),
+            port: 443,
+            base: String::new(),
+        }))
+    }
+
     /// `https` or `http`.
     pub fn scheme(&self) -> Scheme {
         self.0.scheme
@@ -126,6 +136,7 @@ mod tests {
         let close = Origin::parse("https://API.close.com/").unwrap();
         assert_eq!((close.host(), close.port(), close.base()), ("api.close.com", 443, ""));
         assert_eq!(close.authority(), "api.close.com");
+        assert_eq!(close, Origin::close());
         let local = Origin::parse("http://[::1]:8000/base/").unwrap();
         assert_eq!((local.host(), local.port(), local.base()), ("::1", 8000, "/base"));
         assert_eq!(local.authority(), "[::1]:8000");

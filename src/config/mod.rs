@@ -1,6 +1,29 @@
 //! The configuration as types: what the file and the environment said, checked once and whole.
 //!
-//! It holds references to secrets, never a secret (invariant 3), so it can be printed as it is.
+//! It holds references to secrets, never a secret (invariant 3), so it can be printed as it is. Defaults come before
+//! the file, the file before the environment: [`figment`] merges the sources, and a walk of our own ([`load`]) types
+//! the merged tree and reports every fault at once, with its key, its source and a hint, and without any value.
+
+mod agree;
+mod defaults;
+mod entries;
+mod environment;
+mod explain;
+mod file;
+mod finding;
+mod kinds;
+mod load;
+mod nearest;
+mod place;
+mod raw;
+mod resolve;
+mod secret;
+mod starter;
+mod units;
+mod walk;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,8 +37,17 @@ use crate::origin::Origin;
 use crate::path::Prefix;
 use crate::rule::Rules;
 
+pub use self::environment::Environment;
+pub use self::explain::{Setting, settings};
+pub use self::finding::{Faults, Finding};
+pub use self::load::{Loaded, Sources, load};
+pub use self::place::{Origins, Place};
+
+/// The configuration file with every setting and its default, as it lies in the repository.
+pub const DOCUMENTED: &str = include_str!("../../config/closegate.toml");
+
 /// The whole configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The proxy's listener and its limits.
     pub listen: Listen,

@@ -1,0 +1,154 @@
+//! What single values cannot tell: whether routes, keys, listeners and upstreams agree with one another.
+
+use std::collections::BTreeMap;
+
+use super::entries::Cleartext;
+use super::finding::Wrong;
+use super::place::Place;
+use super::walk::Walk;
+use super::{Config, Key, Redact, Route};
+use crate::id::RouteName;
+use crate::origin::{Origin, Scheme};
+
+/// Reports what disagrees, and warns of what may be meant otherwise.
+pub(super) fn check(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
+    prefixes(config, walk);
+    upstreams(config, cleartext, walk);
+    open_routes(config, walk);
+    listeners(config, walk);
+    limits(config, walk);
+}
+
+/// Two routes with one prefix: a request could go as either credential.
+fn prefixes(config: &Config, walk: &mut Walk) {
+    let mut taken: BTreeMap<&str, &RouteName> = BTreeMap::new();
+    for (name, route) in &config.routes {
+        let prefix = route.prefix.as_str().trim_end_matches('/');
+        if let Some(other) = taken.insert(prefix, name) {
+            let what = format!("the same prefix as {}", called(config, other, walk));
+            let hint = "give one of them another `prefix`";
+            let key = format!("routes.{name}.prefix");
+            walk.fault(&key, route_place(walk, name, "prefix"), Wrong::new(what, hint));
+        }
+    }
+}
+
+fn called(config: &Config, name: &RouteName, walk: &Walk) -> String {
+    let place = route_place(walk, name, "prefix");
+    match config.routes.get(name) {
+        Some(route) if walk.place(&format!("routes.{name}")) == walk.place("routes") => {
+            format!("`routes.{name}`, the default route of credential `{}` ({place})", route.credential)
+        }
+        _ => format!("`routes.{name}` ({place})"),
+    }
+}
+
+/// Where a route's key stands; a default route stands where its credential does.
+fn route_place(walk: &Walk, name: &RouteName, key: &str) -> Place {
+    match walk.place(&format!("routes.{name}.{key}")) {
+        Place::Default => walk.place(&format!("credentials.{name}")),
+        place => place,
+    }
+}
+
+/// security.md 40: a secret goes in clear text to loopback only, and only where that is said.
+fn upstreams(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
+    let mut default_is_refused = false;
+    for (name, route) in &config.routes {
+        let own = walk.has(&format!("routes.{name}.upstream"));
+        let permitted = config.upstream.danger_cleartext_upstream || cleartext.contains(name);
+        let address = if own { None } else { config.upstream.address.as_deref() };
+        let Some(wrong) = clear(&route.upstream, address, permitted) else { continue };
+        if own {
+            let key = format!("routes.{name}.upstream");
+            walk.fault(&key, walk.place(&key), wrong);
+        } else if !default_is_refused {
+            default_is_refused = true;
+            walk.fault("upstream.url", walk.place("upstream.url"), wrong);
+        }
+    }
+}
+
+fn clear(origin: &Origin, address: Option<&str>, permitted: bool) -> Option<Wrong> {
+    let reached = address.and_then(|address| Origin::parse(&format!("http://{address}")).ok());
+    let loopback = origin.is_loopback() && reached.is_none_or(|origin| origin.is_loopback());
+    match origin.scheme() {
+        Scheme::Https => None,
+        Scheme::Http if !loopback => {
+            Some(Wrong::new("would send a secret in clear text beyond loopback", "write `https://`"))
+        }
+        Scheme::Http if permitted => None,
+        Scheme::Http => Some(Wrong::new(
+            "would send a secret in clear text",
+            "write `https://`, or, for a simulator on loopback, `danger_cleartext_upstream = true`",
+        )),
+    }
+}
+
+/// An open route beyond loopback takes a word of its own (contract.md 3, "Who may call").
+fn open_routes(config: &Config, walk: &mut Walk) {
+    let wide = !config.listen.address.ip().is_loopback();
+    for (name, _) in config.routes.iter().filter(|(_, route)| wide && route.anonymous && !route.danger_anonymous) {
+        let key = format!("routes.{name}.anonymous");
+        let place = walk.place(&key);
+        let hint = "bind `listen.address` to loopback, or say `danger_anonymous = true` as well";
+        let doubt = |what| Wrong::new(what, hint);
+        if config.keys.is_empty() {
+            walk.warn(key, place, doubt("does not open the route: the listener goes beyond loopback"));
+        } else {
+            walk.fault(key, place, doubt("would open the route beyond loopback"));
+        }
+    }
+}
+
+fn listeners(config: &Config, walk: &mut Walk) {
+    let plain = [("listen.address", config.listen.address), ("admin.address", config.admin.address)];
+    for (key, _) in plain.into_iter().filter(|(_, address)| !address.ip().is_loopback()) {
+        let what = "a plain listener beyond loopback: keys cross the network in clear text";
+        let hint = "bind it to loopback, or keep the network between callers and the gateway private";
+        walk.warn(key, walk.place(key), Wrong::new(what, hint));
+    }
+    if config.upstream.redact == Redact::Off {
+        let doubt = Wrong::new("secrets that come back in a body are not looked for", "leave it at `\"plain\"`");
+        walk.warn("upstream.redact", walk.place("upstream.redact"), doubt);
+    }
+    if config.credentials.is_empty() {
+        let doubt =
+            Wrong::new("no credential: nothing is forwarded", "set `CLOSE_API_KEY`, or add `[credentials.NAME]`");
+        walk.warn("credentials", walk.place("credentials"), doubt);
+    }
+}
+
+fn limits(config: &Config, walk: &mut Walk) {
+    if config.keys.is_empty() && !config.listen.address.ip().is_loopback() {
+        let doubt =
+            Wrong::new("no key: beyond loopback every request is refused", "set `CLOSEGATE_KEY`, or add `[keys.NAME]`");
+        walk.warn("keys", walk.place("keys"), doubt);
+    }
+    for (name, key) in config.keys.iter().filter(|(_, key)| is_unlimited(key)) {
+        let path = format!("keys.{name}");
+        let place = walk.place(&path);
+        // The key of the two-variable start has nowhere to say a limit.
+        if matches!(&place, Place::Variable(variable) if variable.starts_with("CLOSEGATE_KEY")) {
+            continue;
+        }
+        let what = format!("a key without limits: it may ask {} for ever", reach(key));
+        walk.warn(path, place, Wrong::new(what, "add `allow` or `deny` rules, or `expires`"));
+    }
+    for (name, _) in config.routes.iter().filter(|(name, route)| is_unreachable(config, name, route)) {
+        let doubt = Wrong::new("no key may use this route", "add it to the `routes` of a key, or remove it");
+        walk.warn(format!("routes.{name}"), route_place(walk, name, "prefix"), doubt);
+    }
+}
+
+fn is_unlimited(key: &Key) -> bool {
+    key.expires.is_none() && key.rules.allow.is_empty() && key.rules.deny.is_empty()
+}
+
+fn reach(key: &Key) -> &'static str {
+    if key.routes.len() == 1 { "whatever its route allows" } else { "whatever its routes allow" }
+}
+
+fn is_unreachable(config: &Config, name: &RouteName, route: &Route) -> bool {
+    !config.keys.is_empty() && !route.anonymous && !config.keys.values().any(|key| key.routes.contains(name))
+}

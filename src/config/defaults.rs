@@ -1,0 +1,68 @@
+//! The defaults of every setting; `config/closegate.toml` shows them, and a test holds the two together.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::{AccessFormat, Admin, Listen, Log, Metrics, Redact, Upstream};
+use crate::origin::Origin;
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            address: loopback(8080),
+            hosts: Vec::new(),
+            max_connections: 20_000,
+            max_connections_per_peer: 20_000,
+            max_body: 25 << 20,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(120),
+            max_header_bytes: 32 << 10,
+            max_uri_bytes: 16 << 10,
+            max_headers: 100,
+            shutdown_grace: Duration::from_secs(25),
+            shutdown_delay: Duration::ZERO,
+            workers: None,
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { address: loopback(8081) }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { address: None, max_key_series: 1_000 }
+    }
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            url: Origin::close(),
+            address: None,
+            ca: None,
+            redact: Redact::Plain,
+            connect_timeout: Duration::from_secs(5),
+            tls_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            max_connections: 1_024,
+            danger_cleartext_upstream: false,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { access: AccessFormat::Json, level: "info".to_owned() }
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}

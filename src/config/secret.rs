@@ -1,0 +1,86 @@
+//! References to secrets: `{ env = … }`, `{ file = … }`, `{ command = […] }`. A secret itself is refused, unseen.
+
+use std::time::Duration;
+
+use super::SecretRef;
+use super::finding::Wrong;
+use super::kinds;
+use super::place::{looks_secret, shown};
+use super::raw::{Node, Raw};
+use super::walk::{Section, Split, Walk};
+
+/// Reads the reference that a node must be.
+pub(super) fn reference(walk: &mut Walk, path: String, node: &Node) -> Option<SecretRef> {
+    if !matches!(node.raw, Raw::Table(_)) {
+        walk.fault(&path, node.place.clone(), outright(&path, node));
+        return None;
+    }
+    let mut section = Section::of(walk, path, node);
+    let found = one_of_three(walk, &mut section);
+    section.close(walk);
+    found
+}
+
+/// A required reference below a table.
+pub(super) fn required(walk: &mut Walk, section: &mut Section<'_>, key: &'static str) -> Option<SecretRef> {
+    let node = section.node(walk, key);
+    if node.is_none() {
+        let wrong = Wrong::new("missing", format!("`{key} = {{ env = \"NAME\" }}` or `{key} = {{ file = \"PATH\" }}`"));
+        walk.fault(section.key(key), section.place().clone(), wrong);
+    }
+    reference(walk, section.key(key), node?)
+}
+
+fn one_of_three(walk: &mut Walk, section: &mut Section<'_>) -> Option<SecretRef> {
+    let folders = walk.folders();
+    let variable = section.optional(walk, "env", variable).map(SecretRef::Env);
+    let file = section.optional(walk, "file", kinds::path(folders)).map(SecretRef::File);
+    let argv = section.list(walk, "command", Split::Never, kinds::text);
+    let refresh = section.optional(walk, "refresh", kinds::duration(Duration::from_secs(1)..=YEAR));
+    let given = section.count(&["env", "file", "command"]);
+    if given != 1 {
+        let what = if given == 0 { "no reference to a secret" } else { "more than one reference to a secret" };
+        walk.fault(section.path(), section.place().clone(), Wrong::new(what, FORMS));
+        return None;
+    }
+    if argv.is_none() && refresh.is_some() {
+        let wrong = Wrong::new("only a `command` is run again", "leave it out: files are read again when they change");
+        walk.fault(section.key("refresh"), section.place().clone(), wrong);
+    }
+    variable.or(file).or_else(|| command(walk, section, argv?, refresh))
+}
+
+fn command(walk: &mut Walk, section: &Section<'_>, argv: Vec<String>, refresh: Option<Duration>) -> Option<SecretRef> {
+    if argv.first().is_some_and(|program| !program.is_empty()) {
+        return Some(SecretRef::Command { argv, refresh });
+    }
+    let wrong = Wrong::new("expected a program and its arguments", "`[\"op\", \"read\", \"op://vault/close/token\"]`");
+    walk.fault(section.key("command"), section.place().clone(), wrong);
+    None
+}
+
+/// The name of a variable; the secret itself in its place is refused.
+fn variable(node: &Node) -> Result<String, Wrong> {
+    let name = kinds::text(node)?;
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    if first && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && !looks_secret(&name) {
+        return Ok(name);
+    }
+    Err(Wrong::new("expected the name of an environment variable", "the name, not the secret: `CLOSE_SALES_API_KEY`"))
+}
+
+/// What to say where something else than a reference stands: nothing of what stands there.
+fn outright(path: &str, node: &Node) -> Wrong {
+    let key = path.rsplit('.').next().map(shown).unwrap_or_default();
+    let hint = if node.variable().is_some() {
+        let name = path.to_ascii_uppercase().replace('.', "__").replace('-', "_");
+        format!("set `CLOSEGATE__{name}__ENV` to the name of the variable that holds it, or `…__FILE` to a path")
+    } else {
+        format!("`{key} = {{ env = \"NAME\" }}` or `{key} = {{ file = \"PATH\" }}`")
+    };
+    Wrong::new("expected a reference to a secret, never the secret itself", hint)
+}
+
+const FORMS: &str =
+    "exactly one of `{ env = \"NAME\" }`, `{ file = \"PATH\" }`, `{ command = [\"PROGRAM\", \"ARGUMENT\"] }`";
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
