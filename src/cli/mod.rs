@@ -1,1 +1,88 @@
-//! (to be written)
+//! The command line: one file a command; what they share stands here.
+
+mod check;
+mod demo;
+mod health;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, Loaded, Sources};
+use crate::telemetry::log;
+use crate::vault;
+
+/// closegate: an HTTP gateway that injects Close CRM credentials, so that tools need none.
+#[derive(Debug, Parser)]
+#[command(name = "closegate", version, max_term_width = 100)]
+struct Cli {
+    /// The configuration file [default: $CLOSEGATE_CONFIG, ./closegate.toml, $XDG_CONFIG_HOME/closegate/closegate.toml,
+    /// /etc/closegate/closegate.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How data is printed
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway; what no command means
+    Serve,
+    /// Run a simulated Close and a gateway in front of it, on loopback, and print calls that work
+    Demo(demo::Args),
+    /// Validate the configuration: name every fault at once, print routes, keys and where each setting came from
+    Check(check::Args),
+    /// Exit 0 when the gateway of this configuration is ready
+    Health,
+}
+
+/// The exit code of a configuration that cannot be used (`EX_CONFIG` of sysexits).
+const CONFIGURATION: u8 = 78;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log::install_panic_hook();
+    // Before the first secret is read, be it from a file or a variable.
+    if let Err(fault) = vault::harden() {
+        eprintln!("error: {fault}");
+        return ExitCode::FAILURE;
+    }
+    match cli.command {
+        Some(Command::Demo(args)) => demo::run(&args),
+        command => match load(cli.config, cli.output) {
+            Err(code) => code,
+            Ok(loaded) => match command {
+                None | Some(Command::Serve) => serve::run(&loaded),
+                Some(Command::Check(args)) => check::run(&args, &loaded, cli.output),
+                Some(Command::Health) => health::run(loaded.config.admin.address),
+                Some(Command::Demo(args)) => demo::run(&args),
+            },
+        },
+    }
+}
+
+fn load(file: Option<PathBuf>, output: Output) -> Result<Loaded, ExitCode> {
+    config::load(&Sources::of_process(file)).map_err(|faults| {
+        if output == Output::Json {
+            println!("{}", faults.to_json());
+        } else {
+            eprintln!("{faults}");
+        }
+        ExitCode::from(CONFIGURATION)
+    })
+}

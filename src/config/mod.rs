@@ -123,7 +123,7 @@ pub struct Upstream {
     pub url: Origin,
     /// `host:port` to connect to instead of the URL's; Host, SNI and certificate check stay the URL's.
     pub address: Option<String>,
-    /// A PEM file of roots, instead of the system's.
+    /// A PEM file of roots that are trusted beside the system's.
     pub ca: Option<PathBuf>,
     /// Whether secrets that come back are looked for in bodies.
     pub redact: Redact,

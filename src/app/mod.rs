@@ -1,0 +1,161 @@
+//! The composition root: a configuration becomes a running gateway. The only place that knows every part.
+
+mod assemble;
+mod service;
+mod worker;
+
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::admin::Health;
+use crate::config::Config;
+use crate::edge::{self, Acceptor, Doors};
+use crate::telemetry::Telemetry;
+
+pub use assemble::{connector, open_vault};
+
+/// Why a gateway does not start: everything that is wrong, each in a sentence or three.
+#[derive(Debug)]
+pub struct StartFaults(pub Vec<String>);
+
+impl fmt::Display for StartFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n\n"))
+    }
+}
+
+impl std::error::Error for StartFaults {}
+
+/// Where the workers are on their way from serving to gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Requests are served.
+    Serving,
+    /// Requests are served, and each answer says that it is the last of its connection.
+    Leaving,
+    /// What is in flight is finished.
+    Draining,
+    /// What is in flight is dropped.
+    Gone,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    /// Where the proxy listens.
+    pub proxy: SocketAddr,
+    /// Where the admin listener listens.
+    pub admin: SocketAddr,
+    /// Where the metrics listener listens, if there is one.
+    pub metrics: Option<SocketAddr>,
+    telemetry: Arc<Telemetry>,
+    health: Arc<Health>,
+    stage: watch::Sender<Stage>,
+    closed: watch::Sender<bool>,
+    workers: Vec<JoinHandle<()>>,
+    others: Vec<JoinHandle<()>>,
+    grace: Duration,
+    delay: Duration,
+}
+
+struct Sockets {
+    proxy: TcpListener,
+    admin: TcpListener,
+    metrics: Option<TcpListener>,
+}
+
+impl Gateway {
+    /// Binds, reads the secrets and starts the threads; everything that is wrong is said at once.
+    ///
+    /// `out` takes the access records.
+    pub fn start(config: &Config, out: impl std::io::Write + Send + 'static) -> Result<Self, StartFaults> {
+        let telemetry = Telemetry::new(assemble::telemetry_options(config), out);
+        let sockets = bind(config);
+        let parts = assemble::gate(config, &telemetry);
+        let (sockets, parts) = match (sockets, parts) {
+            (Ok(sockets), Ok(parts)) => (sockets, parts),
+            (sockets, parts) => {
+                let faults = [sockets.err(), parts.err()].into_iter().flatten().flatten().collect();
+                return Err(StartFaults(faults));
+            }
+        };
+        Self::run(config, telemetry, sockets, parts).map_err(|error| StartFaults(vec![format!("error: {error}")]))
+    }
+
+    fn run(
+        config: &Config,
+        telemetry: Arc<Telemetry>,
+        sockets: Sockets,
+        parts: assemble::Parts,
+    ) -> std::io::Result<Self> {
+        let (proxy, admin) = (sockets.proxy.local_addr()?, sockets.admin.local_addr()?);
+        let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
+        let (stage, staged) = watch::channel(Stage::Serving);
+        let (closed, closing) = watch::channel(false);
+        let health = service::health(&parts.gate.vault);
+        let cores = config.listen.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let mut workers = Vec::new();
+        let mut senders = Vec::new();
+        for number in 0..cores {
+            let (sender, thread) = worker::spawn(number, config, &parts, &telemetry, staged.clone())?;
+            senders.push(sender);
+            workers.push(thread);
+        }
+        let doors = Doors::new(
+            config.listen.max_connections,
+            config.listen.max_connections_per_peer,
+            telemetry.listener("default"),
+        );
+        let acceptor = Acceptor { listener: sockets.proxy, doors, workers: senders };
+        let listeners = [Some(sockets.admin), sockets.metrics].into_iter().flatten().collect();
+        let others = vec![
+            service::spawn_acceptor(acceptor, closing)?,
+            service::spawn(listeners, telemetry.clone(), health.clone(), parts.gate.vault.clone(), staged)?,
+        ];
+        health.ready();
+        let (grace, delay) = (config.listen.shutdown_grace, config.listen.shutdown_delay);
+        Ok(Self { proxy, admin, metrics, telemetry, health, stage, closed, workers, others, grace, delay })
+    }
+
+    /// Ends the gateway: not ready, then no new connections, then what is in flight, then nothing.
+    ///
+    /// Whether everything in flight was finished in time.
+    pub async fn stop(self) -> bool {
+        self.health.draining();
+        self.stage.send_replace(Stage::Leaving);
+        tokio::time::sleep(self.delay).await;
+        self.closed.send_replace(true);
+        self.stage.send_replace(Stage::Draining);
+        // Workers hold a receiver each until their last connection is over; so does the service thread, which stays.
+        let drained = tokio::time::timeout(self.grace, worker::all_gone(&self.workers)).await.is_ok();
+        self.stage.send_replace(Stage::Gone);
+        let threads = self.workers.into_iter().chain(self.others);
+        let joined = tokio::task::spawn_blocking(move || threads.map(JoinHandle::join).filter(Result::is_err).count());
+        let panicked = joined.await.unwrap_or(1);
+        self.telemetry.flush();
+        drained && panicked == 0
+    }
+}
+
+fn bind(config: &Config) -> Result<Sockets, Vec<String>> {
+    let mut faults = Vec::new();
+    let mut bind = |key: &str, address| match edge::bind(address) {
+        Ok(listener) => Some(listener),
+        Err(fault) => {
+            faults.push(format!("error: {key}: {fault}\n  hint: end the program that listens there, or set another address"));
+            None
+        }
+    };
+    let proxy = bind("listen.address", config.listen.address);
+    let admin = bind("admin.address", config.admin.address);
+    let metrics = config.metrics.address.map(|address| bind("metrics.address", address));
+    match (proxy, admin, metrics) {
+        (Some(proxy), Some(admin), None) => Ok(Sockets { proxy, admin, metrics: None }),
+        (Some(proxy), Some(admin), Some(Some(metrics))) => Ok(Sockets { proxy, admin, metrics: Some(metrics) }),
+        _ => Err(faults),
+    }
+}

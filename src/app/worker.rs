@@ -1,0 +1,146 @@
+//! One worker: a thread with its own runtime, clock, pool and proxy, that shares nothing on the way of a request.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::MissedTickBehavior;
+
+use super::Stage;
+use super::assemble::Parts;
+use crate::clock::{Sweep, TICK};
+use crate::config::Config;
+use crate::edge::{Accepted, Drain, Edge, HeadLimits, Timeouts, serve};
+use crate::proxy::{Gate, Proxy};
+use crate::task;
+use crate::telemetry::Telemetry;
+use crate::upstream::{Limits, Pool, Shared, Slot};
+
+/// What a worker is made of; crosses to its thread.
+struct Seed {
+    gate: Arc<Gate>,
+    slots: Vec<Slot>,
+    shared: Arc<Shared>,
+    telemetry: Arc<Telemetry>,
+    head: HeadLimits,
+    timeouts: Timeouts,
+    limits: Limits,
+}
+
+/// Starts a worker; connections are sent to it.
+pub(super) fn spawn(
+    number: usize,
+    config: &Config,
+    parts: &Parts,
+    telemetry: &Arc<Telemetry>,
+    stage: watch::Receiver<Stage>,
+) -> io::Result<(mpsc::UnboundedSender<Accepted>, JoinHandle<()>)> {
+    let (listen, upstream) = (&config.listen, &config.upstream);
+    let seed = Seed {
+        gate: parts.gate.clone(),
+        slots: parts.slots.clone(),
+        shared: parts.shared.clone(),
+        telemetry: telemetry.clone(),
+        head: HeadLimits { bytes: listen.max_header_bytes, uri: listen.max_uri_bytes, lines: listen.max_headers },
+        timeouts: Timeouts { head: listen.header_timeout, body: listen.body_timeout, idle: listen.idle_timeout },
+        limits: Limits {
+            response_timeout: upstream.response_timeout,
+            body_timeout: upstream.body_timeout,
+            idle_timeout: upstream.idle_timeout,
+        },
+    };
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let runtime = move || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || match runtime() {
+        Ok(runtime) => runtime.block_on(work(seed, receiver, stage)),
+        Err(error) => tracing::error!(%error, "a worker has no runtime"),
+    })?;
+    Ok((sender, thread))
+}
+
+/// Waits until every worker's last connection is over.
+pub(super) async fn all_gone(workers: &[JoinHandle<()>]) {
+    let mut look = tokio::time::interval(Duration::from_millis(5));
+    while !workers.iter().all(JoinHandle::is_finished) {
+        look.tick().await;
+    }
+}
+
+async fn work(seed: Seed, mut accepted: mpsc::UnboundedReceiver<Accepted>, mut stage: watch::Receiver<Stage>) {
+    let sweep = Sweep::new();
+    let drain = Rc::new(Drain::default());
+    let pool = Pool::new(seed.shared, seed.slots, seed.limits, sweep.clone());
+    let core = Rc::new(seed.telemetry.core());
+    let handler = Proxy::new(seed.gate, core, pool.clone(), drain.clone());
+    let edge = Rc::new(Edge { handler, limits: seed.head, timeouts: seed.timeouts, sweep: sweep.clone(), drain });
+    let open = Open::default();
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut taking = true;
+    loop {
+        tokio::select! {
+            connection = accepted.recv(), if taking => match connection {
+                Some(connection) => {
+                    let (edge, open) = (edge.clone(), open.enter());
+                    task::spawn_local(async move {
+                        serve(edge, connection).await;
+                        drop(open);
+                    });
+                }
+                None => taking = false,
+            },
+            _ = ticks.tick() => {
+                sweep.tick();
+                pool.sweep();
+            }
+            changed = stage.changed() => {
+                let now = changed.map_or(Stage::Gone, |()| *stage.borrow_and_update());
+                match now {
+                    Stage::Serving => {}
+                    Stage::Leaving => edge.drain.announce(),
+                    Stage::Draining => edge.drain.begin(&sweep),
+                    Stage::Gone => return,
+                }
+            }
+            () = open.emptied(), if edge.drain.is_draining() && !taking => return,
+        }
+    }
+}
+
+/// How many connections a worker has.
+#[derive(Clone, Default)]
+struct Open(Rc<Count>);
+
+#[derive(Default)]
+struct Count {
+    connections: Cell<usize>,
+    left: Notify,
+}
+
+/// One connection, counted until it is dropped.
+struct Entered(Rc<Count>);
+
+impl Open {
+    fn enter(&self) -> Entered {
+        self.0.connections.set(self.0.connections.get() + 1);
+        Entered(self.0.clone())
+    }
+
+    async fn emptied(&self) {
+        while self.0.connections.get() > 0 {
+            self.0.left.notified().await;
+        }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
+        self.0.left.notify_one();
+    }
+}

@@ -1,0 +1,94 @@
+//! `closegate serve`: run until a signal says otherwise.
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::CONFIGURATION;
+use crate::app::Gateway;
+use crate::config::Loaded;
+use crate::telemetry::log;
+
+/// Runs the gateway of a configuration.
+pub(super) fn run(loaded: &Loaded) -> ExitCode {
+    if let Err(fault) = log::init(&loaded.config.log.level) {
+        eprintln!("error: log.level: {fault}");
+        return ExitCode::from(CONFIGURATION);
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
+    }
+    raise_file_limit();
+    let gateway = match Gateway::start(&loaded.config, std::io::stdout()) {
+        Ok(gateway) => gateway,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return ExitCode::from(CONFIGURATION);
+        }
+    };
+    announce(&gateway, loaded);
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(until_signalled(gateway)),
+        Err(error) => {
+            tracing::error!(%error, "signals cannot be awaited");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn announce(gateway: &Gateway, loaded: &Loaded) {
+    tracing::info!(address = %gateway.proxy, "the proxy listens");
+    tracing::info!(address = %gateway.admin, "the admin listener listens");
+    if let Some(address) = gateway.metrics {
+        tracing::info!(%address, "the metrics listener listens");
+    }
+    let config = &loaded.config;
+    for (name, route) in &config.routes {
+        tracing::info!(route = %name, prefix = route.prefix.as_str(), credential = %route.credential, upstream = %route.upstream, "a route");
+    }
+    if config.credentials.is_empty() {
+        tracing::warn!(
+            "there is no credential yet, so every path is answered 404; hint: set CLOSE_API_KEY, or declare [credentials.NAME] in closegate.toml"
+        );
+    } else if config.keys.is_empty() && !config.listen.address.ip().is_loopback() {
+        tracing::warn!(
+            "there is no gateway key and the listener reaches beyond loopback, so every request is answered 401; hint: set CLOSEGATE_KEY, or declare [keys.NAME] in closegate.toml"
+        );
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, then ends in order; a second signal ends at once.
+async fn until_signalled(gateway: Gateway) -> ExitCode {
+    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
+        tracing::error!("signals cannot be awaited");
+        return ExitCode::FAILURE;
+    };
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(signal = name, "draining");
+    tokio::select! {
+        drained = gateway.stop() => {
+            if drained {
+                tracing::info!("drained");
+            } else {
+                tracing::warn!("requests were still in flight after listen.shutdown_grace, and were dropped");
+            }
+            ExitCode::SUCCESS
+        }
+        _ = terminate.recv() => ExitCode::FAILURE,
+        _ = interrupt.recv() => ExitCode::FAILURE,
+    }
+}
+
+/// As many connections as the system lets this process have; the soft limit is often 1024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
