@@ -28,26 +28,18 @@ fn prefixes(config: &Config, walk: &mut Walk) {
             let what = format!("the same prefix as {}", called(config, other, walk));
             let hint = "give one of them another `prefix`";
             let key = format!("routes.{name}.prefix");
-            walk.fault(&key, route_place(walk, name, "prefix"), Wrong::new(what, hint));
+            walk.fault(&key, walk.place(&key), Wrong::new(what, hint));
         }
     }
 }
 
 fn called(config: &Config, name: &RouteName, walk: &Walk) -> String {
-    let place = route_place(walk, name, "prefix");
+    let place = walk.place(&format!("routes.{name}.prefix"));
     match config.routes.get(name) {
-        Some(route) if walk.place(&format!("routes.{name}")) == walk.place("routes") => {
+        Some(route) if !walk.knows(&format!("routes.{name}.prefix")) => {
             format!("`routes.{name}`, the default route of credential `{}` ({place})", route.credential)
         }
         _ => format!("`routes.{name}` ({place})"),
-    }
-}
-
-/// Where a route's key stands; a default route stands where its credential does.
-fn route_place(walk: &Walk, name: &RouteName, key: &str) -> Place {
-    match walk.place(&format!("routes.{name}.{key}")) {
-        Place::Default => walk.place(&format!("credentials.{name}")),
-        place => place,
     }
 }
 
@@ -137,7 +129,8 @@ fn limits(config: &Config, walk: &mut Walk) {
     }
     for (name, _) in config.routes.iter().filter(|(name, route)| is_unreachable(config, name, route)) {
         let doubt = Wrong::new("no key may use this route", "add it to the `routes` of a key, or remove it");
-        walk.warn(format!("routes.{name}"), route_place(walk, name, "prefix"), doubt);
+        let key = format!("routes.{name}");
+        walk.warn(&key, walk.place(&key), doubt);
     }
 }
 
