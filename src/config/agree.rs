@@ -15,6 +15,7 @@ pub(super) fn check(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
     prefixes(config, walk);
     upstreams(config, cleartext, walk);
     open_routes(config, walk);
+    addresses(config, walk);
     listeners(config, walk);
     limits(config, walk);
 }
@@ -90,6 +91,19 @@ fn open_routes(config: &Config, walk: &mut Walk) {
         } else {
             walk.fault(key, place, doubt("would open the route beyond loopback"));
         }
+    }
+}
+
+/// Two listeners on one address; port 0 is a port of its own each time.
+fn addresses(config: &Config, walk: &mut Walk) {
+    let mut taken = vec![("listen.address", config.listen.address)];
+    let others = [("admin.address", Some(config.admin.address)), ("metrics.address", config.metrics.address)];
+    for (key, address) in others.into_iter().filter_map(|(key, address)| address.map(|address| (key, address))) {
+        if let Some((other, _)) = taken.iter().find(|(_, known)| *known == address && address.port() != 0) {
+            let what = format!("the same address as `{other}` ({})", walk.place(other));
+            walk.fault(key, walk.place(key), Wrong::new(what, "give one of them another port"));
+        }
+        taken.push((key, address));
     }
 }
 

@@ -234,6 +234,13 @@ fn bounds_hold() {
 }
 
 #[test]
+fn two_listeners_on_one_address_are_refused() {
+    let (key, _, what) = only("[listen]\naddress = \"127.0.0.1:8081\"\n", &[]);
+    assert!(key == "admin.address" && what.contains("`listen.address` (closegate.toml:2)"), "{key}: {what}");
+    good("[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n", &[]);
+}
+
+#[test]
 fn levels_are_levels_or_filters() {
     for (level, fine) in [("debug", true), ("info,closegate::proxy=trace", true), ("inof", false), ("a=b=c", false)] {
         let text = format!("[log]\nlevel = \"{level}\"\n");
