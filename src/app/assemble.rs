@@ -36,7 +36,8 @@ pub(super) fn telemetry_options(config: &Config) -> Options {
 /// How connections out are made.
 pub fn connector(config: &Config) -> Result<Connector, NetFault> {
     let upstream = &config.upstream;
-    Connector::new(upstream.ca.clone(), upstream.address.clone(), upstream.connect_timeout, upstream.tls_timeout)
+    let place = upstream.address.clone().map(|address| (upstream.url.clone(), address));
+    Connector::new(upstream.ca.clone(), place, upstream.connect_timeout, upstream.tls_timeout)
 }
 
 /// Reads every secret; faults come as text for people.

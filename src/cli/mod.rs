@@ -1,6 +1,6 @@
 //! The command line: one file a command; what they share stands here.
 
-mod check;
+pub mod check;
 mod demo;
 mod health;
 mod serve;

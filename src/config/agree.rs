@@ -15,6 +15,7 @@ pub(super) fn check(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
     prefixes(config, walk);
     upstreams(config, cleartext, walk);
     open_routes(config, walk);
+    addresses(config, walk);
     listeners(config, walk);
     limits(config, walk);
 }
@@ -28,26 +29,18 @@ fn prefixes(config: &Config, walk: &mut Walk) {
             let what = format!("the same prefix as {}", called(config, other, walk));
             let hint = "give one of them another `prefix`";
             let key = format!("routes.{name}.prefix");
-            walk.fault(&key, route_place(walk, name, "prefix"), Wrong::new(what, hint));
+            walk.fault(&key, walk.place(&key), Wrong::new(what, hint));
         }
     }
 }
 
 fn called(config: &Config, name: &RouteName, walk: &Walk) -> String {
-    let place = route_place(walk, name, "prefix");
+    let place = walk.place(&format!("routes.{name}.prefix"));
     match config.routes.get(name) {
-        Some(route) if walk.place(&format!("routes.{name}")) == walk.place("routes") => {
+        Some(route) if !walk.knows(&format!("routes.{name}.prefix")) => {
             format!("`routes.{name}`, the default route of credential `{}` ({place})", route.credential)
         }
         _ => format!("`routes.{name}` ({place})"),
-    }
-}
-
-/// Where a route's key stands; a default route stands where its credential does.
-fn route_place(walk: &Walk, name: &RouteName, key: &str) -> Place {
-    match walk.place(&format!("routes.{name}.{key}")) {
-        Place::Default => walk.place(&format!("credentials.{name}")),
-        place => place,
     }
 }
 
@@ -101,6 +94,19 @@ fn open_routes(config: &Config, walk: &mut Walk) {
     }
 }
 
+/// Two listeners on one address; port 0 is a port of its own each time.
+fn addresses(config: &Config, walk: &mut Walk) {
+    let mut taken = vec![("listen.address", config.listen.address)];
+    let others = [("admin.address", Some(config.admin.address)), ("metrics.address", config.metrics.address)];
+    for (key, address) in others.into_iter().filter_map(|(key, address)| address.map(|address| (key, address))) {
+        if let Some((other, _)) = taken.iter().find(|(_, known)| *known == address && address.port() != 0) {
+            let what = format!("the same address as `{other}` ({})", walk.place(other));
+            walk.fault(key, walk.place(key), Wrong::new(what, "give one of them another port"));
+        }
+        taken.push((key, address));
+    }
+}
+
 fn listeners(config: &Config, walk: &mut Walk) {
     let plain = [("listen.address", config.listen.address), ("admin.address", config.admin.address)];
     for (key, _) in plain.into_iter().filter(|(_, address)| !address.ip().is_loopback()) {
@@ -137,7 +143,8 @@ fn limits(config: &Config, walk: &mut Walk) {
     }
     for (name, _) in config.routes.iter().filter(|(name, route)| is_unreachable(config, name, route)) {
         let doubt = Wrong::new("no key may use this route", "add it to the `routes` of a key, or remove it");
-        walk.warn(format!("routes.{name}"), route_place(walk, name, "prefix"), doubt);
+        let key = format!("routes.{name}");
+        walk.warn(&key, walk.place(&key), doubt);
     }
 }
 

@@ -198,6 +198,7 @@ fn add_default_route(walk: &mut Walk, routes: &mut BTreeMap<RouteName, Route>, n
         );
         return walk.fault(&path, walk.place(&path), wrong);
     }
+    walk.note(format!("routes.{id}"), walk.place(&format!("credentials.{name}")));
     let rules = Rules::default();
     let upstream = upstream.clone();
     routes.insert(id, Route { prefix, credential, upstream, rules, anonymous: false, danger_anonymous: false });

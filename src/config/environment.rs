@@ -111,10 +111,10 @@ impl Provider for Variables {
 /// `LISTEN__ADDRESS` as keys. Names of credentials, routes and keys have dashes where shells allow only underscores.
 fn keys(path: &str) -> Vec<String> {
     let mut keys: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
-    if let [table, name, ..] = keys.as_mut_slice() {
-        if NAMED.contains(&table.as_str()) {
-            *name = name.replace('_', "-");
-        }
+    if let [table, name, ..] = keys.as_mut_slice()
+        && NAMED.contains(&table.as_str())
+    {
+        *name = name.replace('_', "-");
     }
     keys
 }

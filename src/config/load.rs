@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::environment::Environment;
 use super::file::FileTree;
 use super::finding::{Faults, Finding, Wrong};
-use super::place::{Origins, Place};
+use super::place::{self, Origins, Place};
 use super::walk::{Folders, Walk};
 use super::{Config, agree, raw, resolve, starter};
 
@@ -39,6 +39,15 @@ impl Sources {
     pub fn of_process(file: Option<PathBuf>) -> Self {
         let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
         Self { file, environment: Environment::of_process(), folder }
+    }
+}
+
+impl Loaded {
+    /// Where a key came from; of one that was not given, where the table around it did.
+    ///
+    /// The default route of a credential stands where the credential does.
+    pub fn place(&self, key: &str) -> Place {
+        place::of(&self.origins, key)
     }
 }
 

@@ -53,6 +53,18 @@ impl Serialize for Place {
     }
 }
 
+/// Where a key came from; of one that was not given, where the table around it did.
+pub(super) fn of(origins: &Origins, key: &str) -> Place {
+    let mut key = key;
+    loop {
+        match (origins.get(key), key.rsplit_once('.')) {
+            (Some(place), _) if *place != Place::Default => return place.clone(),
+            (_, Some((table, _))) => key = table,
+            (_, None) => return Place::Default,
+        }
+    }
+}
+
 /// The path of a key below another, fit to be printed.
 pub(super) fn join(path: &str, key: &str) -> String {
     let key = shown(key);
@@ -62,7 +74,7 @@ pub(super) fn join(path: &str, key: &str) -> String {
 /// A key as it may be printed: one that could be a secret in the wrong place is masked.
 pub(super) fn shown(key: &str) -> Cow<'_, str> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    if !key.is_empty() && key.len() <= 64 && key.bytes().all(plain) && !looks_secret(key) {
+    if key.len() <= 64 && key.bytes().all(plain) && !looks_secret(key) {
         Cow::Borrowed(key)
     } else {
         Cow::Borrowed("***")
@@ -88,7 +100,7 @@ mod tests {
         for plain in ["max_connections_per_peer", "danger_cleartext_upstream", "sales", "nightly-warehouse-sync-2026"] {
             assert_eq!(shown(plain), plain);
         }
-        for odd in ["", "a b", "api_0123456789", "cgk_01jx_7kq2m9", "0123456789abcdef01234567", "é"] {
+        for odd in ["a b", "api_0123456789", "cgk_01jx_7kq2m9", "0123456789abcdef01234567", "é"] {
             assert_eq!(shown(odd), "***");
         }
     }

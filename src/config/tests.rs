@@ -1,1 +1,326 @@
+//! Tests of the loader: faults, environment, look-up of the file, the documented file.
 
+mod tables;
+
+use std::path::Path;
+
+use super::*;
+
+/// A folder with a configuration file, and variables.
+struct Setup {
+    folder: tempfile::TempDir,
+    sources: Sources,
+}
+
+fn setup(text: &str, variables: &[(&str, &str)]) -> Setup {
+    let setup = bare(variables);
+    std::fs::write(setup.folder.path().join("closegate.toml"), text).unwrap();
+    setup
+}
+
+fn bare(variables: &[(&str, &str)]) -> Setup {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = variables.iter().copied().collect();
+    let sources = Sources { file: None, environment, folder: folder.path().to_owned() };
+    Setup { folder, sources }
+}
+
+fn good(text: &str, variables: &[(&str, &str)]) -> Loaded {
+    load(&setup(text, variables).sources).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+fn bad(text: &str, variables: &[(&str, &str)]) -> Vec<Finding> {
+    let faults = load(&setup(text, variables).sources).expect_err("faults");
+    faults.iter().cloned().collect()
+}
+
+/// The one fault of a file: its key, its place, and what it says.
+fn only(text: &str, variables: &[(&str, &str)]) -> (String, String, String) {
+    let faults = bad(text, variables);
+    assert_eq!(faults.len(), 1, "{faults:#?}");
+    (faults[0].key.clone(), faults[0].place.to_string(), format!("{}; {}", faults[0].what, faults[0].hint))
+}
+
+const SALES: &str = "[credentials.sales]\napi_key = { env = \"SALES\" }\n";
+
+const TEN_FAULTS: &str = r#"
+[listen]
+address = "api_planted0.planted0"
+max_bdy = "planted1"
+max_body = "planted2"
+
+[upstream]
+url = "https://user:planted3@api.close.com"
+
+[credentials.sales]
+api_key = "api_planted4.planted4"
+
+[credentials.partner]
+bearer = { env = "api_planted5.planted5" }
+
+[routes.sales]
+prefix = "/partner"
+
+[routes.lost]
+credential = "planted6"
+
+[keys.reporting]
+hash = "cgk_planted7_planted7"
+
+[keys.other]
+secret = { file = "k" }
+routes = ["seles"]
+expires = "planted8"
+
+[api_planted9planted9planted9]
+planted = "planted10"
+"#;
+
+#[test]
+fn ten_faults_are_named_at_once_and_no_planted_secret_is() {
+    let faults = load(&setup(TEN_FAULTS, &[]).sources).expect_err("faults");
+    let places: Vec<String> = faults.iter().map(|fault| format!("{} {}", fault.key, fault.place)).collect();
+    assert_eq!(
+        places,
+        [
+            "listen.address closegate.toml:3",
+            "listen.max_bdy closegate.toml:4",
+            "listen.max_body closegate.toml:5",
+            "upstream.url closegate.toml:8",
+            "credentials.sales.api_key closegate.toml:11",
+            "credentials.partner.bearer.env closegate.toml:14",
+            "routes.sales.prefix closegate.toml:17",
+            "routes.lost.credential closegate.toml:20",
+            "keys.reporting.routes closegate.toml:22",
+            "keys.reporting.hash closegate.toml:23",
+            "keys.other.routes[0] closegate.toml:27",
+            "keys.other.expires closegate.toml:28",
+            "*** closegate.toml:30",
+        ]
+    );
+    for text in [faults.to_string(), format!("{faults:?}"), format!("{faults:#?}"), faults.to_json().to_string()] {
+        assert!(text.contains("max_bdy"), "the control: {text}");
+        assert!(!text.contains("planted"), "{text}");
+    }
+    assert!(faults.iter().all(|fault| !fault.hint.is_empty() && !fault.what.is_empty()));
+}
+
+#[test]
+fn a_fault_reads_like_a_compilers() {
+    let faults = load(&setup("[listen]\n\nmax_bdy = \"1MiB\"\n", &[]).sources).expect_err("faults");
+    assert_eq!(
+        faults.to_string(),
+        "error: listen.max_bdy: unknown setting\n  --> closegate.toml:3\n  hint: did you mean `max_body`?"
+    );
+    assert_eq!(faults.to_json()["faults"][0]["source"], "closegate.toml:3");
+}
+
+#[test]
+fn a_fault_of_syntax_shows_its_place_and_not_its_line() {
+    let (key, place, what) = only("[credentials.sales]\n  api_key = api_planted.planted\n", &[]);
+    assert_eq!((key.as_str(), place.as_str()), ("syntax", "closegate.toml:2"));
+    assert!(what.contains("column 13") && !what.contains("planted"), "{what}");
+    let (_, place, what) = only("[log]\nlevel = \"info\"\nlevel = \"planted\"\n", &[]);
+    assert!(place == "closegate.toml:3" && !what.contains("planted"), "{place} {what}");
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_defaults() {
+    let file = "[listen]\naddress = \"127.0.0.1:1\"\nmax_headers = 50\n";
+    let loaded = good(
+        file,
+        &[
+            ("CLOSEGATE__LISTEN__ADDRESS", "127.0.0.1:2"),
+            ("CLOSEGATE__LISTEN__HOSTS", "a.example, B.example"),
+            ("CLOSEGATE__LISTEN__WORKERS", "4"),
+            ("CLOSEGATE__UPSTREAM__DANGER_CLEARTEXT_UPSTREAM", "true"),
+            ("CLOSEGATE_PORT", "tcp://10.0.0.1:80"),
+        ],
+    );
+    let Config { listen, upstream, .. } = &loaded.config;
+    assert_eq!((listen.address.port(), listen.max_headers, listen.workers), (2, 50, Some(4)));
+    assert_eq!(listen.hosts, ["a.example", "b.example"]);
+    assert!(upstream.danger_cleartext_upstream);
+    let origin = |key: &str| loaded.origins[key].to_string();
+    assert_eq!(origin("listen.address"), "env CLOSEGATE__LISTEN__ADDRESS");
+    assert_eq!(origin("listen.max_headers"), "closegate.toml:3");
+    assert_eq!(origin("listen.max_body"), "default");
+}
+
+#[test]
+fn tables_with_names_can_come_from_the_environment_whole() {
+    let digest = format!("sha256:{}", "0aF1".repeat(16));
+    let variables = [
+        ("CLOSEGATE__CREDENTIALS__BIG_SALES__API_KEY__ENV", "SALES"),
+        ("CLOSEGATE__ROUTES__BIG_SALES__ANONYMOUS", "true"),
+        ("CLOSEGATE__KEYS__NIGHTLY__HASH", digest.as_str()),
+        ("CLOSEGATE__KEYS__NIGHTLY__ROUTES", "[\"big-sales\"]"),
+        ("CLOSEGATE__KEYS__NIGHTLY__EXPIRES", "2027-06-30T00:00:00Z"),
+    ];
+    let loaded = load(&bare(&variables).sources).unwrap();
+    let route = &loaded.config.routes[&RouteName::parse("big-sales").unwrap()];
+    assert!(route.anonymous && route.prefix.as_str() == "/big-sales");
+    let key = &loaded.config.keys[&KeyName::parse("nightly").unwrap()];
+    assert!(matches!(key.secret, KeySecret::Digest([0x0a, 0xf1, ..])));
+    assert_eq!(key.expires, Some("2027-06-30T00:00:00Z".parse().unwrap()));
+    assert_eq!(loaded.place("routes.big-sales.anonymous").to_string(), "env CLOSEGATE__ROUTES__BIG_SALES__ANONYMOUS");
+}
+
+#[test]
+fn a_fault_of_the_environment_names_the_variable_and_not_its_value() {
+    for (variable, key) in [
+        ("CLOSEGATE__LISTEN__MAX_BODY", "listen.max_body"),
+        ("CLOSEGATE__LISTEN__MAX_BDY", "listen.max_bdy"),
+        ("CLOSEGATE__LISTEN__WORKERS", "listen.workers"),
+        ("CLOSEGATE__CREDENTIALS__SALES__API_KEY", "credentials.sales.api_key"),
+        ("CLOSEGATE__LISTEN", "listen"),
+        ("CLOSEGATE__LOG__", "log."),
+    ] {
+        let (at, place, what) = only(SALES, &[(variable, "api_planted.planted")]);
+        assert!(place == format!("env {variable}") && !what.contains("planted"), "{place}: {what}");
+        assert_eq!(at, key);
+    }
+    let (_, _, what) = only(SALES, &[("CLOSEGATE__CREDENTIALS__SALES__API_KEY", "x")]);
+    assert!(what.contains("`CLOSEGATE__CREDENTIALS__SALES__API_KEY__ENV`"), "{what}");
+    let twice = [("CLOSEGATE__LOG__LEVEL", "info"), ("CLOSEGATE__LOG__level", "debug")];
+    assert!(only("", &twice).2.contains("two variables"));
+}
+
+#[test]
+fn what_is_not_served_yet_is_unknown_and_the_nearest_known_is_named() {
+    for (text, key, hint) in [
+        ("data_dir = \"/x\"", "data_dir", "nearest known name"),
+        ("[store]\nurl = \"memory:\"", "store", "nearest known name"),
+        ("[listen]\ntls = {}", "listen.tls", "nearest known name"),
+        ("[listen]\nadress = \"x\"", "listen.adress", "did you mean `address`?"),
+        ("[upstream]\nhttp = \"auto\"", "upstream.http", "nearest known name"),
+        ("[admin]\nhosts = []", "admin.hosts", "nearest known name"),
+        ("[credentials.a]\napi_key = { env = \"A\", systemd = \"a\" }", "credentials.a.api_key.systemd", "nearest"),
+        ("[credentials.a]\napi_key = { env = \"A\" }\noauth2 = {}", "credentials.a.oauth2", "nearest"),
+    ] {
+        let (at, _, what) = only(text, &[]);
+        assert!(at == key && what.contains("unknown setting") && what.contains(hint), "{at}: {what}");
+    }
+    let (_, _, what) = only("[upstream]\nredact = \"decode\"", &[]);
+    assert!(what.contains("`\"plain\"` or `\"off\"`"), "{what}");
+}
+
+#[test]
+fn bounds_hold() {
+    for (line, fine) in [
+        ("max_uri_bytes = \"65533B\"", true),
+        ("max_uri_bytes = \"65534B\"", false),
+        ("max_header_bytes = \"1KiB\"", true),
+        ("max_header_bytes = \"1023B\"", false),
+        ("max_header_bytes = \"1MiB\"", true),
+        ("max_header_bytes = \"1048577B\"", false),
+        ("workers = 256", true),
+        ("workers = 257", false),
+        ("workers = 0", false),
+        ("workers = \"2\"", false),
+        ("header_timeout = \"0s\"", false),
+        ("header_timeout = 10", false),
+        ("shutdown_delay = \"0s\"", true),
+        ("max_connections = -1", false),
+        ("max_connections = 1.5", false),
+        ("hosts = [\"*\", \"[::1]\"]", true),
+        ("hosts = [\"a:80\"]", false),
+        ("hosts = \"a\"", false),
+        ("address = \"unix:/run/x\"", false),
+    ] {
+        let text = format!("[listen]\n{line}\n");
+        assert_eq!(load(&setup(&text, &[]).sources).is_ok(), fine, "{line}");
+    }
+}
+
+#[test]
+fn two_listeners_on_one_address_are_refused() {
+    let (key, _, what) = only("[listen]\naddress = \"127.0.0.1:8081\"\n", &[]);
+    assert!(key == "admin.address" && what.contains("`listen.address` (closegate.toml:2)"), "{key}: {what}");
+    good("[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n", &[]);
+}
+
+#[test]
+fn levels_are_levels_or_filters() {
+    for (level, fine) in [("debug", true), ("info,closegate::proxy=trace", true), ("inof", false), ("a=b=c", false)] {
+        let text = format!("[log]\nlevel = \"{level}\"\n");
+        assert_eq!(load(&setup(&text, &[]).sources).is_ok(), fine, "{level}");
+    }
+}
+
+#[test]
+fn the_first_file_of_the_order_is_read() {
+    let level = |setup: &Setup| load(&setup.sources).map(|loaded| loaded.config.log.level);
+    let write = |path: &Path, level: &str| {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, format!("[log]\nlevel = \"{level}\"\n")).unwrap();
+    };
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder.path().join("closegate/closegate.toml"), "trace");
+    let xdg = folder.path().to_str().unwrap();
+    let mut setup = bare(&[("XDG_CONFIG_HOME", xdg), ("CLOSEGATE_CONFIG", "named.toml")]);
+    write(&setup.folder.path().join("said.toml"), "error");
+    setup.sources.file = Some("said.toml".into());
+    assert_eq!(level(&setup).unwrap(), "error");
+    setup.sources.file = None;
+    let missing = level(&setup).unwrap_err();
+    assert!(
+        missing.to_string().starts_with("error: CLOSEGATE_CONFIG: the configuration file cannot be read"),
+        "{missing}"
+    );
+    write(&setup.folder.path().join("named.toml"), "warn");
+    assert_eq!(level(&setup).unwrap(), "warn");
+    setup.sources.environment = [("XDG_CONFIG_HOME", xdg)].into_iter().collect();
+    assert_eq!(level(&setup).unwrap(), "trace");
+    write(&setup.folder.path().join("closegate.toml"), "debug");
+    assert_eq!(level(&setup).unwrap(), "debug");
+    setup.sources.file = Some("nowhere.toml".into());
+    assert!(level(&setup).unwrap_err().to_string().contains("--> nowhere.toml"));
+}
+
+/// The documented file with every example taken in.
+fn with_examples() -> String {
+    DOCUMENTED.lines().map(|line| line.strip_prefix("#| ").unwrap_or(line)).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_documented_values_are_the_defaults() {
+    let documented = good(DOCUMENTED, &[]);
+    assert_eq!(format!("{:?}", documented.config), format!("{:?}", Config::default()));
+    for setting in settings(&documented) {
+        assert_eq!(setting.source == Place::Default, setting.value == "unset", "{}", setting.key);
+    }
+}
+
+#[test]
+fn every_known_key_is_documented_and_every_example_works() {
+    let loaded = good(&with_examples(), &[]);
+    // One table of a kind shows what another leaves out.
+    let kind = |key: &str| {
+        let mut parts: Vec<&str> = key.split('.').collect();
+        if matches!(parts[0], "credentials" | "routes" | "keys") && parts.len() > 1 {
+            parts[1] = "NAME";
+        }
+        parts.join(".")
+    };
+    let said: std::collections::BTreeSet<String> =
+        loaded.origins.iter().filter(|(_, place)| **place != Place::Default).map(|(key, _)| kind(key)).collect();
+    // How a reference is written is said once for all.
+    let reference = |key: &str| [".env", ".file", ".command", ".refresh"].iter().any(|end| key.ends_with(end));
+    for key in loaded.origins.keys().map(|key| kind(key)).filter(|key| !reference(key)) {
+        assert!(said.contains(&key), "`{key}` is not documented");
+    }
+    for end in ["env =", "file =", "command =", "refresh ="] {
+        assert!(DOCUMENTED.contains(end), "`{end}` is not documented");
+    }
+}
+
+#[test]
+fn every_setting_that_is_read_is_shown() {
+    let loaded = good("", &[]);
+    let shown: Vec<&str> = settings(&loaded).iter().map(|setting| setting.key).collect();
+    for key in loaded.origins.keys().filter(|key| key.contains('.')) {
+        assert!(shown.contains(&key.as_str()), "`{key}` is not shown");
+    }
+    assert!(shown.iter().all(|key| loaded.origins.contains_key(*key)));
+}

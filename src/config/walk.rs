@@ -78,16 +78,19 @@ impl Walk {
         self.origins.get(key).is_some_and(|place| *place != Place::Default)
     }
 
+    /// Whether a key is part of a table that was read, given or not.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.origins.contains_key(key)
+    }
+
+    /// Says where a key stands that no source has.
+    pub(super) fn note(&mut self, key: String, place: Place) {
+        self.origins.insert(key, place);
+    }
+
     /// Where a key came from; of one that was not given, where the table around it did.
     pub(super) fn place(&self, key: &str) -> Place {
-        let mut key = key;
-        loop {
-            match (self.origins.get(key), key.rsplit_once('.')) {
-                (Some(place), _) if *place != Place::Default => return place.clone(),
-                (_, Some((table, _))) => key = table,
-                (_, None) => return Place::Default,
-            }
-        }
+        place::of(&self.origins, key)
     }
 
     /// Warnings and origins, or all faults.

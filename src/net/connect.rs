@@ -55,7 +55,7 @@ pub enum ConnectError {
 /// How connections out are made.
 pub struct Connector {
     tls: Arc<ClientConfig>,
-    address: Option<String>,
+    place: Option<(Origin, String)>,
     connect_timeout: Duration,
     tls_timeout: Duration,
 }
@@ -71,15 +71,15 @@ pub enum Stream {
 const READ_AHEAD: usize = 64 * 1024;
 
 impl Connector {
-    /// Prepares TLS (with the roots of `ca` beside the system's) and the time-outs; `address` (`host:port`) replaces
-    /// the place to connect to.
+    /// Prepares TLS (with the roots of `ca` beside the system's) and the time-outs; `place` is an origin and the
+    /// `host:port` to connect to for it.
     pub fn new(
         ca: Option<PathBuf>,
-        address: Option<String>,
+        place: Option<(Origin, String)>,
         connect_timeout: Duration,
         tls_timeout: Duration,
     ) -> Result<Self, NetFault> {
-        Ok(Self { tls: super::tls::client(ca.as_deref())?, address, connect_timeout, tls_timeout })
+        Ok(Self { tls: super::tls::client(ca.as_deref())?, place, connect_timeout, tls_timeout })
     }
 
     /// Connects to the origin, or to the place said instead of it.
@@ -96,9 +96,9 @@ impl Connector {
     }
 
     async fn dial(&self, origin: &Origin) -> Result<TcpStream, ConnectError> {
-        let addresses: Vec<_> = match &self.address {
-            Some(place) => lookup_host(place.as_str()).await.map_err(ConnectError::Resolve)?.collect(),
-            None => lookup_host((origin.host(), origin.port())).await.map_err(ConnectError::Resolve)?.collect(),
+        let addresses: Vec<_> = match &self.place {
+            Some((for_origin, place)) if for_origin == origin => lookup_host(place.as_str()).await.map_err(ConnectError::Resolve)?.collect(),
+            _ => lookup_host((origin.host(), origin.port())).await.map_err(ConnectError::Resolve)?.collect(),
         };
         let socket = TcpStream::connect(addresses.as_slice()).await.map_err(ConnectError::Connect)?;
         socket.set_nodelay(true).map_err(ConnectError::Connect)?;

@@ -1,0 +1,90 @@
+//! Tests of `closegate check`.
+
+use super::*;
+use crate::config::{Environment, Sources, load};
+
+fn loaded(text: &str, variables: &[(&str, &str)]) -> Loaded {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("closegate.toml"), text).unwrap();
+    let environment: Environment = variables.iter().copied().collect();
+    load(&Sources { file: None, environment, folder: folder.path().to_owned() }).unwrap()
+}
+
+const FILE: &str = r#"
+[listen]
+max_body = "1MiB"
+
+[credentials.sales]
+api_key = { current = { env = "SALES" }, next = { file = "/run/next" } }
+
+[credentials.partner]
+bearer = { command = ["op", "read", "op://vault/planted-argument"] }
+
+[keys.reporting]
+secret = { file = "/run/key" }
+routes = ["sales"]
+expires = 2027-06-30T00:00:00Z
+"#;
+
+#[test]
+fn a_report_names_routes_keys_settings_and_their_sources() {
+    let loaded = loaded(FILE, &[("CLOSEGATE__LISTEN__WORKERS", "2")]);
+    let text = report(&loaded).to_string();
+    for line in [
+        "sales    /sales -> sales -> https://api.close.com      no rules  needs a key  closegate.toml:5",
+        "sales    api_key  env SALES, file /run/next  closegate.toml:5",
+        "reporting  sales  no rules  expires 2027-06-30T00:00:00Z  file /run/key  closegate.toml:11",
+        "warning: routes.partner: no key may use this route\n  --> closegate.toml:8",
+    ] {
+        assert!(text.contains(line), "{line}\nin\n{text}");
+    }
+    let columns = |key: &str| -> Vec<String> {
+        let line = text.lines().find(|line| line.trim_start().starts_with(key)).unwrap();
+        line.split_whitespace().map(str::to_owned).collect()
+    };
+    assert_eq!(columns("listen.max_body"), ["listen.max_body", "1MiB", "closegate.toml:3"]);
+    assert_eq!(columns("listen.workers"), ["listen.workers", "2", "env", "CLOSEGATE__LISTEN__WORKERS"]);
+    assert_eq!(columns("upstream.url"), ["upstream.url", "https://api.close.com", "default"]);
+    assert!(!text.contains("planted-argument"), "{text}");
+}
+
+#[test]
+fn scripts_read_the_same() {
+    let json = report(&loaded(FILE, &[])).to_json();
+    assert_eq!(json["routes"][1]["prefix"], "/sales");
+    assert_eq!(json["routes"][1]["source"], "closegate.toml:5");
+    assert_eq!(json["keys"][0]["routes"][0], "sales");
+    assert_eq!(json["warnings"][0]["key"], "routes.partner");
+    assert!(json.get("live").is_none());
+    assert!(!json.to_string().contains("planted-argument"));
+}
+
+#[test]
+fn who_may_use_a_route_depends_on_keys_and_listener() {
+    let route = "[credentials.a]\napi_key = { env = \"A\" }\n[routes.a]\n";
+    let say =
+        |more: &str, variables: &[(&str, &str)]| report(&loaded(&format!("{route}{more}"), variables)).routes[0].access;
+    let wide = [("CLOSEGATE__LISTEN__ADDRESS", "0.0.0.0:8080")];
+    assert_eq!(say("", &[]), "open: no key is defined");
+    assert_eq!(say("", &wide), "closed: no key is defined");
+    assert_eq!(say("anonymous = true", &wide), "closed: no key is defined");
+    assert_eq!(say("anonymous = true\ndanger_anonymous = true", &wide), "open");
+    let key = "[keys.k]\nroutes = [\"a\"]\nsecret = { env = \"K\" }";
+    assert_eq!(say(key, &[]), "needs a key");
+    assert_eq!(say(&format!("anonymous = true\n{key}"), &[]), "open");
+}
+
+#[test]
+fn the_outcomes_of_live_calls_are_appended() {
+    let mut report = report(&loaded(FILE, &[]));
+    assert!(report.is_ok());
+    report.append_live([
+        ("sales".to_owned(), "200, organisation `Acme`".to_owned(), true),
+        ("partner".to_owned(), "401".to_owned(), false),
+    ]);
+    assert!(!report.is_ok());
+    let text = report.to_string();
+    assert!(text.contains("sales    ok      200, organisation `Acme`"), "{text}");
+    assert!(text.contains("partner  failed  401"), "{text}");
+    assert_eq!(report.to_json()["live"][1]["ok"], false);
+}

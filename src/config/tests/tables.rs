@@ -1,0 +1,179 @@
+//! Tests of the tables with names, of what they call one another, and of the start with two variables.
+
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn every_kind_of_credential_is_read() {
+    let text = r#"
+[credentials.a]
+api_key = { current = { env = "A" }, next = { file = "secrets/next" } }
+[credentials.b]
+basic = { username = "u", password = { file = "/run/b" } }
+[credentials.c]
+description = "third"
+bearer = { command = ["op", "read"], refresh = "15m" }
+"#;
+    let setup = setup(text, &[]);
+    let config = load(&setup.sources).unwrap().config;
+    let kind = |name: &str| &config.credentials[&CredentialName::parse(name).unwrap()].kind;
+    let CredentialKind::ApiKey { current, next } = kind("a") else { panic!("{:?}", kind("a")) };
+    assert_eq!(*current, SecretRef::Env("A".to_owned()));
+    assert_eq!(*next, Some(SecretRef::File(setup.folder.path().join("secrets/next"))));
+    let CredentialKind::Basic { username, password } = kind("b") else { panic!("{:?}", kind("b")) };
+    assert_eq!((username.as_str(), password), ("u", &SecretRef::File("/run/b".into())));
+    let CredentialKind::Bearer(SecretRef::Command { argv, refresh }) = kind("c") else { panic!("{:?}", kind("c")) };
+    assert_eq!((argv.join(" ").as_str(), *refresh), ("op read", Some(Duration::from_secs(900))));
+}
+
+#[test]
+fn a_credential_is_exactly_one_kind_with_exactly_one_reference() {
+    for (line, key) in [
+        ("", "credentials.a"),
+        ("api_key = { env = \"A\" }\nbearer = { env = \"A\" }", "credentials.a"),
+        ("api_key = {}", "credentials.a.api_key"),
+        ("api_key = { env = \"A\", file = \"a\" }", "credentials.a.api_key"),
+        ("api_key = { next = { env = \"A\" } }", "credentials.a.api_key.current"),
+        ("api_key = { file = \"a\", refresh = \"1m\" }", "credentials.a.api_key.refresh"),
+        ("bearer = { command = [] }", "credentials.a.bearer.command"),
+        ("bearer = { command = [1] }", "credentials.a.bearer.command[0]"),
+        ("basic = { password = { env = \"A\" } }", "credentials.a.basic.username"),
+        ("basic = { username = \"u\" }", "credentials.a.basic.password"),
+        ("basic = { username = \"u:p\", password = { env = \"A\" } }", "credentials.a.basic.username"),
+        ("basic = \"planted\"", "credentials.a.basic"),
+    ] {
+        let keys: Vec<String> = bad(&format!("[credentials.a]\n{line}\n"), &[]).into_iter().map(|f| f.key).collect();
+        assert!(keys.iter().any(|at| at == key), "{line}: {keys:?}");
+    }
+    assert_eq!(only("[credentials.Big]\napi_key = { env = \"A\" }", &[]).0, "credentials.Big");
+}
+
+#[test]
+fn a_credential_without_a_route_gets_its_own() {
+    let text = format!("{SALES}[credentials.two]\napi_key = {{ env = \"T\" }}\n[routes.t]\ncredential = \"two\"\n");
+    let routes = good(&text, &[]).config.routes;
+    let seen: Vec<_> =
+        routes.iter().map(|(name, r)| format!("{name} {} {}", r.prefix.as_str(), r.credential)).collect();
+    assert_eq!(seen, ["sales /sales sales", "t /t two"]);
+    assert!(routes.values().all(|route| route.upstream == Origin::close()));
+}
+
+#[test]
+fn routes_that_do_not_agree_are_refused() {
+    let two =
+        format!("{SALES}[routes.a]\ncredential = \"sales\"\nprefix = \"/x\"\n[routes.b]\ncredential = \"sales\"\n");
+    let (key, place, what) = only(&format!("{two}prefix = \"/x\"\n"), &[]);
+    assert_eq!((key.as_str(), place.as_str()), ("routes.b.prefix", "closegate.toml:8"));
+    assert!(what.contains("the same prefix as `routes.a` (closegate.toml:5)"), "{what}");
+
+    let taken =
+        format!("{SALES}[credentials.two]\napi_key = {{ env = \"T\" }}\n[routes.two]\ncredential = \"sales\"\n");
+    let (key, _, what) = only(&taken, &[]);
+    assert!(key == "routes.two" && what.contains("default route of credential `two`"), "{key}: {what}");
+
+    let (key, _, what) = only(&format!("{SALES}[routes.r]\ncredential = \"saels\"\n"), &[]);
+    assert!(key == "routes.r.credential" && what.contains("did you mean `sales`?"), "{key}: {what}");
+    let (key, _, what) = only("[routes.r]\n", &[]);
+    assert!(key == "routes.r.credential" && what.contains("no credential is declared"), "{key}: {what}");
+}
+
+#[test]
+fn a_key_needs_routes_that_exist_and_one_way_to_be_recognised() {
+    let secret = "secret = { env = \"K\" }";
+    for (lines, key, said) in [
+        (format!("{secret}\n"), "keys.k.routes", "opens nothing"),
+        (format!("{secret}\nroutes = []\n"), "keys.k.routes", "opens nothing"),
+        (format!("{secret}\nroutes = [\"sale\"]\n"), "keys.k.routes[0]", "did you mean `sales`?"),
+        ("routes = [\"sales\"]\n".to_owned(), "keys.k", "exactly one of"),
+        (format!("{secret}\nhash = \"sha256:{}\"\nroutes = [\"sales\"]\n", "0".repeat(64)), "keys.k", "both"),
+        (format!("hash = \"{}\"\nroutes = [\"sales\"]\n", "0".repeat(64)), "keys.k.hash", "64 hexadecimal digits"),
+        (format!("{secret}\nroutes = [\"sales\"]\nexpires = 2027-06-30\n"), "keys.k.expires", "offset"),
+        (format!("{secret}\nroutes = [\"sales\"]\nallow = [\"nonsense\"]\n"), "keys.k.allow[0]", "METHOD"),
+        ("secret = \"planted\"\nroutes = [\"sales\"]\n".to_owned(), "keys.k.secret", "reference"),
+    ] {
+        let (at, _, what) = only(&format!("{SALES}[keys.k]\n{lines}"), &[]);
+        assert!(at == key && what.contains(said), "{lines}: {at}: {what}");
+    }
+}
+
+#[test]
+fn clear_text_goes_to_loopback_only_and_only_when_said() {
+    let text = |upstream: &str, route: &str| format!("{SALES}[routes.sales]\n{route}\n[upstream]\n{upstream}\n");
+    let local = "url = \"http://127.0.0.1:9\"";
+    let said = "danger_cleartext_upstream = true";
+    assert_eq!(only(&text(local, ""), &[]).0, "upstream.url");
+    good(&text(&format!("{local}\n{said}"), ""), &[]);
+    good(&text(local, said), &[]);
+    let far = format!("url = \"http://close.example\"\n{said}");
+    assert!(only(&text(&far, ""), &[]).2.contains("beyond loopback"));
+    let led_away = format!("{local}\n{said}\naddress = \"10.0.0.1:80\"");
+    assert!(only(&text(&led_away, ""), &[]).2.contains("beyond loopback"));
+    assert_eq!(only(&text("", "upstream = \"http://localhost:9\""), &[]).0, "routes.sales.upstream");
+    good(&text("", &format!("upstream = \"http://localhost:9\"\n{said}")), &[]);
+}
+
+#[test]
+fn an_open_route_beyond_loopback_takes_a_word_of_its_own() {
+    let key = "[keys.k]\nsecret = { env = \"K\" }\nroutes = [\"sales\"]\n[routes.sales]\nanonymous = true\n";
+    let text = format!("{SALES}{key}");
+    good(&text, &[]);
+    let wide = [("CLOSEGATE__LISTEN__ADDRESS", "0.0.0.0:8080")];
+    let (at, place, _) = only(&text, &wide);
+    assert_eq!((at.as_str(), place.as_str()), ("routes.sales.anonymous", "closegate.toml:7"));
+    good(&format!("{text}danger_anonymous = true\n"), &wide);
+}
+
+#[test]
+fn two_variables_are_enough() {
+    let loaded = load(&bare(&[("CLOSE_API_KEY", "api_planted"), ("CLOSEGATE_KEY", "planted")]).sources).unwrap();
+    let Config { credentials, routes, keys, .. } = &loaded.config;
+    let credential = &credentials[&CredentialName::parse("default").unwrap()];
+    let reference = SecretRef::Env("CLOSE_API_KEY".to_owned());
+    assert!(matches!(&credential.kind, CredentialKind::ApiKey { current, next: None } if *current == reference));
+    let name = RouteName::parse("default").unwrap();
+    assert_eq!((routes.len(), routes[&name].prefix.as_str()), (1, "/"));
+    let key = &keys[&KeyName::parse("default").unwrap()];
+    assert_eq!(key.secret, KeySecret::Reference(SecretRef::Env("CLOSEGATE_KEY".to_owned())));
+    assert_eq!(key.routes, [name]);
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.place("routes.default.prefix").to_string(), "env CLOSE_API_KEY");
+    assert!(!format!("{loaded:?}").contains("planted"));
+}
+
+#[test]
+fn the_two_variables_may_name_files_and_never_both() {
+    let setup = bare(&[("CLOSE_API_KEY_FILE", "secret"), ("CLOSEGATE_KEY_FILE", "/run/key")]);
+    let config = load(&setup.sources).unwrap().config;
+    let credential = &config.credentials[&CredentialName::parse("default").unwrap()].kind;
+    let file = SecretRef::File(setup.folder.path().join("secret"));
+    assert!(matches!(credential, CredentialKind::ApiKey { current, .. } if *current == file));
+    let key = &config.keys[&KeyName::parse("default").unwrap()].secret;
+    assert_eq!(*key, KeySecret::Reference(SecretRef::File("/run/key".into())));
+
+    let all =
+        [("CLOSE_API_KEY", ""), ("CLOSE_API_KEY_FILE", "/a"), ("CLOSEGATE_KEY", ""), ("CLOSEGATE_KEY_FILE", "/b")];
+    let faults = bad("", &all[..3]);
+    assert!(faults.iter().any(|fault| fault.what == "`CLOSE_API_KEY` and `CLOSE_API_KEY_FILE` are both set"));
+    assert_eq!(only("", &all[1..]).0, "CLOSEGATE_KEY");
+}
+
+#[test]
+fn with_a_credential_configured_the_two_variables_make_nothing() {
+    let variables = [("CLOSE_API_KEY", "x"), ("CLOSEGATE_KEY", "y")];
+    let loaded = good(SALES, &variables);
+    assert_eq!((loaded.config.credentials.len(), loaded.config.keys.len()), (1, 0));
+    assert_eq!(loaded.warnings.iter().map(|warning| warning.key.as_str()).collect::<Vec<_>>(), ["CLOSEGATE_KEY"]);
+    let key = "[keys.k]\nsecret = { env = \"CLOSEGATE_KEY\" }\nroutes = [\"sales\"]\nexpires = 2027-01-01T00:00:00Z\n";
+    assert_eq!(good(&format!("{SALES}{key}"), &variables).warnings, []);
+}
+
+#[test]
+fn a_started_route_can_be_shaped_by_the_file() {
+    let text = "[routes.default]\nprefix = \"/close\"\nanonymous = true\n";
+    let config = good(text, &[("CLOSE_API_KEY", "x")]).config;
+    let route = &config.routes[&RouteName::parse("default").unwrap()];
+    assert!(config.routes.len() == 1 && route.anonymous && route.prefix.as_str() == "/close");
+    let named = "[routes.close]\ncredential = \"default\"\n";
+    assert_eq!(good(named, &[("CLOSE_API_KEY", "x")]).config.routes.len(), 1);
+}
