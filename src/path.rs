@@ -1,14 +1,43 @@
-//! The path of a request: canonical or refused, and never re-encoded.
+//! The path of a request: canonical or refused, and never re-encoded (contract.md 4 "Path", security.md 22).
+//!
+//! A path that two readers could decode into two places is refused, so that a rule and the upstream always judge the
+//! same bytes. What is accepted goes on byte for byte.
 
 use std::borrow::Cow;
 
-/// Why a path is not canonical (contract.md 4 "Path", security.md 22).
+/// Why a path is not canonical.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathFault {
     /// Does not begin with `/`.
     #[error("the path does not begin with a slash")]
     Relative,
+    /// A segment `.` or `..`, in whatever encoding.
+    #[error("the path holds a dot segment")]
+    DotSegment,
+    /// A character that has no place in a path: raw controls, blanks, non-ASCII, `\`, `;`, `"`, `<`, `>` and the like.
+    #[error("the path holds a character that it may not hold")]
+    Character,
+    /// `%` without two hexadecimal digits.
+    #[error("the path holds a percent sign without two hexadecimal digits")]
+    Escape,
+    /// A percent-encoded slash, backslash, semicolon, control character, or unreserved character.
+    #[error("the path encodes a character that must stand plain or not at all")]
+    Encoded,
+    /// An encoded percent sign before two hexadecimal digits.
+    #[error("the path is percent-encoded twice")]
+    Twice,
+    /// Percent-encoded bytes that are not UTF-8.
+    #[error("the path encodes bytes that are not UTF-8")]
+    Utf8,
+    /// A repeated slash before the end of a route's prefix.
+    #[error("the path repeats a slash inside the prefix of a route")]
+    RepeatedSlashInPrefix,
 }
+
+/// A query holds a character that must be percent-encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the query holds a character that must be percent-encoded")]
+pub struct QueryFault;
 
 /// A path that was found canonical; its bytes are those that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,13 +46,71 @@ pub struct RequestPath<'a>(&'a str);
 impl<'a> RequestPath<'a> {
     /// Finds the path (without its query) canonical, or says why not.
     pub fn parse(path: &'a str) -> Result<Self, PathFault> {
-        if path.starts_with('/') { Ok(Self(path)) } else { Err(PathFault::Relative) }
+        let bytes = path.as_bytes();
+        if bytes.first() != Some(&b'/') {
+            return Err(PathFault::Relative);
+        }
+        let mut escapes = false;
+        for byte in bytes {
+            match CLASS[usize::from(*byte)] & (PATH | ESCAPE) {
+                0 => return Err(PathFault::Character),
+                class => escapes |= class & ESCAPE != 0,
+            }
+        }
+        if escapes {
+            check_escapes(bytes)?;
+        }
+        // Encoded dots were refused with the other unreserved characters.
+        match path.split('/').any(|segment| segment == "." || segment == "..") {
+            true => Err(PathFault::DotSegment),
+            false => Ok(Self(path)),
+        }
     }
 
     /// The path as it came.
     pub fn as_str(self) -> &'a str {
         self.0
     }
+
+    /// Whether a slash follows a slash somewhere.
+    pub fn has_repeated_slashes(self) -> bool {
+        self.0.contains("//")
+    }
+}
+
+fn check_escapes(bytes: &[u8]) -> Result<(), PathFault> {
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, after)) = rest.split_first() {
+        if *first != b'%' {
+            decoded.push(*first);
+            rest = after;
+            continue;
+        }
+        let byte = escaped(after).ok_or(PathFault::Escape)?;
+        rest = &after[2..];
+        if matches!(byte, b'/' | b'\\' | b';' | 0..=0x1f | 0x7f) || CLASS[usize::from(byte)] & UNRESERVED != 0 {
+            return Err(if byte == b'.' { PathFault::DotSegment } else { PathFault::Encoded });
+        }
+        if byte == b'%' && escaped(rest).is_some() {
+            return Err(PathFault::Twice);
+        }
+        decoded.push(byte);
+    }
+    std::str::from_utf8(&decoded).map_or(Err(PathFault::Utf8), |_| Ok(()))
+}
+
+/// The byte that two hexadecimal digits at the front stand for.
+fn escaped(digits: &[u8]) -> Option<u8> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    let (high, low) = (digits.first().and_then(digit)?, digits.get(1).and_then(digit)?);
+    u8::try_from(high << 4 | low).ok()
+}
+
+/// Whether a query may go on byte for byte: RFC 3986 3.4, and the brackets, braces and bars that clients send raw.
+pub fn check_query(query: &str) -> Result<(), QueryFault> {
+    let fits = query.bytes().all(|byte| CLASS[usize::from(byte)] & QUERY != 0);
+    if fits { Ok(()) } else { Err(QueryFault) }
 }
 
 /// A path as every decision reads it: repeated slashes are one, a trailing slash makes no difference.
@@ -31,14 +118,37 @@ impl<'a> RequestPath<'a> {
 pub struct DecisionPath<'a>(Cow<'a, str>);
 
 impl<'a> DecisionPath<'a> {
-    /// The form for decisions of a canonical path (as the upstream sees it).
+    /// The form for decisions of a canonical path, as the upstream sees it.
     pub fn of(path: &'a str) -> Self {
-        Self(Cow::Borrowed(path))
+        if !path.contains("//") {
+            return Self(Cow::Borrowed(without_trailing_slash(path)));
+        }
+        let mut collapsed = String::with_capacity(path.len());
+        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+            collapsed.push('/');
+            collapsed.push_str(segment);
+        }
+        if collapsed.is_empty() {
+            collapsed.push('/');
+        }
+        Self(Cow::Owned(collapsed))
     }
 
     /// Without a trailing slash (but `/` itself), without repeated ones.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The segments, none for `/`.
+    pub fn segments(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/').skip(1).filter(|segment| !segment.is_empty())
+    }
+}
+
+fn without_trailing_slash(path: &str) -> &str {
+    match path.strip_suffix('/') {
+        Some("") | None => path,
+        Some(shorter) => shorter,
     }
 }
 
@@ -47,13 +157,143 @@ impl<'a> DecisionPath<'a> {
 pub struct Prefix(String);
 
 impl Prefix {
-    /// Parses `/`, `/sales` or `/team/sales`.
+    /// Parses `/`, `/sales` or `/team/sales/`; the trailing slash is dropped.
     pub fn parse(text: &str) -> Result<Self, PathFault> {
-        RequestPath::parse(text).map(|path| Self(path.as_str().to_owned()))
+        let path = RequestPath::parse(text)?;
+        if path.has_repeated_slashes() {
+            return Err(PathFault::RepeatedSlashInPrefix);
+        }
+        Ok(Self(without_trailing_slash(text).to_owned()))
     }
 
     /// The prefix as text; `/` for the root.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether every path begins with it.
+    pub fn is_root(&self) -> bool {
+        self.0 == "/"
+    }
+}
+
+const UNRESERVED: u8 = 1;
+const PATH: u8 = 2;
+const QUERY: u8 = 4;
+const ESCAPE: u8 = 8;
+
+/// RFC 3986: `pchar` and `/` in a path, without `;`, which starts parameters for some readers.
+const CLASS: [u8; 256] = {
+    let mut table = [0_u8; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let c = byte as u8;
+        if c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'~') {
+            table[byte] |= UNRESERVED | PATH | QUERY;
+        }
+        if matches!(c, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@' | b'/') {
+            table[byte] |= PATH | QUERY;
+        }
+        if matches!(c, b';' | b'?' | b'%' | b'[' | b']' | b'{' | b'}' | b'|' | b'^' | b'`' | b'\\') {
+            table[byte] |= QUERY;
+        }
+        if c == b'%' {
+            table[byte] |= ESCAPE;
+        }
+        byte += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn plain_paths_are_canonical() {
+        for good in ["/", "/api/v1/lead/", "/api/v1//lead/", "/a%20b/%C3%A9", "/a:b@c!$&'()*+,=~", "/100%25", "/a.b/..c/.d"] {
+            assert_eq!(RequestPath::parse(good).map(RequestPath::as_str), Ok(good));
+        }
+    }
+
+    #[test]
+    fn what_decodes_to_another_path_is_refused() {
+        for (bad, fault) in [
+            ("", PathFault::Relative),
+            ("api", PathFault::Relative),
+            ("/a/../b", PathFault::DotSegment),
+            ("/a/.", PathFault::DotSegment),
+            ("/..", PathFault::DotSegment),
+            ("/a/%2e%2e/b", PathFault::DotSegment),
+            ("/a/.%2E/b", PathFault::DotSegment),
+            ("/a%2fb", PathFault::Encoded),
+            ("/a%5Cb", PathFault::Encoded),
+            ("/a\\b", PathFault::Character),
+            ("/a;b", PathFault::Character),
+            ("/a%3bb", PathFault::Encoded),
+            ("/a%00", PathFault::Encoded),
+            ("/a%0d%0a", PathFault::Encoded),
+            ("/a%7f", PathFault::Encoded),
+            ("/%61pi_key", PathFault::Encoded),
+            ("/api%5fkey", PathFault::Encoded),
+            ("/a%252e", PathFault::Twice),
+            ("/a%2", PathFault::Escape),
+            ("/a%zz", PathFault::Escape),
+            ("/a%", PathFault::Escape),
+            ("/%c0%ae", PathFault::Utf8),
+            ("/%ff", PathFault::Utf8),
+            ("/a b", PathFault::Character),
+            ("/é", PathFault::Character),
+            ("/a\"b", PathFault::Character),
+            ("/a{b}", PathFault::Character),
+            ("/a|b", PathFault::Character),
+        ] {
+            assert_eq!(RequestPath::parse(bad), Err(fault), "{bad}");
+        }
+    }
+
+    #[test]
+    fn queries_may_hold_what_clients_send_raw() {
+        assert_eq!(check_query("_fields=a,b&query=x>".trim_end_matches('>')), Ok(()));
+        assert_eq!(check_query("a[]=1&b={c}|d^`\\&e=%zz&q=a?b/c"), Ok(()));
+        for bad in ["a b", "a\"b", "a<b", "a>b", "a#b", "é", "a\u{7f}"] {
+            assert_eq!(check_query(bad), Err(QueryFault), "{bad}");
+        }
+    }
+
+    #[test]
+    fn decisions_read_repeated_and_trailing_slashes_as_nothing() {
+        for (path, decision) in [("/", "/"), ("//", "/"), ("/a/", "/a"), ("/a//b///", "/a/b"), ("//a", "/a"), ("/a/b", "/a/b")] {
+            assert_eq!(DecisionPath::of(path).as_str(), decision, "{path}");
+        }
+        assert!(matches!(DecisionPath::of("/a/b/").0, Cow::Borrowed("/a/b")));
+    }
+
+    #[test]
+    fn prefixes_lose_their_trailing_slash() {
+        assert_eq!(Prefix::parse("/sales/").unwrap().as_str(), "/sales");
+        assert!(Prefix::parse("/").unwrap().is_root());
+        assert!(Prefix::parse("//sales").is_err());
+        assert!(Prefix::parse("sales").is_err());
+        assert!(Prefix::parse("/a/../b").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_canonical_passes_through_the_uri_type_unchanged(path in "/[ -~]{0,20}", query in "[ -~]{0,20}") {
+            if RequestPath::parse(&path).is_ok() && check_query(&query).is_ok() {
+                let target = format!("{path}?{query}");
+                let uri: http::Uri = target.parse().unwrap();
+                prop_assert_eq!(uri.path_and_query().unwrap().as_str(), target);
+            }
+        }
+
+        #[test]
+        fn a_decision_path_is_its_own(path in "/[a/]{0,12}") {
+            let once = DecisionPath::of(&path);
+            prop_assert_eq!(DecisionPath::of(once.as_str()), once.clone());
+        }
     }
 }

@@ -1,8 +1,13 @@
-//! Rules of the form `METHOD[,METHOD] PATTERN`: what a route or a key allows and denies.
+//! Rules of the form `METHOD[,METHOD] PATTERN`: what a route or a key allows and denies (contract.md 3 "Rules").
+//!
+//! `*` is one segment; `**` at the end is the place itself and everything below it. A trailing slash makes no
+//! difference, so `/api/v1/lead/**` covers `/api/v1/lead/` as well.
+
+use std::fmt;
 
 use http::Method;
 
-use crate::path::DecisionPath;
+use crate::path::{DecisionPath, PathFault, RequestPath};
 
 /// Why a text is no rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -10,11 +15,32 @@ pub enum RuleFault {
     /// Not of the form `METHOD[,METHOD] PATTERN`.
     #[error("a rule is `METHOD[,METHOD] PATTERN`, such as `GET,HEAD /api/v1/lead/**`")]
     Malformed,
+    /// A method that is not written in capitals.
+    #[error("a rule's methods are words in capitals, such as `GET,HEAD`, or `*` for any")]
+    Method,
+    /// `**` before the end, or a `*` beside other characters of a segment.
+    #[error("in a rule's pattern `*` is a whole segment, and `**` stands at the end")]
+    Wildcard,
+    /// A pattern that no request's path can be.
+    #[error("a rule's pattern is a path that a request may have: {0}")]
+    Path(#[from] PathFault),
 }
 
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {}
+pub struct Rule {
+    /// Empty: any.
+    methods: Vec<Method>,
+    segments: Vec<Segment>,
+    /// Whether what lies below matches too.
+    below: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Segment {
+    Any,
+    Literal(String),
+}
 
 /// The rules of one route or key: `deny` wins over `allow`; with any `allow` the rest is refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,14 +53,144 @@ pub struct Rules {
 
 impl Rule {
     /// Parses `GET,HEAD /api/v1/**` or `* /api/v1/lead/*`.
-    pub fn parse(_text: &str) -> Result<Self, RuleFault> {
-        Err(RuleFault::Malformed)
+    pub fn parse(text: &str) -> Result<Self, RuleFault> {
+        let (methods, pattern) = text.split_once(' ').ok_or(RuleFault::Malformed)?;
+        let methods = parse_methods(methods)?;
+        RequestPath::parse(pattern)?;
+        let decision = DecisionPath::of(pattern);
+        let mut segments: Vec<&str> = decision.segments().collect();
+        let below = segments.last() == Some(&"**");
+        if below {
+            segments.pop();
+        }
+        let segments = segments.into_iter().map(parse_segment).collect::<Result<_, _>>()?;
+        Ok(Self { methods, segments, below })
+    }
+
+    fn covers(&self, method: &Method, path: &DecisionPath<'_>) -> bool {
+        (self.methods.is_empty() || self.methods.contains(method)) && self.covers_path(path)
+    }
+
+    fn covers_path(&self, path: &DecisionPath<'_>) -> bool {
+        let mut asked = path.segments();
+        for segment in &self.segments {
+            let fits = asked.next().is_some_and(|asked| match segment {
+                Segment::Any => true,
+                Segment::Literal(literal) => literal == asked,
+            });
+            if !fits {
+                return false;
+            }
+        }
+        self.below || asked.next().is_none()
+    }
+}
+
+fn parse_methods(text: &str) -> Result<Vec<Method>, RuleFault> {
+    if text == "*" {
+        return Ok(Vec::new());
+    }
+    let parse = |word: &str| {
+        let capitals = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+        let method = if capitals { Method::from_bytes(word.as_bytes()).ok() } else { None };
+        method.ok_or(RuleFault::Method)
+    };
+    text.split(',').map(parse).collect()
+}
+
+fn parse_segment(segment: &str) -> Result<Segment, RuleFault> {
+    match segment {
+        "*" => Ok(Segment::Any),
+        literal if literal.contains('*') => Err(RuleFault::Wildcard),
+        literal => Ok(Segment::Literal(literal.to_owned())),
     }
 }
 
 impl Rules {
     /// Whether the method on the path (as the upstream sees it) is permitted.
-    pub fn permit(&self, _method: &Method, _path: &DecisionPath<'_>) -> bool {
-        self.allow.is_empty()
+    pub fn permit(&self, method: &Method, path: &DecisionPath<'_>) -> bool {
+        let covered = |rules: &[Rule]| rules.iter().any(|rule| rule.covers(method, path));
+        !covered(&self.deny) && (self.allow.is_empty() || covered(&self.allow))
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.methods.is_empty() {
+            f.write_str("*")?;
+        }
+        for (at, method) in self.methods.iter().enumerate() {
+            write!(f, "{}{method}", if at == 0 { "" } else { "," })?;
+        }
+        f.write_str(" ")?;
+        for segment in &self.segments {
+            match segment {
+                Segment::Any => f.write_str("/*")?,
+                Segment::Literal(literal) => write!(f, "/{literal}")?,
+            }
+        }
+        match (self.below, self.segments.is_empty()) {
+            (true, _) => f.write_str("/**"),
+            (false, true) => f.write_str("/"),
+            (false, false) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn permits(allow: &[&str], deny: &[&str], method: Method, path: &str) -> bool {
+        let parse = |rules: &[&str]| rules.iter().map(|rule| Rule::parse(rule).unwrap()).collect();
+        Rules { allow: parse(allow), deny: parse(deny) }.permit(&method, &DecisionPath::of(path))
+    }
+
+    #[test]
+    fn a_pattern_covers_whole_segments() {
+        let lead = ["GET,HEAD /api/v1/lead/**"];
+        for path in ["/api/v1/lead", "/api/v1/lead/", "/api//v1/lead//lead_1/", "/api/v1/lead/a/b"] {
+            assert!(permits(&lead, &[], Method::GET, path), "{path}");
+        }
+        for path in ["/api/v1/leads", "/api/v1", "/", "/API/v1/lead", "/x/api/v1/lead"] {
+            assert!(!permits(&lead, &[], Method::GET, path), "{path}");
+        }
+        assert!(!permits(&lead, &[], Method::PUT, "/api/v1/lead"));
+        assert!(permits(&["* /api/*/lead"], &[], Method::DELETE, "/api/v2/lead/"));
+        assert!(!permits(&["* /api/*/lead"], &[], Method::DELETE, "/api/lead"));
+        assert!(permits(&["* /**"], &[], Method::DELETE, "/"));
+        assert!(permits(&["* /"], &[], Method::GET, "/") && !permits(&["* /"], &[], Method::GET, "/a"));
+    }
+
+    #[test]
+    fn deny_wins_and_an_allow_refuses_the_rest() {
+        assert!(permits(&[], &[], Method::GET, "/a"));
+        assert!(!permits(&["* /**"], &["* /a/**"], Method::GET, "/a/b"));
+        assert!(permits(&[], &["* /a/**"], Method::GET, "/b"));
+        assert!(!permits(&["GET /a"], &[], Method::GET, "/b"));
+    }
+
+    #[test]
+    fn what_is_no_rule_says_why() {
+        for (text, fault) in [
+            ("", RuleFault::Malformed),
+            ("GET", RuleFault::Malformed),
+            ("get /a", RuleFault::Method),
+            ("GET, /a", RuleFault::Method),
+            ("GET a", RuleFault::Path(PathFault::Relative)),
+            ("GET  /a", RuleFault::Path(PathFault::Relative)),
+            ("GET /a/../b", RuleFault::Path(PathFault::DotSegment)),
+            ("GET /**/a", RuleFault::Wildcard),
+            ("GET /a*", RuleFault::Wildcard),
+        ] {
+            assert_eq!(Rule::parse(text), Err(fault), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rule_prints_as_it_is_read() {
+        for text in ["GET,HEAD /api/v1/**", "* /api/*/lead", "* /", "* /**"] {
+            assert_eq!(Rule::parse(text).unwrap().to_string(), text);
+        }
     }
 }
