@@ -1,1 +1,126 @@
-//! (to be written)
+//! Routes: which prefix leads to which credential at which upstream.
+
+mod prefix;
+
+use std::borrow::Cow;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::HeaderValue;
+use http::uri::PathAndQuery;
+
+pub use self::prefix::{Match, RouteTable};
+use crate::id::{CredentialId, RouteName};
+use crate::origin::Origin;
+use crate::path::{DecisionPath, Prefix};
+use crate::rule::Rules;
+use crate::telemetry::Label;
+
+/// One route, everything about it fixed at load.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Its name.
+    pub name: RouteName,
+    /// Its name in metrics and records.
+    pub label: Label,
+    /// What its paths begin with.
+    pub prefix: Prefix,
+    /// As whom its requests are sent.
+    pub credential: CredentialId,
+    /// The credential's name in metrics and records.
+    pub credential_label: Label,
+    /// Where they are sent.
+    pub origin: Origin,
+    /// The `Host` they are sent with.
+    pub host: HeaderValue,
+    /// What may be asked.
+    pub rules: Rules,
+    /// Whether callers need no key, on loopback.
+    pub anonymous: bool,
+    /// Whether they need none beyond loopback.
+    pub danger_anonymous: bool,
+    /// Its place in the table.
+    pub index: u32,
+}
+
+impl Route {
+    /// The path that the upstream sees: the origin's base and what follows the prefix, byte for byte.
+    pub fn upstream_path<'p>(&self, rest: &'p str) -> Cow<'p, str> {
+        match (self.origin.base(), rest) {
+            ("", "") => Cow::Borrowed("/"),
+            ("", rest) => Cow::Borrowed(rest),
+            (base, rest) => Cow::Owned([base, rest].concat()),
+        }
+    }
+
+    /// The request's target at the upstream, joined once into a buffer of the right size.
+    ///
+    /// `rest` is empty or begins with a slash and is canonical, so that the path stays under the base.
+    pub fn upstream_target(&self, rest: &str, query: Option<&str>) -> PathAndQuery {
+        debug_assert!(rest.is_empty() || rest.starts_with('/'), "what follows a prefix begins at a segment");
+        let path = self.upstream_path(rest);
+        let mut target = BytesMut::with_capacity(path.len() + query.map_or(0, |query| query.len() + 1));
+        target.put_slice(path.as_bytes());
+        if let Some(query) = query {
+            target.put_u8(b'?');
+            target.put_slice(query.as_bytes());
+        }
+        let joined: Bytes = target.freeze();
+        // Base, path and query were each found valid; were they not together, the root tells nothing to anybody.
+        PathAndQuery::from_maybe_shared(joined).unwrap_or_else(|_| PathAndQuery::from_static("/"))
+    }
+}
+
+/// Whether the path (as the upstream sees it) hands out or changes secrets: `/oauth2/**`, `/api/v1/api_key/**`.
+///
+/// Compared without regard to case: whether the upstream regards it is not known, and nothing else begins so.
+pub fn is_secrets_endpoint(path: &DecisionPath<'_>) -> bool {
+    let mut segments = path.segments();
+    let mut next_is = |name: &str| segments.next().is_some_and(|segment| segment.eq_ignore_ascii_case(name));
+    let mut below = |names: &[&str]| names.iter().all(|name| next_is(name));
+    let oauth = path.segments().next().is_some_and(|first| first.eq_ignore_ascii_case("oauth2"));
+    oauth || below(&["api", "v1", "api_key"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn route(index: u32, prefix: &str, url: &str) -> Route {
+        let origin = Origin::parse(url).unwrap();
+        Route {
+            name: RouteName::parse(&format!("r{index}")).unwrap(),
+            label: Label::NONE,
+            prefix: Prefix::parse(prefix).unwrap(),
+            credential: CredentialId(0),
+            credential_label: Label::NONE,
+            host: HeaderValue::from_str(&origin.authority()).unwrap(),
+            origin,
+            rules: Rules::default(),
+            anonymous: false,
+            danger_anonymous: false,
+            index,
+        }
+    }
+
+    #[test]
+    fn path_and_query_are_joined_byte_for_byte() {
+        let plain = route(0, "/sales", "https://h");
+        assert_eq!(plain.upstream_target("/api/v1//a%20b/", Some("q=%3a+b&c")).as_str(), "/api/v1//a%20b/?q=%3a+b&c");
+        assert_eq!(plain.upstream_target("", None).as_str(), "/");
+        assert_eq!(plain.upstream_target("", Some("")).as_str(), "/?");
+        assert_eq!(plain.upstream_target("//a", None).as_str(), "//a");
+        let based = route(0, "/sales", "https://h/base");
+        assert_eq!(based.upstream_target("/a", Some("b")).as_str(), "/base/a?b");
+        assert_eq!(based.upstream_target("", None).as_str(), "/base");
+    }
+
+    #[test]
+    fn endpoints_of_secrets_are_known_in_every_spelling() {
+        for path in ["/oauth2", "/oauth2/token/", "/OAuth2//revoke", "/api/v1/api_key", "/api/v1/api_key/x/", "//API//v1/Api_Key"] {
+            assert!(is_secrets_endpoint(&DecisionPath::of(path)), "{path}");
+        }
+        for path in ["/", "/oauth", "/api/v1/api_keys", "/api/v1/lead/api_key", "/x/oauth2"] {
+            assert!(!is_secrets_endpoint(&DecisionPath::of(path)), "{path}");
+        }
+    }
+}
