@@ -1,10 +1,161 @@
-//! What the gateway tells about itself: counters, histograms, access records; names and numbers only.
+//! What the gateway tells about itself: counters, histograms and access records; names and numbers only.
+//!
+//! Each worker counts and writes lines in a [`Core`] of its own; the totals are made when metrics are read, and the lines
+//! are carried to stdout by a thread that no worker ever waits for. Nothing here can name a secret: labels come from
+//! configured names and the program's own words, and what a client chose is masked and escaped.
+
+mod access;
+mod core;
+mod exposition;
+mod families;
+mod histogram;
+pub mod log;
+mod mask;
+mod meters;
+mod names;
+mod process;
+mod record;
+mod request_id;
+mod table;
+mod wall;
+mod writer;
+
+use std::io::Write;
+use std::mem;
 use std::sync::atomic::AtomicI64;
-/// x
-#[derive(Default)]
-pub struct UpstreamMeters {
-    /// a
-    pub active: AtomicI64,
-    /// i
-    pub idle: AtomicI64,
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+pub use self::core::Core;
+use self::core::Cores;
+use self::exposition::Exposition;
+use self::meters::Meters;
+pub use self::meters::{CredentialMeters, UpstreamMeters};
+pub use self::names::Label;
+use self::names::Names;
+pub use self::record::{Answerer, Record};
+use self::writer::Signal;
+
+/// How access records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// One JSON object a line.
+    Json,
+    /// One line for people.
+    Text,
+    /// Not at all.
+    Off,
 }
+
+/// What can be chosen.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Beyond it keys share the label `_other` in metrics.
+    pub max_key_series: usize,
+    /// How access records are written.
+    pub access: Access,
+}
+
+/// The telemetry of the process.
+pub struct Telemetry {
+    access: Access,
+    names: Arc<Names>,
+    cores: Arc<Cores>,
+    meters: Mutex<Meters>,
+    signal: Arc<Signal>,
+    totals: Mutex<Totals>,
+}
+
+struct Totals {
+    exposition: Exposition,
+    /// Lost records that the exposition has counted.
+    lost: u64,
+}
+
+impl Telemetry {
+    /// Starts counting, and the thread that writes access records to `out`.
+    pub fn new(options: Options, out: impl Write + Send + 'static) -> Arc<Self> {
+        let names = Arc::new(Names::new(options.max_key_series));
+        let (cores, signal) = (Arc::<Cores>::default(), Arc::<Signal>::default());
+        if options.access != Access::Off {
+            writer::start(signal.clone(), cores.clone(), out);
+        }
+        let totals = Mutex::new(Totals { exposition: Exposition::new(names.clone()), lost: 0 });
+        Arc::new(Self { access: options.access, names, cores, meters: Mutex::default(), signal, totals })
+    }
+
+    /// The label of a route.
+    pub fn route(&self, name: &str) -> Label {
+        self.names.label(name)
+    }
+
+    /// The label of a credential.
+    pub fn credential(&self, name: &str) -> Label {
+        self.names.label(name)
+    }
+
+    /// The label of a key: records always show its name, metrics only for the first `max_key_series` keys.
+    pub fn key(&self, name: &str) -> Label {
+        self.names.key(name)
+    }
+
+    /// A handle for one worker thread.
+    pub fn core(&self) -> Core {
+        Core::new(self.cores.add(self.names.clone()), self.signal.clone(), self.access)
+    }
+
+    /// The meters of an upstream, by `host[:port]`.
+    pub fn upstream(&self, authority: &str) -> Arc<UpstreamMeters> {
+        lock(&self.meters).upstreams.entry(authority.to_owned()).or_default().clone()
+    }
+
+    /// The open connections of a listener.
+    pub fn listener(&self, name: &str) -> Arc<AtomicI64> {
+        lock(&self.meters).listeners.entry(name.to_owned()).or_default().clone()
+    }
+
+    /// The meters of a credential.
+    pub fn credential_meters(&self, credential: Label) -> Arc<CredentialMeters> {
+        lock(&self.meters).credentials.entry(credential).or_default().clone()
+    }
+
+    /// Notes from when on a key is refused; a key without a series of its own has none here either.
+    pub fn key_expiry(&self, key: Label, at: Timestamp) {
+        if key.has_own_series() {
+            lock(&self.meters).expiries.insert(key, at.as_second());
+        }
+    }
+
+    /// The metrics in Prometheus' text format, version 0.0.4.
+    pub fn render(&self) -> String {
+        let mut totals = lock(&self.totals);
+        for core in self.cores.all() {
+            totals.exposition.absorb(core.take_table());
+        }
+        let lost = self.signal.lost();
+        let before = mem::replace(&mut totals.lost, lost);
+        totals.exposition.add_dropped_records(lost - before);
+        totals.exposition.read(&lock(&self.meters));
+        totals.exposition.render()
+    }
+
+    /// Writes out the access records that lie in buffers; gives up when stdout stays blocked.
+    pub fn flush(&self) {
+        self.signal.flush();
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        self.signal.close();
+    }
+}
+
+/// A panic while a counter was written costs that counter, not the process.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

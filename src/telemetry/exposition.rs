@@ -1,0 +1,197 @@
+//! Metrics as Prometheus reads them: merges what the cores counted and renders everything.
+//!
+//! The exporter keeps the totals of counters and gauges; histograms, which it cannot take with their buckets filled, and
+//! fractional counters are rendered here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use metrics::{Counter, Gauge, Key, Level, Metadata, Recorder as _, SharedString};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+
+use super::families::{self as family, Family, Kind};
+use super::histogram::Histogram;
+use super::meters::Meters;
+use super::names::{Label, Names};
+use super::process;
+use super::table::{EndpointSeries, RequestCell, RequestSeries, RouteCell, Table};
+
+/// The totals since the start.
+pub(super) struct Exposition {
+    recorder: PrometheusRecorder,
+    names: Arc<Names>,
+    durations: BTreeMap<Arc<str>, Histogram>,
+    first_bytes: BTreeMap<Arc<str>, Histogram>,
+    last_used: BTreeMap<Arc<str>, u64>,
+}
+
+impl Exposition {
+    pub(super) fn new(names: Arc<Names>) -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let (durations, first_bytes, last_used) = Default::default();
+        let exposition = Self { recorder, names, durations, first_bytes, last_used };
+        exposition.describe_all();
+        let build = [env!("CARGO_PKG_VERSION"), REVISION, RUSTC];
+        exposition.gauge(&family::BUILD_INFO, build.map(SharedString::const_str)).set(1.0);
+        exposition
+    }
+
+    /// Adds what one core counted since the last time.
+    pub(super) fn absorb(&mut self, table: Table) {
+        table.requests.iter().for_each(|(series, cell)| self.absorb_requests(series, cell));
+        table.endpoints.iter().for_each(|(series, count)| self.absorb_endpoint(series, *count));
+        table.routes.iter().for_each(|(route, cell)| self.absorb_route(*route, cell));
+        for ((route, code), count) in table.refused {
+            self.counter(&family::REFUSED, [self.name(route), code.0.into()]).increment(count);
+        }
+        for ((route, reason), count) in table.retries {
+            self.counter(&family::RETRIES, [self.name(route), reason.0.into()]).increment(count);
+        }
+        for (credential, count) in table.redactions {
+            self.counter(&family::REDACTIONS, [self.name(credential)]).increment(count);
+        }
+        self.counter(&family::DROPPED_RECORDS, []).increment(table.dropped_records);
+    }
+
+    /// Counts records that were lost after they had left their core.
+    pub(super) fn add_dropped_records(&self, count: u64) {
+        self.counter(&family::DROPPED_RECORDS, []).increment(count);
+    }
+
+    /// Reads what other parts keep themselves.
+    pub(super) fn read(&self, meters: &Meters) {
+        for (upstream, meters) in &meters.upstreams {
+            for (state, count) in [("active", &meters.active), ("idle", &meters.idle)] {
+                let labels = [upstream.clone().into(), state.into()];
+                self.gauge(&family::UPSTREAM_CONNECTIONS, labels).set(count.load(Relaxed) as f64);
+            }
+        }
+        for (listener, count) in &meters.listeners {
+            self.gauge(&family::CONNECTIONS, [listener.clone().into()]).set(count.load(Relaxed) as f64);
+        }
+        for (credential, meters) in &meters.credentials {
+            let labels = [self.name(*credential)];
+            self.gauge(&family::CREDENTIAL_UP, labels.clone()).set(f64::from(u8::from(meters.up.load(Relaxed))));
+            self.counter(&family::REJECTIONS, labels.clone()).absolute(meters.rejections.load(Relaxed));
+            self.counter(&family::PROMOTIONS, labels).absolute(meters.promotions.load(Relaxed));
+        }
+        for (key, at) in &meters.expiries {
+            self.gauge(&family::KEY_EXPIRY, [self.name(*key)]).set(*at as f64);
+        }
+    }
+
+    /// The whole page.
+    pub(super) fn render(&self) -> String {
+        for (key, at) in &self.last_used {
+            self.gauge(&family::KEY_LAST_USED, [key.clone().into()]).set(*at as f64);
+        }
+        let mut text = self.recorder.handle().render();
+        write_histograms(&family::REQUEST_DURATION, &self.durations, &mut text);
+        write_histograms(&family::FIRST_BYTE, &self.first_bytes, &mut text);
+        process::write(&mut text);
+        text
+    }
+
+    fn absorb_requests(&mut self, series: &RequestSeries, cell: &RequestCell) {
+        let (route, key) = (self.name(series.route), self.name(series.key));
+        let (method, status) = (series.method.as_str().into(), series.status.to_string().into());
+        let labels = [route.clone(), self.name(series.credential), key.clone(), method, status];
+        self.counter(&family::REQUESTS, labels).increment(cell.count);
+        self.counter(&family::REQUEST_BYTES, [route.clone(), key.clone()]).increment(cell.request_bytes);
+        self.counter(&family::RESPONSE_BYTES, [route, key]).increment(cell.response_bytes);
+        if series.key.has_own_series() {
+            let last = self.last_used.entry(self.names.text(series.key)).or_default();
+            *last = cell.last.max(*last);
+        }
+    }
+
+    fn absorb_endpoint(&self, series: &EndpointSeries, count: u64) {
+        let class = format!("{}xx", series.status_class).into();
+        let (endpoint, method) = (series.endpoint.0.into(), series.method.as_str().into());
+        let labels = [self.name(series.credential), endpoint, method, class];
+        self.counter(&family::ENDPOINT_REQUESTS, labels).increment(count);
+    }
+
+    fn absorb_route(&mut self, route: Label, cell: &RouteCell) {
+        let labels = [self.name(route)];
+        self.gauge(&family::IN_FLIGHT, labels.clone()).increment(cell.in_flight as f64);
+        self.counter(&family::TRUNCATED, labels).increment(cell.truncated);
+        let route = self.names.text(route);
+        self.durations.entry(route.clone()).or_default().merge(&cell.duration);
+        self.first_bytes.entry(route).or_default().merge(&cell.first_byte);
+    }
+
+    fn name(&self, label: Label) -> SharedString {
+        self.names.text(label).into()
+    }
+
+    fn counter<const LABELS: usize>(&self, family: &Family<LABELS>, values: [SharedString; LABELS]) -> Counter {
+        self.recorder.register_counter(&key(family, values), &METADATA)
+    }
+
+    fn gauge<const LABELS: usize>(&self, family: &Family<LABELS>, values: [SharedString; LABELS]) -> Gauge {
+        self.recorder.register_gauge(&key(family, values), &METADATA)
+    }
+
+    fn describe_all(&self) {
+        self.describe(&family::REQUESTS);
+        self.describe(&family::ENDPOINT_REQUESTS);
+        self.describe(&family::IN_FLIGHT);
+        self.describe(&family::REQUEST_BYTES);
+        self.describe(&family::RESPONSE_BYTES);
+        self.describe(&family::REFUSED);
+        self.describe(&family::RETRIES);
+        self.describe(&family::TRUNCATED);
+        self.describe(&family::REDACTIONS);
+        self.describe(&family::CREDENTIAL_UP);
+        self.describe(&family::REJECTIONS);
+        self.describe(&family::PROMOTIONS);
+        self.describe(&family::KEY_LAST_USED);
+        self.describe(&family::KEY_EXPIRY);
+        self.describe(&family::UPSTREAM_CONNECTIONS);
+        self.describe(&family::CONNECTIONS);
+        self.describe(&family::DROPPED_RECORDS);
+        self.describe(&family::BUILD_INFO);
+    }
+
+    fn describe<const LABELS: usize>(&self, family: &Family<LABELS>) {
+        let (name, help) = (family.name.into(), family.help.into());
+        match family.kind {
+            Kind::Counter => self.recorder.describe_counter(name, None, help),
+            Kind::Gauge => self.recorder.describe_gauge(name, None, help),
+            Kind::Histogram => self.recorder.describe_histogram(name, None, help),
+        }
+    }
+}
+
+fn key<const LABELS: usize>(family: &Family<LABELS>, values: [SharedString; LABELS]) -> Key {
+    let pairs = family.labels.into_iter().zip(values);
+    Key::from_parts(family.name, pairs.map(|(name, value)| metrics::Label::new(name, value)).collect::<Vec<_>>())
+}
+
+fn write_histograms(family: &Family<1>, totals: &BTreeMap<Arc<str>, Histogram>, text: &mut String) {
+    let mut filled = totals.iter().filter(|(_, histogram)| !histogram.is_empty()).peekable();
+    if filled.peek().is_some() {
+        family.write_head(text);
+    }
+    for (value, histogram) in filled {
+        let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+        histogram.write(family.name, &format!("{}=\"{value}\"", family.labels[0]), text);
+    }
+}
+
+const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
+
+/// What the build script found out; a build without it does not know.
+const REVISION: &str = match option_env!("CLOSEGATE_BUILD_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+const RUSTC: &str = match option_env!("CLOSEGATE_BUILD_RUSTC") {
+    Some(rustc) => rustc,
+    None => "unknown",
+};
+
+#[cfg(test)]
+mod tests;
