@@ -60,9 +60,11 @@ impl Origin {
             return Err(OriginFault::Userinfo);
         }
         let default_port = if scheme == Scheme::Https { 443 } else { 80 };
-        let port = match (authority.port_u16(), authority.as_str().ends_with(':')) {
-            (Some(0), _) | (None, true) => return Err(OriginFault::Malformed),
-            (port, _) => port.unwrap_or(default_port),
+        let says_port = authority.as_str().len() > authority.host().len();
+        let port = match authority.port_u16() {
+            Some(0) => return Err(OriginFault::Malformed),
+            None if says_port => return Err(OriginFault::Malformed),
+            port => port.unwrap_or(default_port),
         };
         let base = uri.path().trim_end_matches('/');
         crate::path::RequestPath::parse(if base.is_empty() { "/" } else { base })

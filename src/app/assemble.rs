@@ -63,7 +63,8 @@ pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts,
     let (vault, digests, connector) = match (vault, digests, connector) {
         (Ok(vault), Ok(digests), Ok(connector)) => (vault, digests, connector),
         (vault, digests, connector) => {
-            let mut faults: Vec<String> = [vault.err(), digests.err(), connector.err()].into_iter().flatten().flatten().collect();
+            let mut faults: Vec<String> =
+                [vault.err(), digests.err(), connector.err()].into_iter().flatten().flatten().collect();
             faults.dedup();
             return Err(faults);
         }
@@ -150,7 +151,7 @@ fn keys(
     let places: BTreeMap<&RouteName, u32> =
         config.routes.keys().filter_map(|name| routes.named(name).map(|route| (name, route.index))).collect();
     let mut keys = Vec::new();
-    for (index, ((name, key), digest)) in config.keys.iter().zip(digests).enumerate() {
+    for ((name, key), digest) in config.keys.iter().zip(digests) {
         let label = telemetry.key(name.as_str());
         if let Some(expires) = key.expires {
             telemetry.key_expiry(label, expires);
@@ -161,8 +162,9 @@ fn keys(
             digest,
             routes: key.routes.iter().filter_map(|route| places.get(route).copied()).collect(),
             rules: key.rules.clone(),
-            expires: key.expires.map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at.as_second().max(0).unsigned_abs())),
-            index: u32::try_from(index).unwrap_or(u32::MAX),
+            expires: key
+                .expires
+                .map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at.as_second().max(0).unsigned_abs())),
         });
     }
     KeySet::new(keys).map_err(|duplicate| vec![format!("error: keys: {duplicate}")])

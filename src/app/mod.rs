@@ -97,7 +97,8 @@ impl Gateway {
         let (stage, staged) = watch::channel(Stage::Serving);
         let (closed, closing) = watch::channel(false);
         let health = service::health(&parts.gate.vault);
-        let cores = config.listen.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let cores =
+            config.listen.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let mut workers = Vec::new();
         let mut senders = Vec::new();
         for number in 0..cores {
@@ -146,7 +147,9 @@ fn bind(config: &Config) -> Result<Sockets, Vec<String>> {
     let mut bind = |key: &str, address| match edge::bind(address) {
         Ok(listener) => Some(listener),
         Err(fault) => {
-            faults.push(format!("error: {key}: {fault}\n  hint: end the program that listens there, or set another address"));
+            faults.push(format!(
+                "error: {key}: {fault}\n  hint: end the program that listens there, or set another address"
+            ));
             None
         }
     };

@@ -1,9 +1,11 @@
 //! `closegate check`: what a configuration comes to, for people and for scripts, without a secret read.
 
 use std::fmt;
+use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::{CONFIGURATION, Output};
 use crate::config::{Config, CredentialKind, Finding, Key, KeySecret, Loaded, Place, Route, SecretRef, Setting};
 use crate::config::{Credential, settings};
 
@@ -26,6 +28,25 @@ pub struct Report {
     warnings: Vec<Finding>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     live: Vec<LiveRow>,
+}
+
+/// Prints the report; with `--live` every credential is tried at Close as well.
+pub(super) fn run(args: &Args, loaded: &Loaded, output: Output) -> ExitCode {
+    let mut report = report(loaded);
+    if args.live {
+        match super::live::rows(&loaded.config) {
+            Ok(rows) => report.append_live(rows),
+            Err(faults) => {
+                eprintln!("{faults}");
+                return ExitCode::from(CONFIGURATION);
+            }
+        }
+    }
+    match output {
+        Output::Text => println!("{report}"),
+        Output::Json => println!("{}", report.to_json()),
+    }
+    if report.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[derive(Debug, Clone, Serialize)]

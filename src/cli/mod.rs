@@ -3,6 +3,7 @@
 pub mod check;
 mod demo;
 mod health;
+mod live;
 mod serve;
 
 use std::path::PathBuf;

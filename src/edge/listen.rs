@@ -123,7 +123,11 @@ pub struct Acceptor {
 impl Acceptor {
     /// Accepts until `stop` says so; when the system is out of files or memory it waits and tries again.
     pub async fn run(self, mut stop: watch::Receiver<bool>) -> io::Result<()> {
-        let listener = AsyncFd::register(self.listener)?;
+        #[expect(
+            deprecated,
+            reason = "what is unsound for some type that lies about its descriptor is sound for std's"
+        )]
+        let listener = AsyncFd::new(self.listener)?;
         let mut turn = 0;
         let mut pause = FIRST_PAUSE;
         loop {

@@ -1,1 +1,141 @@
-//! (to be written)
+//! Gateway keys: how one is presented, which is known, what a new one looks like.
+//!
+//! Only digests are kept and compared. A request is read first and judged later: what it presents is known, unknown or
+//! absent, and never fails by itself, but for two keys at once (contract.md 3).
+
+mod key;
+mod presented;
+mod shape;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::id::KeyName;
+use crate::rule::Rules;
+use crate::telemetry::Label;
+
+pub use self::key::{Digest, digest};
+pub use self::presented::{KeyAmbiguous, Presented};
+pub use self::shape::{NewKey, generate, mentions_key};
+
+/// One gateway key.
+#[derive(Debug)]
+pub struct Key {
+    /// Its name.
+    pub name: KeyName,
+    /// Its name in metrics and records.
+    pub label: Label,
+    /// The SHA-256 of its text.
+    pub digest: Digest,
+    /// The routes it may use, by index; prefix-less calls go to the first.
+    pub routes: Vec<u32>,
+    /// What it may ask.
+    pub rules: Rules,
+    /// From when on it is unknown.
+    pub expires: Option<SystemTime>,
+}
+
+/// Two keys have the same text.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`keys.{0}` and `keys.{1}` are the same key\n  hint: give each tool a key of its own")]
+pub struct DuplicateKey(KeyName, KeyName);
+
+/// Who presents what a request presents.
+#[derive(Debug)]
+pub enum Caller {
+    /// A key that is valid now.
+    Known(Arc<Key>),
+    /// Something that is no valid key: unknown, expired, revoked, unreadable.
+    Unknown,
+    /// Nothing.
+    Absent,
+}
+
+/// All gateway keys.
+pub struct KeySet {
+    by_digest: HashMap<Digest, Arc<Key>, key::DigestState>,
+}
+
+impl KeySet {
+    /// A set of keys, each with a text of its own.
+    pub fn new(keys: Vec<Key>) -> Result<Self, DuplicateKey> {
+        let mut by_digest: HashMap<_, Arc<Key>, _> = HashMap::with_hasher(key::DigestState::random());
+        for key in keys {
+            let key = Arc::new(key);
+            if let Some(twin) = by_digest.insert(key.digest, key.clone()) {
+                return Err(DuplicateKey(twin.name.clone(), key.name.clone()));
+            }
+        }
+        Ok(Self { by_digest })
+    }
+
+    /// Whether a key was ever defined, valid or not: from then on routes need one.
+    pub fn ever_defined(&self) -> bool {
+        !self.by_digest.is_empty()
+    }
+
+    /// Who presents this now; the same work for known and unknown keys.
+    pub fn identify(&self, presented: &Presented, now: SystemTime) -> Caller {
+        let mut caller = match presented {
+            Presented::Absent => return Caller::Absent,
+            Presented::Unreadable | Presented::Candidates(..) => Caller::Unknown,
+        };
+        for digest in presented.candidates() {
+            let valid = self.by_digest.get(digest).filter(|key| key.expires.is_none_or(|expires| now < expires));
+            if let (Caller::Unknown, Some(key)) = (&caller, valid) {
+                caller = Caller::Known(key.clone());
+            }
+        }
+        caller
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::HeaderMap;
+
+    use super::*;
+
+    fn key(name: &str, text: &str, expires: Option<SystemTime>) -> Key {
+        let name = KeyName::parse(name).unwrap();
+        Key {
+            name,
+            label: Label::NONE,
+            digest: digest(text.as_bytes()),
+            routes: vec![0],
+            rules: Rules::default(),
+            expires,
+        }
+    }
+
+    fn presented(text: &str) -> Presented {
+        let mut headers = HeaderMap::new();
+        headers.insert("closegate-key", text.parse().unwrap());
+        Presented::read(&headers).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_known_by_its_exact_text_until_it_expires() {
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let keys = KeySet::new(vec![key("a", "cgk_aaaaaaaa_secret", None), key("b", "cgk_bbbbbbbb_secret", Some(end))])
+            .unwrap();
+        let identify = |text: &str, now| keys.identify(&presented(text), now);
+        assert!(matches!(identify("cgk_aaaaaaaa_secret", end), Caller::Known(key) if key.name.as_str() == "a"));
+        assert!(matches!(identify("cgk_aaaaaaaa_secreT", end), Caller::Unknown));
+        assert!(matches!(identify("cgk_aaaaaaaa_secre", end), Caller::Unknown));
+        assert!(matches!(identify("cgk_bbbbbbbb_secret", end - Duration::from_secs(1)), Caller::Known(_)));
+        assert!(matches!(identify("cgk_bbbbbbbb_secret", end), Caller::Unknown));
+        assert!(matches!(keys.identify(&Presented::Absent, end), Caller::Absent));
+        assert!(keys.ever_defined());
+        assert!(!KeySet::new(Vec::new()).unwrap().ever_defined());
+    }
+
+    #[test]
+    fn two_keys_cannot_share_a_text() {
+        let twins = vec![key("a", "cgk_aaaaaaaa_secret", None), key("b", "cgk_aaaaaaaa_secret", None)];
+        assert!(KeySet::new(twins).is_err());
+    }
+}

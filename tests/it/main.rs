@@ -2,4 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod origin;
+mod proxy;
+mod raw;
 mod tidy;
+mod world;

@@ -119,7 +119,8 @@ impl Raw {
                 return None;
             }
         };
-        let size = usize::from_str_radix(std::str::from_utf8(&self.buffer[..end]).unwrap(), 16).expect("a chunk's size");
+        let size =
+            usize::from_str_radix(std::str::from_utf8(&self.buffer[..end]).unwrap(), 16).expect("a chunk's size");
         while self.buffer.len() < end + 2 + size + 2 {
             if !self.fill() {
                 return None;
