@@ -213,7 +213,9 @@ mod tests {
 
     #[test]
     fn plain_paths_are_canonical() {
-        for good in ["/", "/api/v1/lead/", "/api/v1//lead/", "/a%20b/%C3%A9", "/a:b@c!$&'()*+,=~", "/100%25", "/a.b/..c/.d"] {
+        for good in
+            ["/", "/api/v1/lead/", "/api/v1//lead/", "/a%20b/%C3%A9", "/a:b@c!$&'()*+,=~", "/100%25", "/a.b/..c/.d"]
+        {
             assert_eq!(RequestPath::parse(good).map(RequestPath::as_str), Ok(good));
         }
     }
@@ -265,7 +267,9 @@ mod tests {
 
     #[test]
     fn decisions_read_repeated_and_trailing_slashes_as_nothing() {
-        for (path, decision) in [("/", "/"), ("//", "/"), ("/a/", "/a"), ("/a//b///", "/a/b"), ("//a", "/a"), ("/a/b", "/a/b")] {
+        for (path, decision) in
+            [("/", "/"), ("//", "/"), ("/a/", "/a"), ("/a//b///", "/a/b"), ("//a", "/a"), ("/a/b", "/a/b")]
+        {
             assert_eq!(DecisionPath::of(path).as_str(), decision, "{path}");
         }
         assert!(matches!(DecisionPath::of("/a/b/").0, Cow::Borrowed("/a/b")));

@@ -116,7 +116,14 @@ mod tests {
 
     #[test]
     fn endpoints_of_secrets_are_known_in_every_spelling() {
-        for path in ["/oauth2", "/oauth2/token/", "/OAuth2//revoke", "/api/v1/api_key", "/api/v1/api_key/x/", "//API//v1/Api_Key"] {
+        for path in [
+            "/oauth2",
+            "/oauth2/token/",
+            "/OAuth2//revoke",
+            "/api/v1/api_key",
+            "/api/v1/api_key/x/",
+            "//API//v1/Api_Key",
+        ] {
             assert!(is_secrets_endpoint(&DecisionPath::of(path)), "{path}");
         }
         for path in ["/", "/oauth", "/api/v1/api_keys", "/api/v1/lead/api_key", "/x/oauth2"] {
