@@ -15,7 +15,7 @@ use crate::proxy::{Door, Gate};
 use crate::routes::{Route, RouteTable};
 use crate::telemetry::{Access, Options, Telemetry};
 use crate::upstream::{Shared, Slot};
-use crate::vault::{self, Vault};
+use crate::vault::{self, SecretFault, Vault, Warning, Withheld};
 
 /// What the threads are made of.
 pub(super) struct Parts {
@@ -44,16 +44,19 @@ pub fn connector(config: &Config) -> Result<Connector, NetFault> {
 pub fn open_vault(config: &Config, telemetry: &Telemetry) -> Result<Arc<Vault>, Vec<String>> {
     let connector = connector(config).map_err(|fault| vec![format!("error: upstream.ca: {fault}")])?;
     let meters = |name: &crate::id::CredentialName| telemetry.credential_meters(telemetry.credential(name.as_str()));
-    let opened = blocking(Vault::open(&config.credentials, meters, Arc::new(connector)))?;
-    match opened {
-        Ok((vault, warnings)) => {
-            for warning in warnings {
-                tracing::warn!("{warning}");
-            }
-            Ok(vault)
-        }
-        Err(faults) => Err(faults.iter().map(|fault| format!("error: {fault}")).collect()),
-    }
+    let withheld = Arc::new(Withheld::of(&config.credentials, &config.keys));
+    let opened = blocking(Vault::open(&config.credentials, withheld, meters, Arc::new(connector)))?;
+    let (vault, warnings) = opened.map_err(|faults| faults.iter().map(told).collect::<Vec<_>>())?;
+    warnings.iter().for_each(warn);
+    Ok(vault)
+}
+
+fn told(fault: &SecretFault) -> String {
+    format!("error: {fault}\n  hint: {}", fault.hint)
+}
+
+fn warn(warning: &Warning) {
+    tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
 }
 
 pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts, Vec<String>> {
@@ -128,15 +131,21 @@ fn routes(config: &Config, telemetry: &Telemetry, vault: &Vault, slots: &mut Slo
 }
 
 fn digests(config: &Config) -> Result<Vec<[u8; 32]>, Vec<String>> {
+    let withheld = Withheld::of(&config.credentials, &config.keys);
     let mut digests = Vec::new();
     let mut faults = Vec::new();
     for (name, key) in &config.keys {
         match &key.secret {
             KeySecret::Digest(digest) => digests.push(*digest),
-            KeySecret::Reference(reference) => match blocking(vault::digest(reference))? {
-                Ok(digest) => digests.push(digest),
-                Err(fault) => faults.push(format!("error: keys.{name}.secret: {fault}")),
-            },
+            KeySecret::Reference(reference) => {
+                match blocking(vault::digest(&format!("keys.{name}.secret"), reference, &withheld))? {
+                    Ok((digest, warning)) => {
+                        warning.iter().for_each(warn);
+                        digests.push(digest);
+                    }
+                    Err(fault) => faults.push(told(&fault)),
+                }
+            }
         }
     }
     if faults.is_empty() { Ok(digests) } else { Err(faults) }

@@ -21,9 +21,12 @@ use crate::vault::{State, Vault};
 pub(super) fn health(vault: &Arc<Vault>) -> Arc<Health> {
     let vault = vault.clone();
     Arc::new(Health::new(move || {
-        let states = vault.states().into_iter();
-        let down = states.filter(|(_, state)| !matches!(state, State::Ready | State::Suspect));
-        Details { credentials_down: down.map(|(name, state)| format!("{name}: {state}")).collect() }
+        let down = vault.states().into_iter().filter_map(|(name, state)| match state {
+            State::Ready | State::Suspect => None,
+            State::Rejected => Some(format!("{name}: rejected by the upstream")),
+            State::Unavailable { reason } => Some(format!("{name}: {reason}")),
+        });
+        Details { credentials_down: down.collect() }
     }))
 }
 

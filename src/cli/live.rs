@@ -17,8 +17,12 @@ pub(super) fn rows(config: &Config) -> Result<Vec<(String, String, bool)>, Start
         let route = config.routes.values().find(|route| route.credential == *name);
         let origin = route.map_or(&config.upstream.url, |route| &route.upstream);
         if let Some(id) = vault.find(name) {
-            let verdict = runtime.block_on(vault.verify(id, origin));
-            rows.push((name.to_string(), verdict.to_string(), verdict == Verdict::Accepted));
+            let (outcome, ok) = match runtime.block_on(vault.verify(id, origin)) {
+                Verdict::Accepted => ("accepted".to_owned(), true),
+                Verdict::Rejected => ("rejected: the upstream answered 401".to_owned(), false),
+                Verdict::Undecided(why) => (why.to_string(), false),
+            };
+            rows.push((name.to_string(), outcome, ok));
         }
     }
     Ok(rows)

@@ -1,0 +1,422 @@
+//! The vault's life with a Close in memory: suspicion, rejection, recovery, promotion, refresh.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use super::*;
+use crate::config::{Credential, CredentialKind, SecretRef};
+use crate::task;
+use probe::{Dialling, Wire};
+
+/// A Close that refuses the authorizations it is told to, and remembers what it was asked.
+#[derive(Default)]
+struct Close {
+    refused: Mutex<BTreeSet<String>>,
+    /// Answered to everything that is not refused; 0 stands for a Close that cannot be reached.
+    status: Mutex<u16>,
+    heads: Mutex<Vec<String>>,
+}
+
+impl Close {
+    fn asked(&self) -> Vec<String> {
+        let line =
+            |head: &String| head.lines().find_map(|line| line.strip_prefix("authorization: ")).map(str::to_owned);
+        self.heads.lock().unwrap().iter().filter_map(line).collect()
+    }
+
+    fn refuse(&self, authorizations: &[&str]) {
+        *self.refused.lock().unwrap() = authorizations.iter().map(|text| (*text).to_owned()).collect();
+    }
+
+    async fn answer(self: Arc<Self>, mut wire: DuplexStream) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(wire.read_u8().await.unwrap());
+        }
+        self.heads.lock().unwrap().push(String::from_utf8(head).unwrap());
+        let authorization = self.asked().pop().unwrap();
+        let refused = self.refused.lock().unwrap().contains(&authorization);
+        let status = if refused { 401 } else { *self.status.lock().unwrap() };
+        let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        wire.write_all(answer.as_bytes()).await.unwrap();
+    }
+}
+
+struct Wiring(Arc<Close>);
+
+impl Dial for Wiring {
+    fn dial<'a>(&'a self, _: &'a Origin) -> Dialling<'a> {
+        Box::pin(async move {
+            if *self.0.status.lock().unwrap() == 0 {
+                return Err("refused".to_owned());
+            }
+            let (ours, theirs) = tokio::io::duplex(4096);
+            task::spawn("close", Arc::clone(&self.0).answer(theirs));
+            Ok(Box::new(ours) as Box<dyn Wire>)
+        })
+    }
+}
+
+/// A vault with one credential, files for its secrets, and its Close.
+struct Scene {
+    folder: TempDir,
+    close: Arc<Close>,
+    meters: Arc<CredentialMeters>,
+    vault: Arc<Vault>,
+    warnings: Vec<Warning>,
+}
+
+const SALES: CredentialId = CredentialId(0);
+
+impl Scene {
+    /// A bearer whose token lies in the file `token`.
+    async fn bearer(token: &str) -> Self {
+        Self::with(&[("token", token)], |at| CredentialKind::Bearer(SecretRef::File(at("token")))).await
+    }
+
+    /// An API key with `current` and `next`.
+    async fn pair(current: &str, next: &str) -> Self {
+        Self::with(&[("current", current), ("next", next)], |at| CredentialKind::ApiKey {
+            current: SecretRef::File(at("current")),
+            next: Some(SecretRef::File(at("next"))),
+        })
+        .await
+    }
+
+    /// A bearer whose command prints the file `token`.
+    async fn command(files: &[(&str, &str)], refresh: Option<u64>) -> Self {
+        Self::with(files, |at| {
+            let argv = vec!["cat".to_owned(), at("token").display().to_string()];
+            CredentialKind::Bearer(SecretRef::Command { argv, refresh: refresh.map(Duration::from_secs) })
+        })
+        .await
+    }
+
+    async fn with(files: &[(&str, &str)], kind: impl FnOnce(&dyn Fn(&str) -> PathBuf) -> CredentialKind) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let kind = kind(&|name| folder.path().join(name));
+        let credentials = BTreeMap::from([(name("sales"), Credential { description: None, kind })]);
+        let close = Arc::new(Close { status: Mutex::new(200), ..Close::default() });
+        let meters = Arc::new(CredentialMeters::default());
+        let dial = Arc::new(Wiring(Arc::clone(&close)));
+        let (vault, warnings) =
+            Vault::open_over(&credentials, Arc::default(), |_| Arc::clone(&meters), dial).await.unwrap();
+        task::spawn("vault", Arc::clone(&vault).run());
+        Self { folder, close, meters, vault, warnings }
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.folder.path().join(file), text).unwrap();
+    }
+
+    fn state(&self) -> State {
+        self.vault.states()[0].1
+    }
+
+    /// What a request would carry, and its generation.
+    fn carried(&self) -> (String, u64) {
+        let authorization = self.vault.authorization(SALES).unwrap();
+        let generation = authorization.generation();
+        let mut headers = HeaderMap::new();
+        authorization.inject(&mut headers);
+        (headers[AUTHORIZATION].to_str().unwrap().to_owned(), generation)
+    }
+
+    fn suspect(&self, generation: u64) {
+        self.vault.suspect(SALES, generation, &origin());
+    }
+
+    fn counted(&self) -> (bool, u64, u64) {
+        let CredentialMeters { up, rejections, promotions, .. } = &*self.meters;
+        (up.load(Ordering::Relaxed), rejections.load(Ordering::Relaxed), promotions.load(Ordering::Relaxed))
+    }
+
+    /// Waits until the vault has come to that state; a paused clock stands still for it.
+    async fn settle(&self, state: State) {
+        while self.state() != state {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// The same under a paused clock, which goes on as far as the vault waits.
+    async fn settle_in_time(&self, state: State) {
+        while self.state() != state {
+            tokio::time::advance(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn name(text: &str) -> CredentialName {
+    CredentialName::parse(text).unwrap()
+}
+
+fn origin() -> Origin {
+    Origin::parse("https://api.close.com/base").unwrap()
+}
+
+async fn seconds(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+const UNAVAILABLE: State = State::Unavailable { reason: "its command gave no secret" };
+
+#[tokio::test]
+async fn the_question_is_one_plain_get() {
+    let scene = Scene::bearer("planted-token").await;
+    assert_eq!(scene.vault.verify(SALES, &origin()).await, Verdict::Accepted);
+    let heads = scene.close.heads.lock().unwrap().clone();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        heads,
+        [format!(
+            "GET /base/api/v1/me/ HTTP/1.1\r\nhost: api.close.com\r\naccept: application/json\r\n\
+             user-agent: closegate/{version}\r\nauthorization: Bearer planted-token\r\n\r\n"
+        )]
+    );
+}
+
+#[tokio::test]
+async fn a_verdict_is_401_or_2xx_and_nothing_else() {
+    let scene = Scene::bearer("planted-token").await;
+    for status in [204, 308, 403, 404, 429, 500] {
+        *scene.close.status.lock().unwrap() = status;
+        let verdict = scene.vault.verify(SALES, &origin()).await;
+        let answered = http::StatusCode::from_u16(status).unwrap();
+        let undecided = Verdict::Undecided(Undecided::Answered(answered));
+        assert_eq!(verdict, if status == 204 { Verdict::Accepted } else { undecided });
+    }
+    *scene.close.status.lock().unwrap() = 0;
+    let unreachable = Verdict::Undecided(Undecided::Unreachable("refused".to_owned()));
+    assert_eq!(scene.vault.verify(SALES, &origin()).await, unreachable);
+    *scene.close.status.lock().unwrap() = 99;
+    assert_eq!(scene.vault.verify(SALES, &origin()).await, Verdict::Undecided(Undecided::Broken));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_401_from_me_rejects_and_the_credential_recovers() {
+    let scene = Scene::bearer("planted-token").await;
+    assert_eq!((scene.counted(), scene.state()), ((true, 0, 0), State::Ready));
+
+    scene.suspect(1);
+    assert_eq!(scene.state(), State::Suspect);
+    scene.settle(State::Ready).await;
+    assert_eq!(scene.close.asked().len(), 1);
+
+    scene.close.refuse(&["Bearer planted-token"]);
+    seconds(1).await;
+    scene.suspect(1);
+    scene.settle(State::Rejected).await;
+    assert_eq!(scene.counted(), (false, 1, 0));
+    let unavailable = scene.vault.authorization(SALES).unwrap_err();
+    assert_eq!(unavailable.reason, "Close refused it");
+    assert!((1..=2).contains(&unavailable.retry_after));
+    let asked = scene.close.asked().len();
+    seconds(60).await;
+    let tries = scene.close.asked().len() - asked;
+    assert_eq!(tries, 5, "after 1, 2, 4, 8 and 16 seconds, and up to a quarter more");
+    assert_eq!((scene.state(), scene.counted()), (State::Rejected, (false, 1, 0)));
+
+    scene.close.refuse(&[]);
+    seconds(20).await;
+    assert_eq!((scene.state(), scene.counted()), (State::Ready, (true, 1, 0)));
+    assert_eq!(scene.carried(), ("Bearer planted-token".to_owned(), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replaced_file_is_read_again_while_rejected() {
+    let scene = Scene::bearer("planted-token").await;
+    scene.close.refuse(&["Bearer planted-token"]);
+    scene.suspect(1);
+    scene.settle(State::Rejected).await;
+    scene.write("token", "planted-again\n");
+    seconds(2).await;
+    assert_eq!((scene.state(), scene.carried().0), (State::Ready, "Bearer planted-again".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_replaced_before_the_401_is_taken_without_an_outage() {
+    let scene = Scene::bearer("planted-token").await;
+    scene.close.refuse(&["Bearer planted-token"]);
+    scene.write("token", "planted-again\n");
+    scene.suspect(1);
+    scene.settle(State::Ready).await;
+    assert_eq!(scene.carried(), ("Bearer planted-again".to_owned(), 2));
+    assert_eq!(scene.counted(), (true, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_cannot_be_asked_decides_nothing() {
+    let scene = Scene::bearer("planted-token").await;
+    for status in [0, 429, 503] {
+        *scene.close.status.lock().unwrap() = status;
+        scene.suspect(1);
+        scene.settle_in_time(State::Ready).await;
+    }
+    assert_eq!((scene.close.asked().len(), scene.counted()), (2, (true, 0, 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_suspicions_are_one_question_a_second() {
+    let scene = Scene::bearer("planted-token").await;
+    let begun = tokio::time::Instant::now();
+    for _ in 0..3 {
+        for _ in 0..100 {
+            scene.suspect(1);
+        }
+        scene.settle_in_time(State::Ready).await;
+    }
+    assert_eq!(scene.close.asked().len(), 3);
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn next_is_promoted_when_current_is_rejected() {
+    let scene = Scene::pair("api_current.planted", "api_next.planted").await;
+    let (current, next) = ("Basic YXBpX2N1cnJlbnQucGxhbnRlZDo=", "Basic YXBpX25leHQucGxhbnRlZDo=");
+    assert_eq!(scene.carried(), (current.to_owned(), 1));
+    scene.close.refuse(&[current]);
+    scene.suspect(1);
+    scene.settle(State::Ready).await;
+    assert_eq!(scene.carried(), (next.to_owned(), 2));
+    assert_eq!((scene.close.asked(), scene.counted()), (vec![current.to_owned(), next.to_owned()], (true, 0, 1)));
+
+    scene.suspect(1);
+    assert_eq!(scene.state(), State::Ready, "a 401 of the old key says nothing of the new one");
+
+    scene.close.refuse(&[current, next]);
+    scene.suspect(2);
+    scene.settle_in_time(State::Rejected).await;
+    assert_eq!(scene.counted(), (false, 1, 1));
+    scene.close.refuse(&[next]);
+    seconds(60).await;
+    assert_eq!(scene.state(), State::Rejected, "the old key is no candidate any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_both_keys_refused_either_brings_the_credential_back() {
+    let scene = Scene::pair("api_current.planted", "api_next.planted").await;
+    let (current, next) = ("Basic YXBpX2N1cnJlbnQucGxhbnRlZDo=", "Basic YXBpX25leHQucGxhbnRlZDo=");
+    scene.close.refuse(&[current, next]);
+    scene.suspect(1);
+    scene.settle(State::Rejected).await;
+    scene.close.refuse(&[next]);
+    seconds(2).await;
+    assert_eq!((scene.carried().0.as_str(), scene.counted()), (current, (true, 1, 0)));
+    scene.close.refuse(&[current]);
+    scene.suspect(2);
+    seconds(2).await;
+    assert_eq!((scene.carried().0.as_str(), scene.counted()), (next, (true, 1, 1)));
+}
+
+#[tokio::test]
+async fn an_answer_is_scrubbed_of_both_keys_of_a_pair() {
+    let scene = Scene::pair("api_current.planted", "api_next.planted").await;
+    let mut redactor = scene.vault.authorization(SALES).unwrap().inject(&mut HeaderMap::new());
+    let body = "api_current.planted YXBpX2N1cnJlbnQucGxhbnRlZDo= api_next.planted YXBpX25leHQucGxhbnRlZDo=";
+    let out = redactor.scrub(bytes::Bytes::from(body));
+    assert_eq!(out, format!("{0} {1}= {2} {3}=", "*".repeat(19), "*".repeat(27), "*".repeat(16), "*".repeat(23)));
+    assert_eq!(redactor.redactions(), 4);
+}
+
+#[tokio::test]
+async fn a_command_runs_once_more_after_a_rejection() {
+    let scene = Scene::command(&[("token", "planted-token")], None).await;
+    scene.close.refuse(&["Bearer planted-token"]);
+    scene.write("token", "planted-again");
+    scene.suspect(1);
+    scene.settle(State::Ready).await;
+    assert_eq!((scene.carried(), scene.counted()), (("Bearer planted-again".to_owned(), 2), (true, 0, 0)));
+}
+
+#[tokio::test]
+async fn a_command_that_fails_leaves_its_credential_unavailable_until_it_works() {
+    let scene = Scene::command(&[], None).await;
+    assert_eq!((scene.state(), scene.counted()), (UNAVAILABLE, (false, 0, 0)));
+    assert_eq!(scene.warnings[0].key, "credentials.sales.bearer");
+    assert_eq!(scene.warnings[0].what, "command `cat` failed: exit status: 1");
+    let unavailable = scene.vault.authorization(SALES).unwrap_err();
+    assert!((1..=2).contains(&unavailable.retry_after));
+    let undecided = Undecided::Unavailable("its command gave no secret");
+    assert_eq!(scene.vault.verify(SALES, &origin()).await, Verdict::Undecided(undecided));
+    scene.write("token", "planted-token");
+    scene.settle(State::Ready).await;
+    assert_eq!((scene.carried().0.as_str(), scene.counted()), ("Bearer planted-token", (true, 0, 0)));
+}
+
+#[tokio::test]
+async fn a_refresh_takes_a_new_token_and_a_failed_one_takes_it_away() {
+    let scene = Scene::command(&[("token", "planted-token")], Some(1)).await;
+    scene.write("token", "planted-again");
+    while scene.carried().1 == 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(scene.carried(), ("Bearer planted-again".to_owned(), 2));
+    std::fs::remove_file(scene.folder.path().join("token")).unwrap();
+    scene.settle(UNAVAILABLE).await;
+    assert_eq!(scene.counted(), (false, 0, 0));
+    scene.write("token", "planted-again");
+    scene.settle(State::Ready).await;
+    assert_eq!(scene.carried().1, 3);
+}
+
+#[tokio::test]
+async fn every_fault_is_told_at_once_by_its_setting() {
+    let missing = |name: &str| SecretRef::Env(format!("CLOSEGATE_TEST_{name}"));
+    let absent = SecretRef::File("/nonexistent/secret".into());
+    let pair = CredentialKind::ApiKey { current: missing("CURRENT"), next: Some(absent) };
+    let basic = CredentialKind::Basic { username: "u".into(), password: missing("PASSWORD") };
+    let fine = CredentialKind::Bearer(SecretRef::Env("CARGO_PKG_NAME".into()));
+    let kinds = [("a", pair), ("b", fine), ("c", basic)];
+    let credentials = kinds.map(|(at, kind)| (name(at), Credential { description: None, kind })).into();
+    let dial = Arc::new(Wiring(Arc::default()));
+    let faults = Vault::open_over(&credentials, Arc::default(), |_| Arc::default(), dial).await.unwrap_err();
+    let told: Vec<_> = faults.iter().map(SecretFault::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "`credentials.a.api_key.current`: environment variable `CLOSEGATE_TEST_CURRENT` is not set",
+            "`credentials.a.api_key.next`: file `/nonexistent/secret` cannot be read: entity not found",
+            "`credentials.c.basic.password`: environment variable `CLOSEGATE_TEST_PASSWORD` is not set",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_short_secret_is_warned_about_and_names_find_their_credential() {
+    let scene = Scene::bearer("eleven-long").await;
+    let warning = scene.warnings.last().unwrap();
+    assert_eq!(warning.key, "credentials.sales.bearer");
+    assert_eq!(warning.what, "the secret is shorter than 12 bytes, and is not looked for in answers");
+    assert_eq!(scene.vault.find(&name("sales")), Some(SALES));
+    assert_eq!(scene.vault.find(&name("partner")), None);
+    assert_eq!(scene.vault.name(SALES), &name("sales"));
+}
+
+#[tokio::test]
+async fn nothing_prints_a_secret() {
+    let scene = Scene::pair("api_current.planted", "api_next.planted").await;
+    assert_eq!(format!("{:?}", scene.vault), "[credential `sales`: Ready]");
+    let watches =
+        Vault::open_over(&credentials_of(&scene), Arc::default(), |_| Arc::default(), Arc::new(Wiring(Arc::default())))
+            .await
+            .unwrap();
+    let printed = format!("{:?} {:?}", watches.0.watches, watches.1);
+    assert!(printed.contains("[secret]"));
+    assert!(!printed.contains("planted") && !printed.contains("YXBp"), "{printed}");
+}
+
+fn credentials_of(scene: &Scene) -> BTreeMap<CredentialName, Credential> {
+    let at = |file: &str| SecretRef::File(scene.folder.path().join(file));
+    let kind = CredentialKind::ApiKey { current: at("current"), next: Some(at("next")) };
+    BTreeMap::from([(name("sales"), Credential { description: None, kind })])
+}
