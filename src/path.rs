@@ -32,6 +32,9 @@ pub enum PathFault {
     /// A repeated slash before the end of a route's prefix.
     #[error("the path repeats a slash inside the prefix of a route")]
     RepeatedSlashInPrefix,
+    /// A `%` in a route's prefix.
+    #[error("the prefix of a route holds a percent-encoding")]
+    EscapeInPrefix,
 }
 
 /// A query holds a character that must be percent-encoded.
@@ -113,28 +116,25 @@ pub fn check_query(query: &str) -> Result<(), QueryFault> {
     if fits { Ok(()) } else { Err(QueryFault) }
 }
 
-/// A path as every decision reads it: repeated slashes are one, a trailing slash makes no difference.
+/// A path as every decision reads it: repeated slashes are one, a trailing slash makes no difference, and nothing is
+/// percent-encoded, since the upstream reads `%40`, `%2b` and `%2B` as `@`, `+` and `+`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecisionPath<'a>(Cow<'a, str>);
 
 impl<'a> DecisionPath<'a> {
-    /// The form for decisions of a canonical path, as the upstream sees it.
+    /// The form for decisions of a canonical path, as the upstream sees it; borrowed where nothing changes.
     pub fn of(path: &'a str) -> Self {
-        if !path.contains("//") {
-            return Self(Cow::Borrowed(without_trailing_slash(path)));
+        let mut previous = 0;
+        for byte in path.bytes() {
+            if byte == b'%' || (byte == b'/' && previous == b'/') {
+                return Self(rewritten(path));
+            }
+            previous = byte;
         }
-        let mut collapsed = String::with_capacity(path.len());
-        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
-            collapsed.push('/');
-            collapsed.push_str(segment);
-        }
-        if collapsed.is_empty() {
-            collapsed.push('/');
-        }
-        Self(Cow::Owned(collapsed))
+        Self(Cow::Borrowed(without_trailing_slash(path)))
     }
 
-    /// Without a trailing slash (but `/` itself), without repeated ones.
+    /// Without a trailing slash (but `/` itself), without repeated ones, decoded.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -143,6 +143,25 @@ impl<'a> DecisionPath<'a> {
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/').skip(1).filter(|segment| !segment.is_empty())
     }
+}
+
+/// The path with escapes undone and without needless slashes.
+fn rewritten(path: &str) -> Cow<'_, str> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let escape = if *first == b'%' { escaped(after) } else { None };
+        rest = if escape.is_some() { &after[2..] } else { after };
+        let byte = escape.unwrap_or(*first);
+        if byte != b'/' || decoded.last() != Some(&b'/') {
+            decoded.push(byte);
+        }
+    }
+    if decoded.len() > 1 && decoded.last() == Some(&b'/') {
+        decoded.pop();
+    }
+    // A canonical path decodes to UTF-8; anything else is compared as it stands.
+    String::from_utf8(decoded).map_or(Cow::Borrowed(path), Cow::Owned)
 }
 
 fn without_trailing_slash(path: &str) -> &str {
@@ -162,6 +181,9 @@ impl Prefix {
         let path = RequestPath::parse(text)?;
         if path.has_repeated_slashes() {
             return Err(PathFault::RepeatedSlashInPrefix);
+        }
+        if text.contains('%') {
+            return Err(PathFault::EscapeInPrefix);
         }
         Ok(Self(without_trailing_slash(text).to_owned()))
     }
@@ -213,7 +235,9 @@ mod tests {
 
     #[test]
     fn plain_paths_are_canonical() {
-        for good in ["/", "/api/v1/lead/", "/api/v1//lead/", "/a%20b/%C3%A9", "/a:b@c!$&'()*+,=~", "/100%25", "/a.b/..c/.d"] {
+        for good in
+            ["/", "/api/v1/lead/", "/api/v1//lead/", "/a%20b/%C3%A9", "/a:b@c!$&'()*+,=~", "/100%25", "/a.b/..c/.d"]
+        {
             assert_eq!(RequestPath::parse(good).map(RequestPath::as_str), Ok(good));
         }
     }
@@ -265,10 +289,27 @@ mod tests {
 
     #[test]
     fn decisions_read_repeated_and_trailing_slashes_as_nothing() {
-        for (path, decision) in [("/", "/"), ("//", "/"), ("/a/", "/a"), ("/a//b///", "/a/b"), ("//a", "/a"), ("/a/b", "/a/b")] {
+        for (path, decision) in
+            [("/", "/"), ("//", "/"), ("/a/", "/a"), ("/a//b///", "/a/b"), ("//a", "/a"), ("/a/b", "/a/b")]
+        {
             assert_eq!(DecisionPath::of(path).as_str(), decision, "{path}");
         }
         assert!(matches!(DecisionPath::of("/a/b/").0, Cow::Borrowed("/a/b")));
+    }
+
+    #[test]
+    fn decisions_read_every_spelling_of_a_character_as_one() {
+        for (paths, decision) in [
+            ("/a+b@c /a%2bb%40c /a%2Bb@c/", "/a+b@c"),
+            ("/caf%C3%A9 /caf%c3%a9/", "/caf\u{e9}"),
+            ("/100%25//x", "/100%/x"),
+            ("/%28%2A%29", "/(*)"),
+        ] {
+            for path in paths.split(' ') {
+                assert!(RequestPath::parse(path).is_ok(), "{path}");
+                assert_eq!(DecisionPath::of(path).as_str(), decision, "{path}");
+            }
+        }
     }
 
     #[test]
@@ -278,6 +319,7 @@ mod tests {
         assert!(Prefix::parse("//sales").is_err());
         assert!(Prefix::parse("sales").is_err());
         assert!(Prefix::parse("/a/../b").is_err());
+        assert_eq!(Prefix::parse("/a%20b"), Err(PathFault::EscapeInPrefix));
     }
 
     proptest! {
@@ -291,9 +333,18 @@ mod tests {
         }
 
         #[test]
-        fn a_decision_path_is_its_own(path in "/[a/]{0,12}") {
-            let once = DecisionPath::of(&path);
-            prop_assert_eq!(DecisionPath::of(once.as_str()), once.clone());
+        fn a_decision_path_is_its_own(path in "(/[a-c%2540.]{0,6}|/|%[2-7][0-9a-fA-F]|%C3%[89abAB][0-9a-f]){1,6}") {
+            if RequestPath::parse(&path).is_ok() {
+                let once = DecisionPath::of(&path);
+                prop_assert_eq!(DecisionPath::of(once.as_str()), once.clone());
+                prop_assert!(once.as_str() == "/" || !(once.as_str().contains("//") || once.as_str().ends_with('/')));
+            }
+        }
+
+        #[test]
+        fn no_text_upsets_the_parser(path in "\\PC*") {
+            let _ = RequestPath::parse(&path);
+            let _ = DecisionPath::of(&path);
         }
     }
 }
