@@ -278,6 +278,50 @@ mod tests {
         }
     }
 
+    /// security.md 22, shape by shape.
+    #[test]
+    fn every_shape_of_traversal_is_refused() {
+        for paths in [
+            "/. /.. /a/./b /a/.. /a//../b /../etc/passwd /api/v1/lead/../api_key/",
+            "/%2e /%2e%2e/a /.%2e/a /%2E./a /a/%2e%2E /%2e%2e%2fa /%252e%252e/ /%25%32%65 /%u002e /%%32e /%2525",
+            "/a%2fb /..%2f..%2fa /%2f/a /a%5cb /..%5C.. /a\\b /..\\a %2Fapi",
+            "/a;b /a;jsessionid=1/b /..;/a /..%3b/a /a%3Bb",
+            "/a\0 /a\u{1} /a\u{7f} /a%00 /lead%00.json /%0d%0a /%1F /%7f /a%09",
+            "/\u{e9} /\u{ff0e}\u{ff0e}/b /%c3\u{a9} /%c0%ae /%c0%ae%c0%ae/ /%c0%af /%e0%80%af /%f0%80%80%af /%c1%bf",
+            "/%ed%a0%80 /%f4%90%80%80 /%f8%88%80%80%80 /%80 /%ff /%c3 /%c3a9 /%c3%28 /%e2%82 /%e2%82/%ac",
+            "/%61pi_key /api%5Fkey /api%2Dkey /%41 /%30 /%7Euser",
+            "/< /> /` /[ /] /^ /\" /a|b /{id} /a?b /a#b * ?x api",
+        ] {
+            for path in paths.split(' ') {
+                assert!(RequestPath::parse(path).is_err(), "{path:?}");
+            }
+        }
+        for path in ["/a b", "/a ", "/a\tb", "/a\r\nb", "/% 2e"] {
+            assert!(RequestPath::parse(path).is_err(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn every_escape_is_judged_as_its_byte() {
+        for byte in 0..=0x7f_u8 {
+            let needed = matches!(byte, b' '..=b'~') && !byte.is_ascii_alphanumeric() && !b"-._~/\\;".contains(&byte);
+            for path in [format!("/a%{byte:02x}"), format!("/a%{byte:02X}-b")] {
+                assert_eq!(RequestPath::parse(&path).is_ok(), needed, "{path}");
+            }
+        }
+    }
+
+    /// security.md 23: what passes is what `http::Uri` keeps as it is, so nothing is refused or cut later on.
+    #[test]
+    fn a_query_passes_exactly_when_a_target_keeps_it() {
+        for byte in 0..=0x7f_u8 {
+            let query = format!("a{}b", char::from(byte));
+            let target = format!("/?{query}");
+            let kept = target.parse::<http::uri::PathAndQuery>().is_ok_and(|parsed| parsed.as_str() == target);
+            assert_eq!(check_query(&query).is_ok(), kept, "{byte:#x}");
+        }
+    }
+
     #[test]
     fn queries_may_hold_what_clients_send_raw() {
         assert_eq!(check_query("_fields=a,b&query=x>".trim_end_matches('>')), Ok(()));
