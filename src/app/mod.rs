@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::admin::Health;
+use crate::admin::{Health, Phase};
 use crate::config::Config;
 use crate::edge::{self, Acceptor, Doors};
 use crate::telemetry::Telemetry;
@@ -117,7 +117,7 @@ impl Gateway {
             service::spawn_acceptor(acceptor, closing)?,
             service::spawn(listeners, telemetry.clone(), health.clone(), parts.gate.vault.clone(), staged)?,
         ];
-        health.ready();
+        health.enter(Phase::Ready);
         let (grace, delay) = (config.listen.shutdown_grace, config.listen.shutdown_delay);
         Ok(Self { proxy, admin, metrics, telemetry, health, stage, closed, workers, others, grace, delay })
     }
@@ -126,7 +126,7 @@ impl Gateway {
     ///
     /// Whether everything in flight was finished in time.
     pub async fn stop(self) -> bool {
-        self.health.draining();
+        self.health.enter(Phase::Draining);
         self.stage.send_replace(Stage::Leaving);
         tokio::time::sleep(self.delay).await;
         self.closed.send_replace(true);

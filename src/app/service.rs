@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 
 use super::Stage;
-use crate::admin::{self, Health};
+use crate::admin::{self, Details, Health};
 use crate::edge::Acceptor;
 use crate::task;
 use crate::telemetry::Telemetry;
@@ -20,11 +20,11 @@ use crate::vault::{State, Vault};
 /// The health that `/readyz` shows, with the credentials that cannot be used.
 pub(super) fn health(vault: &Arc<Vault>) -> Arc<Health> {
     let vault = vault.clone();
-    Health::new(move || {
+    Arc::new(Health::new(move || {
         let states = vault.states().into_iter();
         let down = states.filter(|(_, state)| !matches!(state, State::Ready | State::Suspect));
-        down.map(|(name, state)| (name.to_string(), state.to_string())).collect()
-    })
+        Details { credentials_down: down.map(|(name, state)| format!("{name}: {state}")).collect() }
+    }))
 }
 
 pub(super) fn spawn_acceptor(acceptor: Acceptor, closing: watch::Receiver<bool>) -> io::Result<JoinHandle<()>> {
@@ -48,8 +48,12 @@ pub(super) fn spawn(
         runtime.block_on(async move {
             task::spawn("vault", vault.run());
             for listener in listeners {
-                let shutdown = gone(stage.clone());
-                task::spawn("admin", admin::serve(listener, telemetry.clone(), health.clone(), shutdown));
+                let served = admin::serve(listener, telemetry.clone(), health.clone(), gone(stage.clone()));
+                task::spawn("admin", async {
+                    if let Err(error) = served.await {
+                        tracing::error!(%error, "the admin listener does not answer");
+                    }
+                });
             }
             gone(stage).await;
         });

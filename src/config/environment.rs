@@ -12,7 +12,17 @@ use super::place::Place;
 /// A snapshot of the environment, reduced to what configuration may know.
 #[derive(Clone, Default)]
 pub struct Environment {
+    /// What configuration reads: its own settings, and where files lie.
     variables: BTreeMap<String, OsString>,
+    /// Every variable there is, without its value.
+    held: BTreeMap<String, Held>,
+}
+
+/// All that is known of a variable that may hold a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Held {
+    Nothing,
+    Something,
 }
 
 impl Environment {
@@ -23,7 +33,12 @@ impl Environment {
 
     /// Whether a variable is there, be it empty.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.variables.contains_key(name)
+        self.held.contains_key(name)
+    }
+
+    /// Whether there is something in a variable; none when it is not set.
+    pub(super) fn held(&self, name: &str) -> Option<Held> {
+        self.held.get(name).copied()
     }
 
     /// The value of a variable that names a file or a folder, unless it is empty.
@@ -50,18 +65,19 @@ impl Environment {
 }
 
 impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
-    /// Keeps the variables that configuration reads; of the two that hold secrets their presence alone.
+    /// Keeps the variables that configuration reads; of all others, secrets among them, their presence alone.
     fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
-        let mut kept = BTreeMap::new();
+        let mut kept = Self::default();
         for (name, value) in variables {
             let Ok(name) = name.into().into_string() else { continue };
-            if PRESENCE.contains(&name.as_str()) {
-                kept.insert(name, OsString::new());
-            } else if VALUES.contains(&name.as_str()) || name.starts_with(PREFIX) {
-                kept.insert(name, value.into());
+            let value = value.into();
+            let held = if value.is_empty() { Held::Nothing } else { Held::Something };
+            kept.held.insert(name.clone(), held);
+            if VALUES.contains(&name.as_str()) || name.starts_with(PREFIX) {
+                kept.variables.insert(name, value);
             }
         }
-        Self { variables: kept }
+        kept
     }
 }
 
@@ -130,5 +146,4 @@ fn shown_name(variable: &str) -> String {
 
 const PREFIX: &str = "CLOSEGATE__";
 const NAMED: [&str; 3] = ["credentials", "routes", "keys"];
-const PRESENCE: [&str; 2] = ["CLOSE_API_KEY", "CLOSEGATE_KEY"];
 const VALUES: [&str; 5] = ["CLOSE_API_KEY_FILE", "CLOSEGATE_KEY_FILE", "CLOSEGATE_CONFIG", "XDG_CONFIG_HOME", "HOME"];

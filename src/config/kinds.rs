@@ -1,8 +1,10 @@
 //! What single values are: each function types one node or says what it should be.
 
+use std::fs::{self, File};
+use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -184,6 +186,40 @@ pub(super) fn path(folders: Folders) -> impl FnOnce(&Node) -> Kind<PathBuf> {
         }
         path => Ok(folders.absolute(&path, &node.place)),
     }
+}
+
+/// The path of a file that must be there.
+pub(super) fn file(folders: Folders) -> impl FnOnce(&Node) -> Kind<PathBuf> {
+    move |node| {
+        let path = path(folders)(node)?;
+        openable(&path).map(|()| path)
+    }
+}
+
+/// Whether a file is there and may be read; nothing of it is.
+pub(super) fn openable(path: &Path) -> Kind<()> {
+    open(path).map_err(|error| {
+        let (name, kind) = (shown_path(path), error.kind());
+        Wrong::new(format!("{name} cannot be opened ({kind})"), "name a file that exists and that this user may read")
+    })
+}
+
+fn open(path: &Path) -> io::Result<()> {
+    let kind = fs::metadata(path)?.file_type();
+    if kind.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    // To open a pipe would wait for its writer, who would then write to nobody.
+    if kind.is_file() { File::open(path).map(drop) } else { Ok(()) }
+}
+
+/// A path as it may be printed: somebody may have written the secret in its place.
+fn shown_path(path: &Path) -> String {
+    let odd = |part: &str| super::place::looks_secret(part) || part.contains(char::is_control);
+    if path.iter().any(|part| part.to_str().is_none_or(odd)) {
+        return "the file".to_owned();
+    }
+    format!("the file `{}`", path.display())
 }
 
 /// A level, or a filter of `tracing-subscriber`.

@@ -53,7 +53,7 @@ impl Loaded {
 
 /// Reads defaults, file and environment into one configuration, or says everything that is wrong with it.
 ///
-/// No secret is read, and no value is printed in a fault.
+/// Variables and files that it refers to must be there. No secret is read, and none is printed in a fault.
 pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
     let found = find(sources)?;
     let file = match &found {
@@ -63,7 +63,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
     let path = found.map(|file| file.path);
     let (variables, faults) = sources.environment.settings();
     let mut tree = raw::merge(file, variables)?;
-    let mut walk = Walk::new(Folders::new(path.as_deref(), &sources.folder), faults);
+    let folders = Folders::new(path.as_deref(), &sources.folder);
+    let mut walk = Walk::new(folders, sources.environment.clone(), faults);
     starter::add(&mut tree, &sources.environment, &mut walk);
     let (config, cleartext) = resolve::config(&tree, &mut walk);
     agree::check(&config, &cleartext, &mut walk);

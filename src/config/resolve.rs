@@ -74,7 +74,7 @@ fn upstream(mut at: Section<'_>, walk: &mut Walk) -> Upstream {
     let upstream = Upstream {
         url: at.or(walk, "url", known.url, kinds::origin),
         address: at.optional(walk, "address", kinds::destination),
-        ca: at.optional(walk, "ca", kinds::path(folders)),
+        ca: at.optional(walk, "ca", kinds::file(folders)),
         redact: at.or(walk, "redact", known.redact, kinds::choice(REDACT)),
         connect_timeout: at.or(walk, "connect_timeout", known.connect_timeout, kinds::duration(TIMEOUT)),
         tls_timeout: at.or(walk, "tls_timeout", known.tls_timeout, kinds::duration(TIMEOUT)),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::SecretRef;
+use super::environment::Held;
 use super::finding::Wrong;
 use super::kinds;
 use super::place::{looks_secret, shown};
@@ -17,6 +18,10 @@ pub(super) fn reference(walk: &mut Walk, path: String, node: &Node) -> Option<Se
     }
     let mut section = Section::of(walk, path, node);
     let found = one_of_three(walk, &mut section);
+    if let Some((key, wrong)) = found.as_ref().and_then(|found| lost(walk, found)) {
+        let key = section.key(key);
+        walk.fault(&key, walk.place(&key), wrong);
+    }
     section.close(walk);
     found
 }
@@ -57,6 +62,26 @@ fn command(walk: &mut Walk, section: &Section<'_>, argv: Vec<String>, refresh: O
     let wrong = Wrong::new("expected a program and its arguments", "`[\"op\", \"read\", \"op://vault/close/token\"]`");
     walk.fault(section.key("command"), section.place().clone(), wrong);
     None
+}
+
+/// Why the secret that is referred to is not there; only what a command would say is not known yet.
+///
+/// The reference stays what it is: whether routes and keys agree does not depend on it.
+fn lost(walk: &Walk, reference: &SecretRef) -> Option<(&'static str, Wrong)> {
+    match reference {
+        SecretRef::Env(name) => match walk.held(name) {
+            Some(Held::Something) => None,
+            Some(Held::Nothing) => Some(("env", unset(name, "empty"))),
+            None => Some(("env", unset(name, "not set"))),
+        },
+        SecretRef::File(path) => kinds::openable(path).err().map(|wrong| ("file", wrong)),
+        SecretRef::Command { .. } => None,
+    }
+}
+
+fn unset(name: &str, how: &str) -> Wrong {
+    let hint = "set it to the secret where closegate is started, or refer to `{ file = \"PATH\" }`";
+    Wrong::new(format!("the environment variable `{name}` is {how}"), hint)
 }
 
 /// The name of a variable; the secret itself in its place is refused.

@@ -20,7 +20,7 @@ fn setup(text: &str, variables: &[(&str, &str)]) -> Setup {
 
 fn bare(variables: &[(&str, &str)]) -> Setup {
     let folder = tempfile::tempdir().unwrap();
-    let environment = variables.iter().copied().collect();
+    let environment = HELD.iter().chain(variables).copied().collect();
     let sources = Sources { file: None, environment, folder: folder.path().to_owned() };
     Setup { folder, sources }
 }
@@ -34,12 +34,23 @@ fn bad(text: &str, variables: &[(&str, &str)]) -> Vec<Finding> {
     faults.iter().cloned().collect()
 }
 
+/// A file below a folder, with nothing in it; its path.
+fn touch(folder: &Path, name: &str) -> String {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, "").unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
 /// The one fault of a file: its key, its place, and what it says.
 fn only(text: &str, variables: &[(&str, &str)]) -> (String, String, String) {
     let faults = bad(text, variables);
     assert_eq!(faults.len(), 1, "{faults:#?}");
     (faults[0].key.clone(), faults[0].place.to_string(), format!("{}; {}", faults[0].what, faults[0].hint))
 }
+
+/// The secrets that the files of the tests refer to.
+const HELD: [(&str, &str); 4] = [("A", "planted"), ("K", "planted"), ("SALES", "planted"), ("T", "planted")];
 
 const SALES: &str = "[credentials.sales]\napi_key = { env = \"SALES\" }\n";
 
@@ -57,6 +68,9 @@ api_key = "api_planted4.planted4"
 
 [credentials.partner]
 bearer = { env = "api_planted5.planted5" }
+
+[credentials.unset]
+api_key = { env = "CLOSE_UNSET_KEY" }
 
 [routes.sales]
 prefix = "/partner"
@@ -89,13 +103,15 @@ fn ten_faults_are_named_at_once_and_no_planted_secret_is() {
             "upstream.url closegate.toml:8",
             "credentials.sales.api_key closegate.toml:11",
             "credentials.partner.bearer.env closegate.toml:14",
-            "routes.sales.prefix closegate.toml:17",
-            "routes.lost.credential closegate.toml:20",
-            "keys.reporting.routes closegate.toml:22",
-            "keys.reporting.hash closegate.toml:23",
-            "keys.other.routes[0] closegate.toml:27",
-            "keys.other.expires closegate.toml:28",
-            "*** closegate.toml:30",
+            "credentials.unset.api_key.env closegate.toml:17",
+            "routes.sales.prefix closegate.toml:20",
+            "routes.lost.credential closegate.toml:23",
+            "keys.reporting.routes closegate.toml:25",
+            "keys.reporting.hash closegate.toml:26",
+            "keys.other.secret.file closegate.toml:29",
+            "keys.other.routes[0] closegate.toml:30",
+            "keys.other.expires closegate.toml:31",
+            "*** closegate.toml:33",
         ]
     );
     for text in [faults.to_string(), format!("{faults:?}"), format!("{faults:#?}"), faults.to_json().to_string()] {
@@ -294,7 +310,15 @@ fn the_documented_values_are_the_defaults() {
 
 #[test]
 fn every_known_key_is_documented_and_every_example_works() {
-    let loaded = good(&with_examples(), &[]);
+    let text = with_examples().replace("\"/run/secrets/", "\"secrets/");
+    let said =
+        |before: &str| -> Vec<&str> { text.split(before).skip(1).filter_map(|rest| rest.split('"').next()).collect() };
+    let variables: Vec<_> = said("env = \"").into_iter().map(|name| (name, "planted")).collect();
+    let setup = setup(&text, &variables);
+    for file in said("file = \"").into_iter().chain(said("ca = \"")) {
+        touch(setup.folder.path(), file);
+    }
+    let loaded = load(&setup.sources).unwrap_or_else(|faults| panic!("{faults}"));
     // One table of a kind shows what another leaves out.
     let kind = |key: &str| {
         let mut parts: Vec<&str> = key.split('.').collect();

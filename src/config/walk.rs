@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::environment::{Environment, Held};
 use super::file;
 use super::finding::{Faults, Finding, Wrong};
 use super::nearest;
@@ -12,6 +13,7 @@ use super::raw::{Node, Raw, Table};
 /// What a walk gathers.
 pub(super) struct Walk {
     folders: Folders,
+    environment: Environment,
     faults: Vec<Finding>,
     warnings: Vec<Finding>,
     origins: Origins,
@@ -57,12 +59,17 @@ impl Folders {
 }
 
 impl Walk {
-    pub(super) fn new(folders: Folders, faults: Vec<Finding>) -> Self {
-        Self { folders, faults, warnings: Vec::new(), origins: BTreeMap::new() }
+    pub(super) fn new(folders: Folders, environment: Environment, faults: Vec<Finding>) -> Self {
+        Self { folders, environment, faults, warnings: Vec::new(), origins: BTreeMap::new() }
     }
 
     pub(super) fn folders(&self) -> Folders {
         self.folders.clone()
+    }
+
+    /// Whether there is something in a variable of the environment; none when it is not set.
+    pub(super) fn held(&self, variable: &str) -> Option<Held> {
+        self.environment.held(variable)
     }
 
     pub(super) fn fault(&mut self, key: impl Into<String>, place: Place, wrong: Wrong) {

@@ -97,7 +97,9 @@ impl Connector {
 
     async fn dial(&self, origin: &Origin) -> Result<TcpStream, ConnectError> {
         let addresses: Vec<_> = match &self.place {
-            Some((for_origin, place)) if for_origin == origin => lookup_host(place.as_str()).await.map_err(ConnectError::Resolve)?.collect(),
+            Some((for_origin, place)) if for_origin == origin => {
+                lookup_host(place.as_str()).await.map_err(ConnectError::Resolve)?.collect()
+            }
             _ => lookup_host((origin.host(), origin.port())).await.map_err(ConnectError::Resolve)?.collect(),
         };
         let socket = TcpStream::connect(addresses.as_slice()).await.map_err(ConnectError::Connect)?;

@@ -105,7 +105,15 @@ mod tests {
 
     #[test]
     fn places_elsewhere_and_relative_ones_stay() {
-        for place in ["https://s3.example/x", "https://api.close.com:444/x", "x/y", "../x", "ftp://api.close.com/", "https://api.close.com.evil.example/", "https://u@api.close.com/"] {
+        for place in [
+            "https://s3.example/x",
+            "https://api.close.com:444/x",
+            "x/y",
+            "../x",
+            "ftp://api.close.com/",
+            "https://api.close.com.evil.example/",
+            "https://u@api.close.com/",
+        ] {
             assert_eq!(relocated(place, "https://api.close.com", "/sales"), None, "{place}");
         }
         assert_eq!(relocated("/other", "https://h/base", "/s"), None);

@@ -106,31 +106,77 @@ impl ProxyError {
             Self::Wire(fault) => tell_wire(*fault),
             Self::Body(BodyFault::Malformed(_)) | Self::Malformed(_) => MALFORMED,
             Self::Body(BodyFault::Timeout) => TIMED_OUT,
-            Self::Path(_) => tell(400, "path_not_canonical", DENIED, "send the path in its plain form: no dot segments, no encoded slashes, no encoded letters"),
-            Self::KeyAmbiguous => tell(400, "key_ambiguous", DENIED, "send one `Authorization` line, or one `Closegate-Key` line"),
-            Self::KeyMissing => tell(401, "key_missing", DENIED, "send a gateway key as the user name of Basic, as a Bearer token or as `Closegate-Key`; keys are declared under [keys.NAME] in the configuration"),
-            Self::KeyInvalid => tell(401, "key_invalid", DENIED, "the key is unknown, expired or revoked: ask whoever runs this gateway for a new one"),
-            Self::PathDenied => tell(403, "path_denied", DENIED, "the rules of the key or of the route refuse this method and path"),
-            Self::OriginRefused => tell(403, "origin_refused", DENIED, "a web page may not call the gateway; call it from a program"),
-            Self::SecretsEndpoint => tell(403, "secrets_endpoint", DENIED, "OAuth and API key endpoints are for Close's own pages; the gateway holds the credential so that tools need none"),
-            Self::NoRoute => tell(404, "no_route", "destination_not_found", "begin the path with the prefix of a route that this key may use"),
+            Self::Path(_) => tell(
+                400,
+                "path_not_canonical",
+                DENIED,
+                "send the path in its plain form: no dot segments, no encoded slashes, no encoded letters",
+            ),
+            Self::KeyAmbiguous => {
+                tell(400, "key_ambiguous", DENIED, "send one `Authorization` line, or one `Closegate-Key` line")
+            }
+            Self::KeyMissing => tell(
+                401,
+                "key_missing",
+                DENIED,
+                "send a gateway key as the user name of Basic, as a Bearer token or as `Closegate-Key`; keys are declared under [keys.NAME] in the configuration",
+            ),
+            Self::KeyInvalid => tell(
+                401,
+                "key_invalid",
+                DENIED,
+                "the key is unknown, expired or revoked: ask whoever runs this gateway for a new one",
+            ),
+            Self::PathDenied => {
+                tell(403, "path_denied", DENIED, "the rules of the key or of the route refuse this method and path")
+            }
+            Self::OriginRefused => {
+                tell(403, "origin_refused", DENIED, "a web page may not call the gateway; call it from a program")
+            }
+            Self::SecretsEndpoint => tell(
+                403,
+                "secrets_endpoint",
+                DENIED,
+                "OAuth and API key endpoints are for Close's own pages; the gateway holds the credential so that tools need none",
+            ),
+            Self::NoRoute => tell(
+                404,
+                "no_route",
+                "destination_not_found",
+                "begin the path with the prefix of a route that this key may use",
+            ),
             Self::MethodRefused => tell(405, "method_refused", DENIED, "TRACE and CONNECT are not served"),
             Self::BodyTooLarge => tell(413, "body_too_large", DENIED, "send less, or raise listen.max_body"),
             Self::HostRefused { .. } => tell(421, "host_refused", DENIED, "call the gateway by one of its own names"),
-            Self::CredentialUnavailable { .. } => tell(503, "credential_unavailable", "proxy_configuration_error", "the credential behind this route cannot be used now; whoever runs the gateway sees why on /readyz"),
+            Self::CredentialUnavailable { .. } => tell(
+                503,
+                "credential_unavailable",
+                "proxy_configuration_error",
+                "the credential behind this route cannot be used now; whoever runs the gateway sees why on /readyz",
+            ),
             Self::Send(fault) => tell_send(fault),
             Self::ClientLeft => tell(499, "client_left", "http_request_error", ""),
-            Self::Draining => tell(503, "draining", "destination_unavailable", "try again: another instance, or this one after its restart, will answer"),
-            Self::Internal => tell(500, "internal", "proxy_internal_error", "this is a fault of the gateway; its log says where"),
+            Self::Draining => tell(
+                503,
+                "draining",
+                "destination_unavailable",
+                "try again: another instance, or this one after its restart, will answer",
+            ),
+            Self::Internal => {
+                tell(500, "internal", "proxy_internal_error", "this is a fault of the gateway; its log says where")
+            }
         }
     }
 }
 
 const DENIED: &str = "http_request_denied";
-const MALFORMED: Telling =
-    tell(400, "request_malformed", "http_request_error", "send a plain HTTP/1.1 request; this one leaves doubt about its meaning");
-const TIMED_OUT: Telling =
-    tell(408, "request_timeout", "http_request_error", "send the request without long pauses");
+const MALFORMED: Telling = tell(
+    400,
+    "request_malformed",
+    "http_request_error",
+    "send a plain HTTP/1.1 request; this one leaves doubt about its meaning",
+);
+const TIMED_OUT: Telling = tell(408, "request_timeout", "http_request_error", "send the request without long pauses");
 
 const fn tell(status: u16, code: &'static str, proxy_status: &'static str, hint: &'static str) -> Telling {
     Telling { status, code, proxy_status, hint }
@@ -140,7 +186,12 @@ fn tell_wire(fault: WireFault) -> Telling {
     match fault {
         WireFault::Malformed(_) => MALFORMED,
         WireFault::Method => ProxyError::MethodRefused.telling(),
-        WireFault::UriTooLong => tell(414, "uri_too_long", DENIED, "send long filters in a body: POST /api/v1/data/search/, or X-HTTP-Method-Override"),
+        WireFault::UriTooLong => tell(
+            414,
+            "uri_too_long",
+            DENIED,
+            "send long filters in a body: POST /api/v1/data/search/, or X-HTTP-Method-Override",
+        ),
         WireFault::HeadTooLarge => tell(431, "headers_too_large", DENIED, "send fewer or shorter headers"),
         WireFault::HeadTimeout => TIMED_OUT,
     }
@@ -154,12 +205,29 @@ fn tell_send(fault: &SendFault) -> Telling {
         SendFault::Connect(ConnectError::Resolve(_)) => unreachable("dns_error"),
         SendFault::Connect(ConnectError::Connect(_)) => unreachable("connection_refused"),
         SendFault::Connect(ConnectError::ConnectTimeout) => unreachable("connection_timeout"),
-        SendFault::Connect(ConnectError::Tls(_)) => tell(502, "upstream_tls", "tls_certificate_error", "the upstream's certificate or TLS version is not acceptable; nothing was sent"),
+        SendFault::Connect(ConnectError::Tls(_)) => tell(
+            502,
+            "upstream_tls",
+            "tls_certificate_error",
+            "the upstream's certificate or TLS version is not acceptable; nothing was sent",
+        ),
         SendFault::Connect(ConnectError::TlsTimeout) => tell(504, "upstream_timeout", "connection_timeout", UNREACHED),
-        SendFault::Exhausted => tell(503, "overloaded", "connection_limit_reached", "too many requests are in flight; try again"),
+        SendFault::Exhausted => {
+            tell(503, "overloaded", "connection_limit_reached", "too many requests are in flight; try again")
+        }
         SendFault::Closed(_) => tell(502, "upstream_closed", "connection_terminated", CLOSED),
-        SendFault::Malformed(_) => tell(502, "upstream_invalid", "http_protocol_error", "the upstream's answer was not understood, and was dropped"),
-        SendFault::Timeout => tell(504, "upstream_timeout", "http_response_timeout", "the upstream did not answer in time; whether it acted on the request is not known"),
+        SendFault::Malformed(_) => tell(
+            502,
+            "upstream_invalid",
+            "http_protocol_error",
+            "the upstream's answer was not understood, and was dropped",
+        ),
+        SendFault::Timeout => tell(
+            504,
+            "upstream_timeout",
+            "http_response_timeout",
+            "the upstream did not answer in time; whether it acted on the request is not known",
+        ),
         SendFault::Upload => MALFORMED,
     }
 }

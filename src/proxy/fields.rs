@@ -18,12 +18,41 @@ pub(super) enum Field {
 /// What happens to a request's field.
 pub(super) fn of_request(name: &HeaderName) -> Field {
     match name.as_str() {
-        "accept" | "accept-encoding" | "accept-language" | "cache-control" | "content-encoding" | "content-language"
-        | "content-type" | "date" | "if-match" | "if-modified-since" | "if-none-match" | "if-range"
-        | "if-unmodified-since" | "origin" | "pragma" | "range" | "referer" | "user-agent" | "traceparent"
-        | "tracestate" | "x-http-method-override" | "x-request-id" | "x-tz-offset" => Field::Pass,
-        "authorization" | "connection" | "content-length" | "cookie" | "expect" | "host" | "keep-alive"
-        | "proxy-authorization" | "te" | "trailer" | "transfer-encoding" | "upgrade" => Field::Drop,
+        "accept"
+        | "accept-encoding"
+        | "accept-language"
+        | "cache-control"
+        | "content-encoding"
+        | "content-language"
+        | "content-type"
+        | "date"
+        | "if-match"
+        | "if-modified-since"
+        | "if-none-match"
+        | "if-range"
+        | "if-unmodified-since"
+        | "origin"
+        | "pragma"
+        | "range"
+        | "referer"
+        | "user-agent"
+        | "traceparent"
+        | "tracestate"
+        | "x-http-method-override"
+        | "x-request-id"
+        | "x-tz-offset" => Field::Pass,
+        "authorization"
+        | "connection"
+        | "content-length"
+        | "cookie"
+        | "expect"
+        | "host"
+        | "keep-alive"
+        | "proxy-authorization"
+        | "te"
+        | "trailer"
+        | "transfer-encoding"
+        | "upgrade" => Field::Drop,
         other => of_letters(other),
     }
 }
@@ -113,9 +142,21 @@ pub(super) struct Nominated;
 /// Whether a response's field stays here.
 pub(super) fn stays_of_response(name: &HeaderName) -> bool {
     match name.as_str() {
-        "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade" | "proxy-connection"
-        | "proxy-authenticate" | "proxy-authentication-info" | "proxy-status" | "set-cookie" | "set-cookie2"
-        | "strict-transport-security" | "alt-svc" | "clear-site-data" => true,
+        "connection"
+        | "keep-alive"
+        | "te"
+        | "trailer"
+        | "transfer-encoding"
+        | "upgrade"
+        | "proxy-connection"
+        | "proxy-authenticate"
+        | "proxy-authentication-info"
+        | "proxy-status"
+        | "set-cookie"
+        | "set-cookie2"
+        | "strict-transport-security"
+        | "alt-svc"
+        | "clear-site-data" => true,
         other => other.starts_with("access-control-") || other.starts_with("closegate-"),
     }
 }
@@ -137,10 +178,26 @@ mod tests {
     #[test]
     fn look_alikes_of_reserved_names_stay_here() {
         for name in [
-            "transfer_encoding", "content_length", "X-Authorization", "Cookie2", "proxy-connection", "HTTP2-Settings",
-            "x-forwarded-for", "x-forwarded-host", "forwarded", "x-real-ip", "x-original-url", "x-rewrite-url",
-            "closegate-key", "closegate_key", "x-closegate-anything", "authorization_", "x_forwarded_for", "upgrade1",
-            "x-api-key", "t.e",
+            "transfer_encoding",
+            "content_length",
+            "X-Authorization",
+            "Cookie2",
+            "proxy-connection",
+            "HTTP2-Settings",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "forwarded",
+            "x-real-ip",
+            "x-original-url",
+            "x-rewrite-url",
+            "closegate-key",
+            "closegate_key",
+            "x-closegate-anything",
+            "authorization_",
+            "x_forwarded_for",
+            "upgrade1",
+            "x-api-key",
+            "t.e",
         ] {
             assert_eq!(of(name), Field::Drop, "{name}");
         }
@@ -148,14 +205,22 @@ mod tests {
 
     #[test]
     fn what_clients_of_close_send_passes() {
-        for name in ["x-tz-offset", "x-requested-with", "dnt", "accept", "x-custom-thing", "x-http-method-override", "via"] {
+        for name in
+            ["x-tz-offset", "x-requested-with", "dnt", "accept", "x-custom-thing", "x-http-method-override", "via"]
+        {
             assert_eq!(of(name), Field::Pass, "{name}");
         }
     }
 
     #[test]
     fn other_spellings_of_the_method_override_are_told_apart() {
-        for name in ["x-http-method", "x-method-override", "x_http_method_override", "http-method-override", "xhttpmethodoverride"] {
+        for name in [
+            "x-http-method",
+            "x-method-override",
+            "x_http_method_override",
+            "http-method-override",
+            "xhttpmethodoverride",
+        ] {
             assert_eq!(of(name), Field::OddOverride, "{name}");
         }
     }

@@ -6,7 +6,8 @@ use crate::config::{Environment, Sources, load};
 fn loaded(text: &str, variables: &[(&str, &str)]) -> Loaded {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("closegate.toml"), text).unwrap();
-    let environment: Environment = variables.iter().copied().collect();
+    let secrets = ["A", "K", "SALES"].map(|name| (name, "planted-secret"));
+    let environment: Environment = secrets.iter().chain(variables).copied().collect();
     load(&Sources { file: None, environment, folder: folder.path().to_owned() }).unwrap()
 }
 
@@ -15,13 +16,13 @@ const FILE: &str = r#"
 max_body = "1MiB"
 
 [credentials.sales]
-api_key = { current = { env = "SALES" }, next = { file = "/run/next" } }
+api_key = { current = { env = "SALES" }, next = { file = "/dev/null" } }
 
 [credentials.partner]
 bearer = { command = ["op", "read", "op://vault/planted-argument"] }
 
 [keys.reporting]
-secret = { file = "/run/key" }
+secret = { file = "/dev/null" }
 routes = ["sales"]
 expires = 2027-06-30T00:00:00Z
 "#;
@@ -32,8 +33,8 @@ fn a_report_names_routes_keys_settings_and_their_sources() {
     let text = report(&loaded).to_string();
     for line in [
         "sales    /sales -> sales -> https://api.close.com      no rules  needs a key  closegate.toml:5",
-        "sales    api_key  env SALES, file /run/next  closegate.toml:5",
-        "reporting  sales  no rules  expires 2027-06-30T00:00:00Z  file /run/key  closegate.toml:11",
+        "sales    api_key  env SALES, file /dev/null  closegate.toml:5",
+        "reporting  sales  no rules  expires 2027-06-30T00:00:00Z  file /dev/null  closegate.toml:11",
         "warning: routes.partner: no key may use this route\n  --> closegate.toml:8",
     ] {
         assert!(text.contains(line), "{line}\nin\n{text}");
@@ -45,7 +46,7 @@ fn a_report_names_routes_keys_settings_and_their_sources() {
     assert_eq!(columns("listen.max_body"), ["listen.max_body", "1MiB", "closegate.toml:3"]);
     assert_eq!(columns("listen.workers"), ["listen.workers", "2", "env", "CLOSEGATE__LISTEN__WORKERS"]);
     assert_eq!(columns("upstream.url"), ["upstream.url", "https://api.close.com", "default"]);
-    assert!(!text.contains("planted-argument"), "{text}");
+    assert!(!text.contains("planted"), "{text}");
 }
 
 #[test]
@@ -56,7 +57,7 @@ fn scripts_read_the_same() {
     assert_eq!(json["keys"][0]["routes"][0], "sales");
     assert_eq!(json["warnings"][0]["key"], "routes.partner");
     assert!(json.get("live").is_none());
-    assert!(!json.to_string().contains("planted-argument"));
+    assert!(!json.to_string().contains("planted"));
 }
 
 #[test]

@@ -6,23 +6,26 @@ use super::*;
 
 #[test]
 fn every_kind_of_credential_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let absolute = touch(folder.path(), "b");
     let text = r#"
 [credentials.a]
 api_key = { current = { env = "A" }, next = { file = "secrets/next" } }
 [credentials.b]
-basic = { username = "u", password = { file = "/run/b" } }
+basic = { username = "u", password = { file = "ABSOLUTE" } }
 [credentials.c]
 description = "third"
 bearer = { command = ["op", "read"], refresh = "15m" }
 "#;
-    let setup = setup(text, &[]);
+    let setup = setup(&text.replace("ABSOLUTE", &absolute), &[]);
+    touch(setup.folder.path(), "secrets/next");
     let config = load(&setup.sources).unwrap().config;
     let kind = |name: &str| &config.credentials[&CredentialName::parse(name).unwrap()].kind;
     let CredentialKind::ApiKey { current, next } = kind("a") else { panic!("{:?}", kind("a")) };
     assert_eq!(*current, SecretRef::Env("A".to_owned()));
     assert_eq!(*next, Some(SecretRef::File(setup.folder.path().join("secrets/next"))));
     let CredentialKind::Basic { username, password } = kind("b") else { panic!("{:?}", kind("b")) };
-    assert_eq!((username.as_str(), password), ("u", &SecretRef::File("/run/b".into())));
+    assert_eq!((username.as_str(), password), ("u", &SecretRef::File(absolute.into())));
     let CredentialKind::Bearer(SecretRef::Command { argv, refresh }) = kind("c") else { panic!("{:?}", kind("c")) };
     assert_eq!((argv.join(" ").as_str(), *refresh), ("op read", Some(Duration::from_secs(900))));
 }
@@ -143,19 +146,92 @@ fn two_variables_are_enough() {
 
 #[test]
 fn the_two_variables_may_name_files_and_never_both() {
-    let setup = bare(&[("CLOSE_API_KEY_FILE", "secret"), ("CLOSEGATE_KEY_FILE", "/run/key")]);
+    let folder = tempfile::tempdir().unwrap();
+    let absolute = touch(folder.path(), "key");
+    let setup = bare(&[("CLOSE_API_KEY_FILE", "secret"), ("CLOSEGATE_KEY_FILE", &absolute)]);
+    touch(setup.folder.path(), "secret");
     let config = load(&setup.sources).unwrap().config;
     let credential = &config.credentials[&CredentialName::parse("default").unwrap()].kind;
     let file = SecretRef::File(setup.folder.path().join("secret"));
     assert!(matches!(credential, CredentialKind::ApiKey { current, .. } if *current == file));
     let key = &config.keys[&KeyName::parse("default").unwrap()].secret;
-    assert_eq!(*key, KeySecret::Reference(SecretRef::File("/run/key".into())));
+    assert_eq!(*key, KeySecret::Reference(SecretRef::File(absolute.as_str().into())));
 
-    let all =
-        [("CLOSE_API_KEY", ""), ("CLOSE_API_KEY_FILE", "/a"), ("CLOSEGATE_KEY", ""), ("CLOSEGATE_KEY_FILE", "/b")];
+    let all = [
+        ("CLOSE_API_KEY", ""),
+        ("CLOSE_API_KEY_FILE", absolute.as_str()),
+        ("CLOSEGATE_KEY", ""),
+        ("CLOSEGATE_KEY_FILE", absolute.as_str()),
+    ];
     let faults = bad("", &all[..3]);
     assert!(faults.iter().any(|fault| fault.what == "`CLOSE_API_KEY` and `CLOSE_API_KEY_FILE` are both set"));
     assert_eq!(only("", &all[1..]).0, "CLOSEGATE_KEY");
+}
+
+#[test]
+fn what_the_two_variables_hold_or_name_must_be_there() {
+    let say = |variables: &[(&str, &str)]| -> Vec<String> {
+        bad("", variables).into_iter().map(|fault| format!("{} {}: {}", fault.key, fault.place, fault.what)).collect()
+    };
+    assert_eq!(
+        say(&[("CLOSE_API_KEY", ""), ("CLOSEGATE_KEY", "")]),
+        [
+            "credentials.default.api_key.env env CLOSE_API_KEY: the environment variable `CLOSE_API_KEY` is empty",
+            "keys.default.secret.env env CLOSEGATE_KEY: the environment variable `CLOSEGATE_KEY` is empty",
+        ]
+    );
+    let missing = "the file `/nowhere/secret` cannot be opened (entity not found)";
+    assert_eq!(
+        say(&[("CLOSE_API_KEY_FILE", "/nowhere/secret"), ("CLOSEGATE_KEY_FILE", "/nowhere/secret")]),
+        [
+            format!("credentials.default.api_key.file env CLOSE_API_KEY_FILE: {missing}"),
+            format!("keys.default.secret.file env CLOSEGATE_KEY_FILE: {missing}"),
+        ]
+    );
+}
+
+#[test]
+fn secrets_that_are_not_there_are_named_and_commands_are_not_run() {
+    let text = r#"
+[credentials.a]
+api_key = { current = { env = "EMPTY" }, next = { file = "next" } }
+[credentials.b]
+basic = { username = "u", password = { file = "." } }
+[credentials.c]
+bearer = { command = ["/nowhere/program"] }
+[credentials.d]
+bearer = { file = "planted0planted1planted2planted3" }
+[keys.k]
+secret = { env = "UNSET" }
+routes = ["a"]
+[routes.a]
+anonymous = true
+[upstream]
+ca = "roots.pem"
+"#;
+    let setup = setup(text, &[("EMPTY", ""), ("CLOSEGATE__LISTEN__ADDRESS", "0.0.0.0:8080")]);
+    let folder = setup.folder.path().to_str().unwrap();
+    let faults = load(&setup.sources).expect_err("faults").to_string().replace(folder, "");
+    let seen: Vec<_> = faults.lines().filter(|line| !line.starts_with("  hint") && !line.is_empty()).collect();
+    assert_eq!(
+        seen,
+        [
+            "error: credentials.a.api_key.current.env: the environment variable `EMPTY` is empty",
+            "  --> closegate.toml:3",
+            "error: credentials.a.api_key.next.file: the file `/next` cannot be opened (entity not found)",
+            "  --> closegate.toml:3",
+            "error: credentials.b.basic.password.file: the file `/.` cannot be opened (is a directory)",
+            "  --> closegate.toml:5",
+            "error: credentials.d.bearer.file: the file cannot be opened (entity not found)",
+            "  --> closegate.toml:9",
+            "error: keys.k.secret.env: the environment variable `UNSET` is not set",
+            "  --> closegate.toml:11",
+            "error: routes.a.anonymous: would open the route beyond loopback",
+            "  --> closegate.toml:14",
+            "error: upstream.ca: the file `/roots.pem` cannot be opened (entity not found)",
+            "  --> closegate.toml:16",
+        ]
+    );
 }
 
 #[test]
