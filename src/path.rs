@@ -32,6 +32,9 @@ pub enum PathFault {
     /// A repeated slash before the end of a route's prefix.
     #[error("the path repeats a slash inside the prefix of a route")]
     RepeatedSlashInPrefix,
+    /// A `%` in a route's prefix.
+    #[error("the prefix of a route holds a percent-encoding")]
+    EscapeInPrefix,
 }
 
 /// A query holds a character that must be percent-encoded.
@@ -113,28 +116,25 @@ pub fn check_query(query: &str) -> Result<(), QueryFault> {
     if fits { Ok(()) } else { Err(QueryFault) }
 }
 
-/// A path as every decision reads it: repeated slashes are one, a trailing slash makes no difference.
+/// A path as every decision reads it: repeated slashes are one, a trailing slash makes no difference, and nothing is
+/// percent-encoded, since the upstream reads `%40`, `%2b` and `%2B` as `@`, `+` and `+`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecisionPath<'a>(Cow<'a, str>);
 
 impl<'a> DecisionPath<'a> {
-    /// The form for decisions of a canonical path, as the upstream sees it.
+    /// The form for decisions of a canonical path, as the upstream sees it; borrowed where nothing changes.
     pub fn of(path: &'a str) -> Self {
-        if !path.contains("//") {
-            return Self(Cow::Borrowed(without_trailing_slash(path)));
+        let mut previous = 0;
+        for byte in path.bytes() {
+            if byte == b'%' || (byte == b'/' && previous == b'/') {
+                return Self(rewritten(path));
+            }
+            previous = byte;
         }
-        let mut collapsed = String::with_capacity(path.len());
-        for segment in path.split('/').filter(|segment| !segment.is_empty()) {
-            collapsed.push('/');
-            collapsed.push_str(segment);
-        }
-        if collapsed.is_empty() {
-            collapsed.push('/');
-        }
-        Self(Cow::Owned(collapsed))
+        Self(Cow::Borrowed(without_trailing_slash(path)))
     }
 
-    /// Without a trailing slash (but `/` itself), without repeated ones.
+    /// Without a trailing slash (but `/` itself), without repeated ones, decoded.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -143,6 +143,25 @@ impl<'a> DecisionPath<'a> {
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/').skip(1).filter(|segment| !segment.is_empty())
     }
+}
+
+/// The path with escapes undone and without needless slashes.
+fn rewritten(path: &str) -> Cow<'_, str> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let escape = if *first == b'%' { escaped(after) } else { None };
+        rest = if escape.is_some() { &after[2..] } else { after };
+        let byte = escape.unwrap_or(*first);
+        if byte != b'/' || decoded.last() != Some(&b'/') {
+            decoded.push(byte);
+        }
+    }
+    if decoded.len() > 1 && decoded.last() == Some(&b'/') {
+        decoded.pop();
+    }
+    // A canonical path decodes to UTF-8; anything else is compared as it stands.
+    String::from_utf8(decoded).map_or(Cow::Borrowed(path), Cow::Owned)
 }
 
 fn without_trailing_slash(path: &str) -> &str {
@@ -162,6 +181,9 @@ impl Prefix {
         let path = RequestPath::parse(text)?;
         if path.has_repeated_slashes() {
             return Err(PathFault::RepeatedSlashInPrefix);
+        }
+        if text.contains('%') {
+            return Err(PathFault::EscapeInPrefix);
         }
         Ok(Self(without_trailing_slash(text).to_owned()))
     }
@@ -256,6 +278,50 @@ mod tests {
         }
     }
 
+    /// security.md 22, shape by shape.
+    #[test]
+    fn every_shape_of_traversal_is_refused() {
+        for paths in [
+            "/. /.. /a/./b /a/.. /a//../b /../etc/passwd /api/v1/lead/../api_key/",
+            "/%2e /%2e%2e/a /.%2e/a /%2E./a /a/%2e%2E /%2e%2e%2fa /%252e%252e/ /%25%32%65 /%u002e /%%32e /%2525",
+            "/a%2fb /..%2f..%2fa /%2f/a /a%5cb /..%5C.. /a\\b /..\\a %2Fapi",
+            "/a;b /a;jsessionid=1/b /..;/a /..%3b/a /a%3Bb",
+            "/a\0 /a\u{1} /a\u{7f} /a%00 /lead%00.json /%0d%0a /%1F /%7f /a%09",
+            "/\u{e9} /\u{ff0e}\u{ff0e}/b /%c3\u{a9} /%c0%ae /%c0%ae%c0%ae/ /%c0%af /%e0%80%af /%f0%80%80%af /%c1%bf",
+            "/%ed%a0%80 /%f4%90%80%80 /%f8%88%80%80%80 /%80 /%ff /%c3 /%c3a9 /%c3%28 /%e2%82 /%e2%82/%ac",
+            "/%61pi_key /api%5Fkey /api%2Dkey /%41 /%30 /%7Euser",
+            "/< /> /` /[ /] /^ /\" /a|b /{id} /a?b /a#b * ?x api",
+        ] {
+            for path in paths.split(' ') {
+                assert!(RequestPath::parse(path).is_err(), "{path:?}");
+            }
+        }
+        for path in ["/a b", "/a ", "/a\tb", "/a\r\nb", "/% 2e"] {
+            assert!(RequestPath::parse(path).is_err(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn every_escape_is_judged_as_its_byte() {
+        for byte in 0..=0x7f_u8 {
+            let needed = matches!(byte, b' '..=b'~') && !byte.is_ascii_alphanumeric() && !b"-._~/\\;".contains(&byte);
+            for path in [format!("/a%{byte:02x}"), format!("/a%{byte:02X}-b")] {
+                assert_eq!(RequestPath::parse(&path).is_ok(), needed, "{path}");
+            }
+        }
+    }
+
+    /// security.md 23: what passes is what `http::Uri` keeps as it is, so nothing is refused or cut later on.
+    #[test]
+    fn a_query_passes_exactly_when_a_target_keeps_it() {
+        for byte in 0..=0x7f_u8 {
+            let query = format!("a{}b", char::from(byte));
+            let target = format!("/?{query}");
+            let kept = target.parse::<http::uri::PathAndQuery>().is_ok_and(|parsed| parsed.as_str() == target);
+            assert_eq!(check_query(&query).is_ok(), kept, "{byte:#x}");
+        }
+    }
+
     #[test]
     fn queries_may_hold_what_clients_send_raw() {
         assert_eq!(check_query("_fields=a,b&query=x>".trim_end_matches('>')), Ok(()));
@@ -276,12 +342,28 @@ mod tests {
     }
 
     #[test]
+    fn decisions_read_every_spelling_of_a_character_as_one() {
+        for (paths, decision) in [
+            ("/a+b@c /a%2bb%40c /a%2Bb@c/", "/a+b@c"),
+            ("/caf%C3%A9 /caf%c3%a9/", "/caf\u{e9}"),
+            ("/100%25//x", "/100%/x"),
+            ("/%28%2A%29", "/(*)"),
+        ] {
+            for path in paths.split(' ') {
+                assert!(RequestPath::parse(path).is_ok(), "{path}");
+                assert_eq!(DecisionPath::of(path).as_str(), decision, "{path}");
+            }
+        }
+    }
+
+    #[test]
     fn prefixes_lose_their_trailing_slash() {
         assert_eq!(Prefix::parse("/sales/").unwrap().as_str(), "/sales");
         assert!(Prefix::parse("/").unwrap().is_root());
         assert!(Prefix::parse("//sales").is_err());
         assert!(Prefix::parse("sales").is_err());
         assert!(Prefix::parse("/a/../b").is_err());
+        assert_eq!(Prefix::parse("/a%20b"), Err(PathFault::EscapeInPrefix));
     }
 
     proptest! {
@@ -295,9 +377,18 @@ mod tests {
         }
 
         #[test]
-        fn a_decision_path_is_its_own(path in "/[a/]{0,12}") {
-            let once = DecisionPath::of(&path);
-            prop_assert_eq!(DecisionPath::of(once.as_str()), once.clone());
+        fn a_decision_path_is_its_own(path in "(/[a-c%2540.]{0,6}|/|%[2-7][0-9a-fA-F]|%C3%[89abAB][0-9a-f]){1,6}") {
+            if RequestPath::parse(&path).is_ok() {
+                let once = DecisionPath::of(&path);
+                prop_assert_eq!(DecisionPath::of(once.as_str()), once.clone());
+                prop_assert!(once.as_str() == "/" || !(once.as_str().contains("//") || once.as_str().ends_with('/')));
+            }
+        }
+
+        #[test]
+        fn no_text_upsets_the_parser(path in "\\PC*") {
+            let _ = RequestPath::parse(&path);
+            let _ = DecisionPath::of(&path);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Rules of the form `METHOD[,METHOD] PATTERN`: what a route or a key allows and denies (contract.md 3 "Rules").
 //!
 //! `*` is one segment; `**` at the end is the place itself and everything below it. A trailing slash makes no
-//! difference, so `/api/v1/lead/**` covers `/api/v1/lead/` as well.
+//! difference, so `/api/v1/lead/**` covers `/api/v1/lead/` as well. Segments are compared decoded: a rule that names
+//! `a@b` covers `a%40b`, and `%2A` is how a rule names a star.
 
 use std::fmt;
 
@@ -29,6 +30,8 @@ pub enum RuleFault {
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
+    /// As it was written.
+    text: String,
     /// Empty: any.
     methods: Vec<Method>,
     segments: Vec<Segment>,
@@ -57,14 +60,13 @@ impl Rule {
         let (methods, pattern) = text.split_once(' ').ok_or(RuleFault::Malformed)?;
         let methods = parse_methods(methods)?;
         RequestPath::parse(pattern)?;
-        let decision = DecisionPath::of(pattern);
-        let mut segments: Vec<&str> = decision.segments().collect();
+        let mut segments: Vec<&str> = pattern.split('/').filter(|segment| !segment.is_empty()).collect();
         let below = segments.last() == Some(&"**");
         if below {
             segments.pop();
         }
         let segments = segments.into_iter().map(parse_segment).collect::<Result<_, _>>()?;
-        Ok(Self { methods, segments, below })
+        Ok(Self { text: text.to_owned(), methods, segments, below })
     }
 
     fn covers(&self, method: &Method, path: &DecisionPath<'_>) -> bool {
@@ -102,7 +104,7 @@ fn parse_segment(segment: &str) -> Result<Segment, RuleFault> {
     match segment {
         "*" => Ok(Segment::Any),
         literal if literal.contains('*') => Err(RuleFault::Wildcard),
-        literal => Ok(Segment::Literal(literal.to_owned())),
+        literal => Ok(Segment::Literal(DecisionPath::of(literal).as_str().to_owned())),
     }
 }
 
@@ -116,24 +118,7 @@ impl Rules {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.methods.is_empty() {
-            f.write_str("*")?;
-        }
-        for (at, method) in self.methods.iter().enumerate() {
-            write!(f, "{}{method}", if at == 0 { "" } else { "," })?;
-        }
-        f.write_str(" ")?;
-        for segment in &self.segments {
-            match segment {
-                Segment::Any => f.write_str("/*")?,
-                Segment::Literal(literal) => write!(f, "/{literal}")?,
-            }
-        }
-        match (self.below, self.segments.is_empty()) {
-            (true, _) => f.write_str("/**"),
-            (false, true) => f.write_str("/"),
-            (false, false) => Ok(()),
-        }
+        f.write_str(&self.text)
     }
 }
 
@@ -160,6 +145,18 @@ mod tests {
         assert!(!permits(&["* /api/*/lead"], &[], Method::DELETE, "/api/lead"));
         assert!(permits(&["* /**"], &[], Method::DELETE, "/"));
         assert!(permits(&["* /"], &[], Method::GET, "/") && !permits(&["* /"], &[], Method::GET, "/a"));
+    }
+
+    /// security.md 22: the upstream decodes what it is sent, so a rule must not be got round by another encoding.
+    #[test]
+    fn no_encoding_gets_round_a_rule() {
+        for path in ["/u/a@b+c", "/u/a%40b+c/", "/u//a%40b%2bc", "/u/a%40b%2Bc"] {
+            assert!(!permits(&[], &["* /u/a@b+c"], Method::GET, path), "{path}");
+            assert!(!permits(&[], &["* /u/a%40b%2bc"], Method::GET, path), "{path}");
+        }
+        assert!(!permits(&[], &["* /caf%C3%A9"], Method::GET, "/caf%c3%a9"));
+        assert!(!permits(&[], &["* /%2A"], Method::GET, "/*"));
+        assert!(permits(&[], &["* /%2A"], Method::GET, "/a"));
     }
 
     #[test]
@@ -189,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_rule_prints_as_it_is_read() {
-        for text in ["GET,HEAD /api/v1/**", "* /api/*/lead", "* /", "* /**"] {
+        for text in ["GET,HEAD /api/v1/**", "* /api/*/lead", "* /", "* /**", "* /a%2A/"] {
             assert_eq!(Rule::parse(text).unwrap().to_string(), text);
         }
     }

@@ -8,6 +8,7 @@ mod presented;
 mod shape;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -19,8 +20,7 @@ pub use self::key::{Digest, digest};
 pub use self::presented::{KeyAmbiguous, Presented};
 pub use self::shape::{NewKey, generate, mentions_key};
 
-/// One gateway key.
-#[derive(Debug)]
+/// One gateway key; printed as its name.
 pub struct Key {
     /// Its name.
     pub name: KeyName,
@@ -34,6 +34,12 @@ pub struct Key {
     pub rules: Rules,
     /// From when on it is unknown.
     pub expires: Option<SystemTime>,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(f)
+    }
 }
 
 /// Two keys have the same text.
@@ -54,7 +60,7 @@ pub enum Caller {
 
 /// All gateway keys.
 pub struct KeySet {
-    by_digest: HashMap<Digest, Arc<Key>, key::DigestState>,
+    by_digest: HashMap<key::Exact, Arc<Key>, key::DigestState>,
 }
 
 impl KeySet {
@@ -63,7 +69,7 @@ impl KeySet {
         let mut by_digest: HashMap<_, Arc<Key>, _> = HashMap::with_hasher(key::DigestState::random());
         for key in keys {
             let key = Arc::new(key);
-            if let Some(twin) = by_digest.insert(key.digest, key.clone()) {
+            if let Some(twin) = by_digest.insert(key::Exact(key.digest), key.clone()) {
                 return Err(DuplicateKey(twin.name.clone(), key.name.clone()));
             }
         }
@@ -82,7 +88,8 @@ impl KeySet {
             Presented::Unreadable | Presented::Candidates(..) => Caller::Unknown,
         };
         for digest in presented.candidates() {
-            let valid = self.by_digest.get(digest).filter(|key| key.expires.is_none_or(|expires| now < expires));
+            let valid =
+                self.by_digest.get(&key::Exact(*digest)).filter(|key| key.expires.is_none_or(|expires| now < expires));
             if let (Caller::Unknown, Some(key)) = (&caller, valid) {
                 caller = Caller::Known(key.clone());
             }
@@ -131,6 +138,25 @@ mod tests {
         assert!(matches!(keys.identify(&Presented::Absent, end), Caller::Absent));
         assert!(keys.ever_defined());
         assert!(!KeySet::new(Vec::new()).unwrap().ever_defined());
+    }
+
+    #[test]
+    fn many_keys_are_each_found() {
+        let texts: Vec<String> = (0..10_000).map(|number| format!("cgk_{number:08}_secret")).collect();
+        let keys = (0..).zip(&texts).map(|(number, text): (u32, _)| key(&format!("k{number}"), text, None)).collect();
+        let keys = KeySet::new(keys).unwrap();
+        for (number, text) in texts.iter().enumerate() {
+            let caller = keys.identify(&presented(text), SystemTime::UNIX_EPOCH);
+            assert!(matches!(caller, Caller::Known(key) if key.name.as_str() == format!("k{number}")), "{text}");
+        }
+    }
+
+    /// security.md 43.
+    #[test]
+    fn a_key_is_printed_as_its_name() {
+        let keys = KeySet::new(vec![key("a", "cgk_aaaaaaaa_secret", None)]).unwrap();
+        let caller = keys.identify(&presented("cgk_aaaaaaaa_secret"), SystemTime::UNIX_EPOCH);
+        assert_eq!(format!("{caller:?}"), "Known(key `a`)");
     }
 
     #[test]

@@ -69,9 +69,14 @@ impl Presented {
 
     /// RFC 7617: Base64 of `user:password`; the key may stand in either place.
     fn of_basic(encoded: &[u8]) -> Self {
-        let mut decoded = Zeroizing::new(vec![0; base64::decoded_len_estimate(encoded.len())]);
-        let Ok(length) = BASIC.decode_slice(encoded, &mut decoded) else { return Self::Unreadable };
-        let decoded = &decoded[..length];
+        let (mut near, mut far) = (Zeroizing::new([0; NEAR]), Zeroizing::new(Vec::new()));
+        let needed = base64::decoded_len_estimate(encoded.len());
+        let buffer = near.get_mut(..needed).unwrap_or_else(|| {
+            far.resize(needed, 0);
+            &mut far
+        });
+        let Ok(length) = BASIC.decode_slice(encoded, buffer) else { return Self::Unreadable };
+        let decoded = &buffer[..length];
         let colon = decoded.iter().position(|byte| *byte == b':').unwrap_or(decoded.len());
         let (user, password) = (&decoded[..colon], decoded.get(colon + 1..).unwrap_or_default());
         match (user.is_empty(), password.is_empty()) {
@@ -100,6 +105,9 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&[u8]>, KeyAmb
         _ => Err(KeyAmbiguous),
     }
 }
+
+/// Up to this many bytes are decoded without an allocation.
+const NEAR: usize = 256;
 
 /// Standard Base64; some clients leave the padding out.
 const BASIC: GeneralPurpose = GeneralPurpose::new(
@@ -138,6 +146,11 @@ mod tests {
             assert_eq!(read(&[("authorization", &value)]), Ok(vec![key]), "{value}");
         }
         assert_eq!(read(&[("authorization", &basic("the-key:x"))]), Ok(vec![key, digest(b"x")]));
+        let long = "x".repeat(4000);
+        assert_eq!(
+            read(&[("authorization", &basic(&format!("the-key:{long}")))]),
+            Ok(vec![key, digest(long.as_bytes())])
+        );
         assert_eq!(read(&[("authorization", "basic dGhlLWtleTo")]), Ok(vec![key]), "without padding");
         assert_eq!(read(&[("closegate-key", "the-key"), ("authorization", "Bearer other")]), Ok(vec![key]));
     }
@@ -151,11 +164,51 @@ mod tests {
         assert_eq!(read(&lines), Err(KeyAmbiguous));
     }
 
+    /// security.md 21: altered, doubled, wrong-case, NUL- and blank-suffixed, in every place that a key may stand.
     #[test]
     fn what_differs_by_a_byte_is_another_key() {
         let key = digest(b"the-key");
-        for text in ["The-key", "the-key\0", "the-key ", " the-key", "the-ke"] {
-            assert_ne!(read(&[("authorization", &basic(&format!("{text}:")))]).unwrap(), vec![key], "{text:?}");
+        for text in [
+            "The-key",
+            "the-key\0",
+            "the-key\t",
+            "the-key\n",
+            "the-key ",
+            " the-key",
+            "\0the-key",
+            "the-ke",
+            "the-keyy",
+            "the-keythe-key",
+            "the-key,the-key",
+            "the-key the-key",
+            "\"the-key\"",
+            "the%2dkey",
+        ] {
+            for pair in [format!("{text}:"), format!("x:{text}"), format!(":{text}")] {
+                assert!(!read(&[("authorization", &basic(&pair))]).unwrap().contains(&key), "{text:?}");
+            }
+            if !text.contains(['\0', '\n']) && text != " the-key" {
+                assert!(!read(&[("authorization", &format!("Bearer {text}"))]).unwrap().contains(&key), "{text:?}");
+                assert!(!read(&[("closegate-key", text)]).unwrap().contains(&key), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_quite_basic_or_bearer_holds_no_key() {
+        let encoded = ENCODE.encode("the-key:");
+        for value in [
+            "the-key".to_owned(),
+            "Token the-key".to_owned(),
+            "Bearer\tthe-key".to_owned(),
+            "Basic the-key".to_owned(),
+            format!("Basic{encoded}"),
+            format!("Basic {encoded}="),
+            format!("Basic {encoded} "),
+            format!("Basic {encoded},Basic {encoded}"),
+            format!("Basic {}", encoded.replace('=', "!")),
+        ] {
+            assert!(!read(&[("authorization", &value)]).unwrap().contains(&digest(b"the-key")), "{value}");
         }
     }
 

@@ -51,7 +51,7 @@ pub fn mentions_key(target: &str) -> bool {
 fn begins_like_key(bytes: &[u8]) -> bool {
     let mut letters = Decoded(bytes);
     let marked = b"cgk_".iter().all(|expected| letters.next().is_some_and(|byte| byte.eq_ignore_ascii_case(expected)));
-    marked && letters.take(ID).filter(u8::is_ascii_alphanumeric).count() == ID
+    marked && letters.take(ID).filter(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count() == ID
 }
 
 /// Bytes with their percent-encoding undone.
@@ -99,7 +99,13 @@ mod tests {
 
     #[test]
     fn a_key_in_a_target_is_seen_in_every_encoding() {
-        for target in ["/cgk_0123abcd_x", "/a?b=CGK_0123abcd_x", "/a?b=%63gk%5f0123abcd", "/a?ccgk_01234567"] {
+        for target in [
+            "/cgk_0123abcd_x",
+            "/a?b=CGK_0123abcd_x",
+            "/a?b=%63gk%5f0123abcd",
+            "/a?ccgk_01234567",
+            "/?a=%2cgk_id_secret",
+        ] {
             assert!(mentions_key(target), "{target}");
         }
         for target in ["/", "/cgk", "/a?b=cgk_short", "/a?cgk=1", "/a?b=%6", "/cgk-0123abcd"] {

@@ -140,7 +140,7 @@ where
         let generation = authorization.generation();
         let effective = inbound.asks.effective().clone();
         let again = Again::of(&inbound.method, &effective, &body);
-        let outbound = Outbound::new(inbound, &permit);
+        let outbound = Outbound::new(inbound, &permit)?;
         let spare = again.spare(&outbound);
         let (request, redactor) = outbound.authorized(authorization, body);
         ledger.record.attempts = 1;

@@ -3,8 +3,10 @@
 use http::header::HOST;
 use http::{HeaderMap, Method, Request, Uri};
 
+use super::error::ProxyError;
 use super::inbound::Inbound;
 use super::permit::Permit;
+use crate::edge::WireFault;
 use crate::vault::{Authorization, Redactor};
 
 /// A request's head on its way out; the body joins it for each attempt.
@@ -17,12 +19,14 @@ pub(super) struct Outbound {
 
 impl Outbound {
     /// Joins the path once and writes `Host`; what was sanitised away cannot come back.
-    pub(super) fn new(inbound: Inbound, permit: &Permit) -> Self {
+    pub(super) fn new(inbound: Inbound, permit: &Permit) -> Result<Self, ProxyError> {
         let Inbound { method, target, mut headers, .. } = inbound;
         let route = permit.route();
-        let target = route.upstream_target(permit.rest(), target.query());
+        let target = route
+            .upstream_target(permit.rest(), target.query())
+            .map_err(|_| ProxyError::Wire(WireFault::UriTooLong))?;
         headers.insert(HOST, route.host.clone());
-        Self { method, uri: Uri::from(target), headers }
+        Ok(Self { method, uri: Uri::from(target), headers })
     }
 
     /// The request of one attempt, authorized; with what finds its secret in the answer.

@@ -41,15 +41,16 @@ impl<'a> Access<'a> {
 
     /// Where: 401 before any 404 (contract.md 3 "Who may call").
     pub(super) fn resolve<'p>(&self, path: RequestPath<'p>, caller: Caller) -> Result<Found<'p>, ProxyError> {
-        let matched = self.routes.find(path)?;
-        let open = matched.as_ref().is_some_and(|found| self.is_open(found.route));
+        let matched = self.routes.find(path);
+        let open = matches!(&matched, Ok(Some(found)) if self.is_open(found.route));
         let key = match caller {
             Caller::Known(key) => Some(key),
             Caller::Unknown | Caller::Absent if open || self.needs_no_key() => None,
             Caller::Unknown => return Err(ProxyError::KeyInvalid),
             Caller::Absent => return Err(ProxyError::KeyMissing),
         };
-        match (matched, key) {
+        // A slash repeated in a prefix tells that there is such a route: to nobody without a key (security.md 27).
+        match (matched?, key) {
             (Some(found), key) if open || key.as_ref().is_none_or(|key| key.routes.contains(&found.route.index)) => {
                 Ok(Found { key, route: found.route.clone(), rest: found.rest, prefixed: true })
             }
@@ -122,5 +123,78 @@ impl Permit {
             prefix if self.prefixed => prefix,
             _ => "",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+    use crate::id::{CredentialId, KeyName, RouteName};
+    use crate::keys;
+    use crate::origin::Origin;
+    use crate::path::Prefix;
+    use crate::rule::Rules;
+
+    fn routes() -> RouteTable {
+        let route = |(index, name): (u32, &str)| Route {
+            name: RouteName::parse(name).unwrap(),
+            label: Label::NONE,
+            prefix: Prefix::parse(&format!("/{name}")).unwrap(),
+            credential: CredentialId(0),
+            credential_label: Label::NONE,
+            origin: Origin::close(),
+            host: HeaderValue::from_static("api.close.com"),
+            rules: Rules::default(),
+            anonymous: false,
+            danger_anonymous: false,
+            index,
+        };
+        RouteTable::new((0..).zip(["sales", "partner"]).map(route).collect())
+    }
+
+    fn keys() -> KeySet {
+        let key = keys::Key {
+            name: KeyName::parse("tool").unwrap(),
+            label: Label::NONE,
+            digest: keys::digest(b"the-key-of-the-tool"),
+            routes: vec![0],
+            rules: Rules::default(),
+            expires: None,
+        };
+        KeySet::new(vec![key]).unwrap()
+    }
+
+    fn fault(key: Option<&'static str>, path: &str) -> Option<ProxyError> {
+        let (routes, keys, door) = (routes(), keys(), Door { loopback: true, hosts: Vec::new() });
+        let access = Access { keys: &keys, routes: &routes, door: &door };
+        let mut headers = HeaderMap::new();
+        headers.extend(
+            key.map(|key| (http::header::HeaderName::from_static("closegate-key"), HeaderValue::from_static(key))),
+        );
+        let caller = access.identify(&Presented::read(&headers).unwrap(), SystemTime::UNIX_EPOCH);
+        access.resolve(RequestPath::parse(path).unwrap(), caller).err()
+    }
+
+    /// security.md 27: a stranger gets one answer, whether a route is there or not.
+    #[test]
+    fn a_stranger_learns_of_no_route() {
+        for path in ["/sales/x", "/partner", "//sales/x", "/nowhere", "//nowhere", "/api/v1/me/", "/"] {
+            assert!(matches!(fault(None, path), Some(ProxyError::KeyMissing)), "{path}");
+            assert!(matches!(fault(Some("no-such-key-at-all"), path), Some(ProxyError::KeyInvalid)), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_key_leads_to_its_own_routes() {
+        let known = |path| fault(Some("the-key-of-the-tool"), path);
+        for path in ["/sales", "/sales/api/v1/me/", "/sales//x", "/api/v1/me/"] {
+            assert!(known(path).is_none(), "{path}");
+        }
+        for path in ["/partner/x", "/nowhere", "//api/v1/me/", "/"] {
+            assert!(matches!(known(path), Some(ProxyError::NoRoute)), "{path}");
+        }
+        assert!(matches!(known("//sales/x"), Some(ProxyError::Path(_))));
     }
 }

@@ -42,6 +42,11 @@ pub struct Route {
     pub index: u32,
 }
 
+/// A request's target is longer, with the upstream's base before it, than a target can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the target is too long for the upstream's base path")]
+pub struct TargetTooLong;
+
 impl Route {
     /// The path that the upstream sees: the origin's base and what follows the prefix, byte for byte.
     pub fn upstream_path<'p>(&self, rest: &'p str) -> Cow<'p, str> {
@@ -55,8 +60,8 @@ impl Route {
     /// The request's target at the upstream, joined once into a buffer of the right size.
     ///
     /// `rest` is empty or begins with a slash and is canonical, so that the path stays under the base.
-    pub fn upstream_target(&self, rest: &str, query: Option<&str>) -> PathAndQuery {
-        debug_assert!(rest.is_empty() || rest.starts_with('/'), "what follows a prefix begins at a segment");
+    pub fn upstream_target(&self, rest: &str, query: Option<&str>) -> Result<PathAndQuery, TargetTooLong> {
+        assert!(rest.is_empty() || rest.starts_with('/'), "what follows a prefix begins at a segment");
         let path = self.upstream_path(rest);
         let mut target = BytesMut::with_capacity(path.len() + query.map_or(0, |query| query.len() + 1));
         target.put_slice(path.as_bytes());
@@ -65,8 +70,8 @@ impl Route {
             target.put_slice(query.as_bytes());
         }
         let joined: Bytes = target.freeze();
-        // Base, path and query were each found valid; were they not together, the root tells nothing to anybody.
-        PathAndQuery::from_maybe_shared(joined).unwrap_or_else(|_| PathAndQuery::from_static("/"))
+        // Base, path and query were each found valid: together they can only be too long.
+        PathAndQuery::from_maybe_shared(joined).map_err(|_| TargetTooLong)
     }
 }
 
@@ -104,14 +109,24 @@ mod tests {
 
     #[test]
     fn path_and_query_are_joined_byte_for_byte() {
-        let plain = route(0, "/sales", "https://h");
-        assert_eq!(plain.upstream_target("/api/v1//a%20b/", Some("q=%3a+b&c")).as_str(), "/api/v1//a%20b/?q=%3a+b&c");
-        assert_eq!(plain.upstream_target("", None).as_str(), "/");
-        assert_eq!(plain.upstream_target("", Some("")).as_str(), "/?");
-        assert_eq!(plain.upstream_target("//a", None).as_str(), "//a");
-        let based = route(0, "/sales", "https://h/base");
-        assert_eq!(based.upstream_target("/a", Some("b")).as_str(), "/base/a?b");
-        assert_eq!(based.upstream_target("", None).as_str(), "/base");
+        for (url, rest, query, target) in [
+            ("https://h", "/api/v1//a%20b/", Some("q=%3a+b&c"), "/api/v1//a%20b/?q=%3a+b&c"),
+            ("https://h", "", None, "/"),
+            ("https://h", "", Some(""), "/?"),
+            ("https://h", "//a", None, "//a"),
+            ("https://h/base", "/a", Some("b"), "/base/a?b"),
+            ("https://h/base", "", None, "/base"),
+        ] {
+            let joined = route(0, "/sales", url).upstream_target(rest, query).unwrap();
+            assert_eq!(joined.as_str(), target);
+        }
+    }
+
+    #[test]
+    fn a_target_that_the_base_makes_too_long_goes_nowhere() {
+        let (path, query) = ("/".to_owned() + &"a".repeat(60_000), "b".repeat(5_530));
+        assert!(route(0, "/", "https://h").upstream_target(&path, Some(&query)).is_ok());
+        assert_eq!(route(0, "/", "https://h/base").upstream_target(&path, Some(&query)), Err(TargetTooLong));
     }
 
     #[test]
