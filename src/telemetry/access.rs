@@ -8,132 +8,184 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::mask::masked;
+use super::foreign;
 use super::names::{KnownNames, Label};
 use super::record::{MethodLabel, Record};
+use super::wall::Stamp;
 
 /// What a line says beside the record itself.
 pub(super) struct Setting<'a> {
-    pub(super) time: &'a [u8],
+    pub(super) time: &'a Stamp,
     pub(super) duration: Duration,
     pub(super) names: &'a KnownNames,
 }
 
 /// Appends the record as one line of JSON.
+///
+/// A formatted event costs several times what the whole line does here: what is fixed is copied in pieces whose
+/// length is known when this is compiled.
 pub(super) fn write_json(lines: &mut Vec<u8>, record: &Record, setting: &Setting<'_>) {
-    let names = setting.names;
     lines.reserve(USUAL_LENGTH);
-    lines.extend_from_slice(b"{\"time\":\"");
-    lines.extend_from_slice(setting.time);
-    lines.push(b'"');
     let mut line = Line(lines);
-    line.foreign("request_id", Some(record.request_id.as_str().as_bytes()));
-    line.address("client_addr", record.client.ip());
-    line.name("key", names, record.key);
-    line.name("route", names, record.route);
-    line.name("credential", names, record.credential);
-    line.word("method", record.method.as_ref().map(|method| MethodLabel::of(Some(method)).as_str()));
-    line.foreign("path", record.target.as_ref().map(|target| target.path().as_bytes()));
-    line.word("endpoint", record.endpoint);
-    line.word("scope", record.scope);
-    line.number("status", u64::from(record.status));
-    line.word("code", record.code);
-    line.word("origin", Some(record.origin.as_str()));
-    line.number("attempts", u64::from(record.attempts));
-    line.milliseconds("paced_ms", Some(record.paced));
-    line.milliseconds("upstream_ms", record.upstream_first_byte);
-    line.milliseconds("duration_ms", Some(setting.duration));
-    line.number("request_bytes", record.request_bytes);
-    line.number("response_bytes", record.response_bytes);
-    line.foreign("user_agent", record.user_agent.as_ref().map(HeaderValue::as_bytes));
-    line.word("trace_id", record.traceparent.as_ref().and_then(trace_id));
-    line.foreign("upstream_trace_id", record.upstream_trace_id.as_ref().map(HeaderValue::as_bytes));
-    lines.extend_from_slice(b"}\n");
+    line.fixed(b"{\"time\":\"");
+    line.fixed(setting.time);
+    line.fixed(b"\",\"request_id\":");
+    line.foreign(Some(record.request_id.as_str().as_bytes()));
+    line.fixed(b",\"client_addr\":\"");
+    line.address(record.client.ip());
+    line.fixed(b"\",\"key\":");
+    line.name(setting.names, record.key);
+    line.fixed(b",\"route\":");
+    line.name(setting.names, record.route);
+    line.fixed(b",\"credential\":");
+    line.name(setting.names, record.credential);
+    line.fixed(b",\"method\":");
+    line.word(record.method.as_ref().map(|method| MethodLabel::of(Some(method)).as_str()));
+    line.fixed(b",\"path\":");
+    line.foreign(record.target.as_ref().map(|target| target.path().as_bytes()));
+    line.fixed(b",\"endpoint\":");
+    line.word(record.endpoint);
+    line.fixed(b",\"scope\":");
+    line.word(record.scope);
+    line.fixed(b",\"status\":");
+    line.number(u64::from(record.status));
+    line.fixed(b",\"code\":");
+    line.word(record.code);
+    line.fixed(b",\"origin\":");
+    line.word(Some(record.origin.as_str()));
+    line.fixed(b",\"attempts\":");
+    line.number(u64::from(record.attempts));
+    line.fixed(b",\"paced_ms\":");
+    line.milliseconds(Some(record.paced));
+    line.fixed(b",\"upstream_ms\":");
+    line.milliseconds(record.upstream_first_byte);
+    line.fixed(b",\"duration_ms\":");
+    line.milliseconds(Some(setting.duration));
+    line.fixed(b",\"request_bytes\":");
+    line.number(record.request_bytes);
+    line.fixed(b",\"response_bytes\":");
+    line.number(record.response_bytes);
+    line.fixed(b",\"user_agent\":");
+    line.foreign(record.user_agent.as_ref().map(HeaderValue::as_bytes));
+    line.fixed(b",\"trace_id\":");
+    line.word(record.traceparent.as_ref().and_then(trace_id));
+    line.fixed(b",\"upstream_trace_id\":");
+    line.foreign(record.upstream_trace_id.as_ref().map(HeaderValue::as_bytes));
+    line.fixed(b"}\n");
 }
 
 /// Appends the record as one line for people: `TIME STATUS METHOD PATH 12.3ms key=… route=…`.
 pub(super) fn write_text(lines: &mut Vec<u8>, record: &Record, setting: &Setting<'_>) {
-    let name = |label| setting.names.text(label).unwrap_or("-");
-    let path = record.target.as_ref().map_or("-", |target| target.path());
+    let name = |label| setting.names.text(label).unwrap_or(b"-");
+    let method = MethodLabel::of(record.method.as_ref()).as_str();
     lines.extend_from_slice(setting.time);
-    let _ = write!(lines, " {} {} ", record.status, MethodLabel::of(record.method.as_ref()).as_str());
-    escape(lines, &masked(path.as_bytes()));
+    let _ = write!(lines, " {} {method} ", record.status);
+    foreign::write(lines, record.target.as_ref().map_or("-", |target| target.path()).as_bytes());
     lines.push(b' ');
-    milliseconds(lines, setting.duration);
-    let _ = write!(lines, "ms key={} route={} ", name(record.key), name(record.route));
-    let _ = write!(lines, "credential={} origin={} ", name(record.credential), record.origin.as_str());
-    if let Some(code) = record.code {
-        let _ = write!(lines, "code={code} ");
+    Line(lines).milliseconds(Some(setting.duration));
+    lines.extend_from_slice(b"ms");
+    for (field, label) in [(" key=", record.key), (" route=", record.route), (" credential=", record.credential)] {
+        lines.extend_from_slice(field.as_bytes());
+        lines.extend_from_slice(name(label));
     }
-    let _ = write!(lines, "bytes={}/{} client=", record.request_bytes, record.response_bytes);
-    address(lines, record.client.ip());
-    lines.extend_from_slice(b" id=");
-    escape(lines, &masked(record.request_id.as_str().as_bytes()));
+    let _ = write!(lines, " origin={}", record.origin.as_str());
+    if let Some(code) = record.code {
+        let _ = write!(lines, " code={code}");
+    }
+    let ip = record.client.ip().to_canonical();
+    let _ = write!(lines, " bytes={}/{} client={ip} id=", record.request_bytes, record.response_bytes);
+    foreign::write(lines, record.request_id.as_str().as_bytes());
     lines.push(b'\n');
 }
 
-/// A JSON object that has a first member already.
+/// A line that is being written; each value is complete in itself, `null` where it is absent.
 struct Line<'a>(&'a mut Vec<u8>);
 
 impl Line<'_> {
-    #[inline]
-    fn field(&mut self, name: &'static str) -> &mut Vec<u8> {
-        self.0.extend_from_slice(b",\"");
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b"\":");
-        self.0
+    #[inline(always)]
+    fn fixed<const LENGTH: usize>(&mut self, text: &[u8; LENGTH]) {
+        self.0.extend_from_slice(text);
     }
 
     /// A text that somebody else chose.
-    fn foreign(&mut self, name: &'static str, value: Option<&[u8]>) {
-        match value {
-            Some(value) => quoted(self.field(name), &masked(value)),
-            None => self.null(name),
-        }
+    fn foreign(&mut self, value: Option<&[u8]>) {
+        let Some(value) = value else { return self.fixed(b"null") };
+        self.0.push(b'"');
+        foreign::write(self.0, value);
+        self.0.push(b'"');
     }
 
     /// A configured name.
-    fn name(&mut self, name: &'static str, names: &KnownNames, label: Label) {
-        match names.text(label) {
-            Some(text) => quoted(self.field(name), text.as_bytes()),
-            None => self.null(name),
-        }
+    #[inline(always)]
+    fn name(&mut self, names: &KnownNames, label: Label) {
+        self.quoted(names.text(label));
+    }
+
+    /// A word of the program's own.
+    #[inline(always)]
+    fn word(&mut self, value: Option<&str>) {
+        self.quoted(value.map(str::as_bytes));
     }
 
     /// A text that needs no escape.
-    #[inline]
-    fn word(&mut self, name: &'static str, value: Option<&str>) {
-        let Some(value) = value else { return self.null(name) };
-        let line = self.field(name);
-        line.push(b'"');
-        line.extend_from_slice(value.as_bytes());
-        line.push(b'"');
+    fn quoted(&mut self, value: Option<&[u8]>) {
+        let Some(value) = value else { return self.fixed(b"null") };
+        self.0.push(b'"');
+        self.0.extend_from_slice(value);
+        self.0.push(b'"');
     }
 
-    #[inline]
-    fn number(&mut self, name: &'static str, value: u64) {
-        decimal(self.field(name), value);
-    }
-
-    #[inline]
-    fn milliseconds(&mut self, name: &'static str, value: Option<Duration>) {
+    #[inline(always)]
+    fn number(&mut self, value: u64) {
         match value {
-            Some(value) => milliseconds(self.field(name), value),
-            None => self.null(name),
+            0..10 => self.0.push(b'0' + value as u8),
+            10.. => self.decimal(value),
         }
     }
 
-    fn address(&mut self, name: &'static str, ip: IpAddr) {
-        let line = self.field(name);
-        line.push(b'"');
-        address(line, ip);
-        line.push(b'"');
+    fn decimal(&mut self, value: u64) {
+        self.0.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
-    #[inline]
-    fn null(&mut self, name: &'static str) {
-        self.field(name).extend_from_slice(b"null");
+    /// Milliseconds, to the microsecond where there are any.
+    fn milliseconds(&mut self, value: Option<Duration>) {
+        let Some(value) = value else { return self.fixed(b"null") };
+        let microseconds = value.subsec_micros();
+        self.number(value.as_secs().saturating_mul(1000).saturating_add(u64::from(microseconds / 1000)));
+        let rest = microseconds % 1000;
+        if rest > 0 {
+            self.fixed(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
+        }
     }
+
+    fn address(&mut self, ip: IpAddr) {
+        match ip.to_canonical() {
+            IpAddr::V4(ip) => {
+                let [a, b, c, d] = ip.octets();
+                self.octet(a);
+                for octet in [b, c, d] {
+                    self.0.push(b'.');
+                    self.octet(octet);
+                }
+            }
+            IpAddr::V6(ip) => drop(write!(self.0, "{ip}")),
+        }
+    }
+
+    #[inline(always)]
+    fn octet(&mut self, octet: u8) {
+        let octet = u32::from(octet);
+        match octet {
+            0..10 => self.fixed(&[digit(octet)]),
+            10..100 => self.fixed(&[digit(octet / 10), digit(octet)]),
+            100.. => self.fixed(&[digit(octet / 100), digit(octet / 10), digit(octet)]),
+        }
+    }
+}
+
+/// The last decimal digit.
+fn digit(value: u32) -> u8 {
+    b'0' + (value % 10) as u8
 }
 
 /// The trace id of a `traceparent` (W3C Trace Context 3.2.2): 32 lower-case hexadecimal digits, not all zero.
@@ -145,69 +197,6 @@ fn trace_id(value: &HeaderValue) -> Option<&str> {
     let sized = version.len() == 2 && id.len() == 32 && parent.len() == 16 && flags.len() >= 2;
     let valid = sized && version != "ff" && hexadecimal(version) && hexadecimal(id) && id.bytes().any(|b| b != b'0');
     valid.then_some(id)
-}
-
-fn quoted(line: &mut Vec<u8>, text: &[u8]) {
-    line.push(b'"');
-    escape(line, text);
-    line.push(b'"');
-}
-
-/// Appends a text so that it may stand in a JSON string and on a terminal: no control, no quote, valid UTF-8.
-fn escape(line: &mut Vec<u8>, text: &[u8]) {
-    // Without an early return the check runs over many bytes at once.
-    let plain = text.iter().fold(true, |plain, b| plain & (*b >= b' ') & (*b < 0x7f) & (*b != b'"') & (*b != b'\\'));
-    if plain {
-        return line.extend_from_slice(text);
-    }
-    for chunk in text.utf8_chunks() {
-        chunk.valid().chars().for_each(|char| escape_char(line, char));
-        if !chunk.invalid().is_empty() {
-            escape_char(line, char::REPLACEMENT_CHARACTER);
-        }
-    }
-}
-
-fn escape_char(line: &mut Vec<u8>, char: char) {
-    if matches!(char, '"' | '\\') {
-        line.extend_from_slice(&[b'\\', char as u8]);
-    } else if char.is_control() {
-        let _ = write!(line, "\\u{:04x}", u32::from(char));
-    } else {
-        line.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
-    }
-}
-
-fn address(line: &mut Vec<u8>, ip: IpAddr) {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            decimal(line, a);
-            for octet in [b, c, d] {
-                line.push(b'.');
-                decimal(line, octet);
-            }
-        }
-        IpAddr::V6(ip) => {
-            let _ = write!(line, "{ip}");
-        }
-    }
-}
-
-/// Milliseconds, to the microsecond where there are any.
-fn milliseconds(line: &mut Vec<u8>, duration: Duration) {
-    let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    decimal(line, microseconds / 1000);
-    let rest = (microseconds % 1000) as u16;
-    if rest > 0 {
-        let digit = |value: u16| b'0' + (value % 10) as u8;
-        line.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
-    }
-}
-
-#[inline]
-fn decimal(line: &mut Vec<u8>, value: impl itoa::Integer) {
-    line.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// Room made for a line at once.

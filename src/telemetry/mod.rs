@@ -8,6 +8,7 @@ mod access;
 mod core;
 mod exposition;
 mod families;
+mod foreign;
 mod histogram;
 pub mod log;
 mod mask;

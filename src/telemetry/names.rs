@@ -1,7 +1,9 @@
 //! Interned names: a label of a metric or a record is a number on the hot path and a text when it is written.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+
+use super::foreign;
 
 /// An interned name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -79,7 +81,7 @@ impl Names {
         interned.texts.get(label.index()).cloned().unwrap_or_else(|| RESERVED[0].into())
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Interned> {
+    fn write(&self) -> RwLockWriteGuard<'_, Interned> {
         self.interned.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -97,10 +99,10 @@ impl Interned {
     }
 }
 
-/// A core's own copy of the texts, brought up to date when it meets a label it does not know.
+/// A core's own copy of the names, ready to stand in a line; brought up to date when it meets a label it does not know.
 pub(super) struct KnownNames {
     names: Arc<Names>,
-    texts: Vec<Arc<str>>,
+    texts: Vec<Box<[u8]>>,
 }
 
 impl KnownNames {
@@ -112,12 +114,17 @@ impl KnownNames {
     pub(super) fn learn(&mut self, labels: [Label; 3]) {
         if labels.iter().any(|label| label.index() >= self.texts.len()) {
             let interned = self.names.interned.read().unwrap_or_else(PoisonError::into_inner);
-            self.texts.extend_from_slice(&interned.texts[self.texts.len()..]);
+            let unknown = &interned.texts[self.texts.len()..];
+            self.texts.extend(unknown.iter().map(|text| {
+                let mut escaped = Vec::with_capacity(text.len());
+                foreign::escape(&mut escaped, text.as_bytes());
+                escaped.into_boxed_slice()
+            }));
         }
     }
 
     /// The name of a label that was learnt; nothing for `NONE`.
-    pub(super) fn text(&self, label: Label) -> Option<&str> {
+    pub(super) fn text(&self, label: Label) -> Option<&[u8]> {
         if label == Label::NONE {
             return None;
         }
@@ -171,8 +178,8 @@ mod tests {
         known.learn([Label::NONE; 3]);
         let late = names.label("late");
         known.learn([late, Label::NONE, Label::ANONYMOUS]);
-        assert_eq!(known.text(late), Some("late"));
-        assert_eq!(known.text(Label::ANONYMOUS), Some("anonymous"));
+        assert_eq!(known.text(late), Some(&b"late"[..]));
+        assert_eq!(known.text(Label::ANONYMOUS), Some(&b"anonymous"[..]));
         assert_eq!(known.text(Label::NONE), None);
     }
 }

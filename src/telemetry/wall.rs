@@ -4,10 +4,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 
+/// `2026-11-23T20:56:00.123Z`.
+pub(super) type Stamp = [u8; 24];
+
 /// A core's wall clock.
 pub(super) struct Wall {
     second: u64,
-    text: [u8; LENGTH],
+    text: Stamp,
 }
 
 impl Wall {
@@ -18,7 +21,7 @@ impl Wall {
     }
 
     /// The moment, given as the time since 1970, as text.
-    pub(super) fn stamp(&mut self, moment: Duration) -> &[u8] {
+    pub(super) fn stamp(&mut self, moment: Duration) -> &Stamp {
         if moment.as_secs() != self.second {
             self.turn(moment.as_secs());
         }
@@ -44,8 +47,6 @@ pub(super) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Length of `2026-11-23T20:56:00.123Z`.
-const LENGTH: usize = 24;
 /// Length of `2026-11-23T20:56:00`.
 const SECONDS: usize = 19;
 

@@ -72,7 +72,7 @@ fn what_is_absent_is_null() {
     record.key = Label::ANONYMOUS;
     (record.route, record.credential) = (Label::NONE, Label::NONE);
     let mut lines = Vec::new();
-    write_json(&mut lines, &record, &Setting { time: b"", duration: Duration::ZERO, names: &known });
+    write_json(&mut lines, &record, &Setting { time: &[b'0'; 24], duration: Duration::ZERO, names: &known });
     let line: Value = serde_json::from_slice(&lines).unwrap();
     let said = [&line["key"], &line["route"], &line["credential"], &line["duration_ms"]];
     assert_eq!(said, [&json!("anonymous"), &Value::Null, &Value::Null, &json!(0)]);
@@ -93,15 +93,6 @@ fn a_hostile_user_agent_stays_inside_its_string() {
         let line = written(write_json, &mut record);
         assert!(!line.trim_end().chars().any(char::is_control), "{line:?}");
     }
-}
-
-#[test]
-fn every_byte_is_escaped_as_json_has_it() {
-    let every: Vec<u8> = (0..=u8::MAX).collect();
-    let mut line = Vec::new();
-    quoted(&mut line, &every);
-    let read: String = serde_json::from_slice(&line).unwrap();
-    assert_eq!(read, String::from_utf8_lossy(&every));
 }
 
 #[test]
