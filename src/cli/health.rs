@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 /// Why the gateway does not count as ready.
 #[derive(Debug, thiserror::Error)]
-pub enum HealthFault {
+pub(super) enum HealthFault {
     /// Nobody answered, or the answer broke off.
     #[error("no answer from `{address}`\nhint: is the gateway running, with `admin.address` set to this?")]
     Unreachable {
@@ -40,7 +40,7 @@ pub enum HealthFault {
 /// # Errors
 ///
 /// When nobody answers in time, or the answer is not that of a gateway that is ready.
-pub async fn probe(address: SocketAddr) -> Result<(), HealthFault> {
+pub(super) async fn probe(address: SocketAddr) -> Result<(), HealthFault> {
     let address = reachable(address);
     let answer = tokio::time::timeout(PATIENCE, ask(address)).await;
     let answer = answer.map_err(|_| io::ErrorKind::TimedOut.into()).flatten();
@@ -48,7 +48,7 @@ pub async fn probe(address: SocketAddr) -> Result<(), HealthFault> {
 }
 
 /// Probes on a runtime of its own; says on stderr why the gateway is not ready.
-pub fn run(address: SocketAddr) -> ExitCode {
+pub(super) fn run(address: SocketAddr) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = runtime
         .map_err(|source| HealthFault::Unreachable { address, source })
