@@ -9,7 +9,7 @@ use crate::origin::{Origin, Scheme};
 use crate::vault::Redactor;
 
 /// Cleans the head of an answer (contract.md 4 "Returned").
-pub(super) fn clean(parts: &mut Parts, permit: &Permit, redactor: &mut Redactor) {
+pub(super) fn clean(parts: &mut Parts, permit: &Permit<'_>, redactor: &mut Redactor) {
     // The reason phrase is free text, and nobody reads it.
     parts.extensions.clear();
     strip(&mut parts.headers);

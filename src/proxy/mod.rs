@@ -114,7 +114,7 @@ where
         let found = access.resolve(path, caller)?;
         ledger.record.key = found.key_label();
         ledger.enter(found.route().label, found.route().credential_label);
-        let upstream_path = found.upstream_path().into_owned();
+        let upstream_path = found.upstream_path();
         let asked = DecisionPath::of(&upstream_path);
         let operation = Catalogue::close().lookup(inbound.asks.effective(), &asked);
         ledger.record.endpoint = operation.map(|operation| operation.endpoint);
@@ -131,7 +131,7 @@ where
         &self,
         ledger: &mut Ledger,
         inbound: Inbound,
-        permit: Permit,
+        permit: Permit<'_>,
         body: UploadBody,
         upload: Option<Upload>,
     ) -> Result<Answer<D>, ProxyError> {
@@ -162,7 +162,7 @@ where
         Ok(self.accept(ledger, response, redactor, &permit, generation))
     }
 
-    fn authorization(&self, permit: &Permit) -> Result<crate::vault::Authorization, ProxyError> {
+    fn authorization(&self, permit: &Permit<'_>) -> Result<crate::vault::Authorization, ProxyError> {
         self.gate.vault.authorization(permit.route().credential).map_err(|unavailable| {
             ProxyError::CredentialUnavailable { reason: unavailable.reason, retry_after: unavailable.retry_after }
         })
@@ -174,7 +174,7 @@ where
         again: &Again,
         mut error: SendError<UploadBody>,
         spare: Option<Outbound>,
-        permit: &Permit,
+        permit: &Permit<'_>,
         redactor: Redactor,
     ) -> Result<(Retry, Redactor), ProxyError> {
         let closed = error.reused && matches!(error.fault, SendFault::Closed(_));
@@ -197,7 +197,7 @@ where
         ledger: &mut Ledger,
         response: Response<D>,
         mut redactor: Redactor,
-        permit: &Permit,
+        permit: &Permit<'_>,
         generation: u64,
     ) -> Answer<D> {
         let (mut parts, data) = response.into_parts();

@@ -19,7 +19,7 @@ pub(super) struct Outbound {
 
 impl Outbound {
     /// Joins the path once and writes `Host`; what was sanitised away cannot come back.
-    pub(super) fn new(inbound: Inbound, permit: &Permit) -> Result<Self, ProxyError> {
+    pub(super) fn new(inbound: Inbound, permit: &Permit<'_>) -> Result<Self, ProxyError> {
         let Inbound { method, target, mut headers, .. } = inbound;
         let route = permit.route();
         let target = route

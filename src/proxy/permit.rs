@@ -1,5 +1,6 @@
 //! Who asks, where it leads, whether it may: the proof that a request may be sent.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -20,9 +21,9 @@ pub(super) struct Found<'p> {
 }
 
 /// The proof that a known or admitted caller may ask this of this route.
-pub(super) struct Permit {
+pub(super) struct Permit<'p> {
     route: Arc<Route>,
-    rest: String,
+    rest: &'p str,
     prefixed: bool,
 }
 
@@ -73,7 +74,7 @@ impl<'a> Access<'a> {
     }
 }
 
-impl Found<'_> {
+impl<'p> Found<'p> {
     /// The caller's label: its key's, or that of anybody on an open route.
     pub(super) fn key_label(&self) -> Label {
         self.key.as_ref().map_or(Label::ANONYMOUS, |key| key.label)
@@ -85,12 +86,12 @@ impl Found<'_> {
     }
 
     /// The path that the upstream will see.
-    pub(super) fn upstream_path(&self) -> std::borrow::Cow<'_, str> {
+    pub(super) fn upstream_path(&self) -> Cow<'p, str> {
         self.route.upstream_path(self.rest)
     }
 
     /// May: the rules of the route and of the key, and what is never forwarded.
-    pub(super) fn authorise(self, asks: &Asks, path: &DecisionPath<'_>) -> Result<Permit, ProxyError> {
+    pub(super) fn authorise(self, asks: &Asks, path: &DecisionPath<'_>) -> Result<Permit<'p>, ProxyError> {
         let below_base = DecisionPath::of(self.rest);
         if is_secrets_endpoint(path) || is_secrets_endpoint(&below_base) {
             return Err(ProxyError::SecretsEndpoint);
@@ -98,14 +99,14 @@ impl Found<'_> {
         let by_route = asks.all(path, |method| self.route.rules.permit(method, path));
         let by_key = self.key.as_ref().is_none_or(|key| asks.all(path, |method| key.rules.permit(method, path)));
         if by_route && by_key {
-            Ok(Permit { rest: self.rest.to_owned(), route: self.route, prefixed: self.prefixed })
+            Ok(Permit { rest: self.rest, route: self.route, prefixed: self.prefixed })
         } else {
             Err(ProxyError::PathDenied)
         }
     }
 }
 
-impl Permit {
+impl Permit<'_> {
     /// The route that may be used.
     pub(super) fn route(&self) -> &Route {
         &self.route
@@ -113,7 +114,7 @@ impl Permit {
 
     /// The path below the route's prefix.
     pub(super) fn rest(&self) -> &str {
-        &self.rest
+        self.rest
     }
 
     /// The prefix that the caller wrote, empty for a prefix-less call and for the root.
