@@ -67,6 +67,7 @@ impl Dial for Wiring {
 /// A vault with one credential, files for its secrets, and its Close.
 struct Scene {
     folder: TempDir,
+    credentials: BTreeMap<CredentialName, Credential>,
     close: Arc<Close>,
     meters: Arc<CredentialMeters>,
     vault: Arc<Vault>,
@@ -91,10 +92,10 @@ impl Scene {
     }
 
     /// A bearer whose command prints the file `token`.
-    async fn command(files: &[(&str, &str)], refresh: Option<u64>) -> Self {
+    async fn command(files: &[(&str, &str)], refresh: Option<Duration>) -> Self {
         Self::with(files, |at| {
             let argv = vec!["cat".to_owned(), at("token").display().to_string()];
-            CredentialKind::Bearer(SecretRef::Command { argv, refresh: refresh.map(Duration::from_secs) })
+            CredentialKind::Bearer(SecretRef::Command { argv, refresh })
         })
         .await
     }
@@ -112,11 +113,14 @@ impl Scene {
         let (vault, warnings) =
             Vault::open_over(&credentials, Arc::default(), |_| Arc::clone(&meters), dial).await.unwrap();
         task::spawn("vault", Arc::clone(&vault).run());
-        Self { folder, close, meters, vault, warnings }
+        Self { folder, credentials, close, meters, vault, warnings }
     }
 
+    /// Replaces a file whole, so that no reader finds it half written.
     fn write(&self, file: &str, text: &str) {
-        std::fs::write(self.folder.path().join(file), text).unwrap();
+        let (new, file) = (self.folder.path().join("new"), self.folder.path().join(file));
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, file).unwrap();
     }
 
     fn state(&self) -> State {
@@ -141,17 +145,26 @@ impl Scene {
         (up.load(Ordering::Relaxed), rejections.load(Ordering::Relaxed), promotions.load(Ordering::Relaxed))
     }
 
-    /// Waits until the vault has come to that state; a paused clock stands still for it.
-    async fn settle(&self, state: State) {
-        while self.state() != state {
+    /// Waits until the vault has looked into the suspicion, and gives what came of it; a paused clock stands still.
+    async fn settled(&self) -> State {
+        while self.state() == State::Suspect {
             tokio::task::yield_now().await;
         }
+        self.state()
     }
 
     /// The same under a paused clock, which goes on as far as the vault waits.
-    async fn settle_in_time(&self, state: State) {
-        while self.state() != state {
+    async fn settled_in_time(&self) -> State {
+        while self.state() == State::Suspect {
             tokio::time::advance(Duration::from_millis(10)).await;
+        }
+        self.state()
+    }
+
+    /// Waits until the vault comes to that state by itself.
+    async fn becomes(&self, state: State) {
+        while self.state() != state {
+            tokio::task::yield_now().await;
         }
     }
 }
@@ -209,13 +222,13 @@ async fn only_a_401_from_me_rejects_and_the_credential_recovers() {
 
     scene.suspect(1);
     assert_eq!(scene.state(), State::Suspect);
-    scene.settle(State::Ready).await;
+    assert_eq!(scene.settled().await, State::Ready);
     assert_eq!(scene.close.asked().len(), 1);
 
     scene.close.refuse(&["Bearer planted-token"]);
     seconds(1).await;
     scene.suspect(1);
-    scene.settle(State::Rejected).await;
+    assert_eq!(scene.settled().await, State::Rejected);
     assert_eq!(scene.counted(), (false, 1, 0));
     let unavailable = scene.vault.authorization(SALES).unwrap_err();
     assert_eq!(unavailable.reason, "Close refused it");
@@ -237,7 +250,7 @@ async fn a_replaced_file_is_read_again_while_rejected() {
     let scene = Scene::bearer("planted-token").await;
     scene.close.refuse(&["Bearer planted-token"]);
     scene.suspect(1);
-    scene.settle(State::Rejected).await;
+    assert_eq!(scene.settled().await, State::Rejected);
     scene.write("token", "planted-again\n");
     seconds(2).await;
     assert_eq!((scene.state(), scene.carried().0), (State::Ready, "Bearer planted-again".to_owned()));
@@ -249,7 +262,7 @@ async fn a_file_replaced_before_the_401_is_taken_without_an_outage() {
     scene.close.refuse(&["Bearer planted-token"]);
     scene.write("token", "planted-again\n");
     scene.suspect(1);
-    scene.settle(State::Ready).await;
+    assert_eq!(scene.settled().await, State::Ready);
     assert_eq!(scene.carried(), ("Bearer planted-again".to_owned(), 2));
     assert_eq!(scene.counted(), (true, 0, 0));
 }
@@ -260,7 +273,7 @@ async fn an_upstream_that_cannot_be_asked_decides_nothing() {
     for status in [0, 429, 503] {
         *scene.close.status.lock().unwrap() = status;
         scene.suspect(1);
-        scene.settle_in_time(State::Ready).await;
+        assert_eq!(scene.settled_in_time().await, State::Ready);
     }
     assert_eq!((scene.close.asked().len(), scene.counted()), (2, (true, 0, 0)));
 }
@@ -273,7 +286,7 @@ async fn many_suspicions_are_one_question_a_second() {
         for _ in 0..100 {
             scene.suspect(1);
         }
-        scene.settle_in_time(State::Ready).await;
+        assert_eq!(scene.settled_in_time().await, State::Ready);
     }
     assert_eq!(scene.close.asked().len(), 3);
     assert!(begun.elapsed() >= Duration::from_secs(2));
@@ -286,7 +299,7 @@ async fn next_is_promoted_when_current_is_rejected() {
     assert_eq!(scene.carried(), (current.to_owned(), 1));
     scene.close.refuse(&[current]);
     scene.suspect(1);
-    scene.settle(State::Ready).await;
+    assert_eq!(scene.settled().await, State::Ready);
     assert_eq!(scene.carried(), (next.to_owned(), 2));
     assert_eq!((scene.close.asked(), scene.counted()), (vec![current.to_owned(), next.to_owned()], (true, 0, 1)));
 
@@ -295,7 +308,7 @@ async fn next_is_promoted_when_current_is_rejected() {
 
     scene.close.refuse(&[current, next]);
     scene.suspect(2);
-    scene.settle_in_time(State::Rejected).await;
+    assert_eq!(scene.settled_in_time().await, State::Rejected);
     assert_eq!(scene.counted(), (false, 1, 1));
     scene.close.refuse(&[next]);
     seconds(60).await;
@@ -308,7 +321,7 @@ async fn with_both_keys_refused_either_brings_the_credential_back() {
     let (current, next) = ("Basic YXBpX2N1cnJlbnQucGxhbnRlZDo=", "Basic YXBpX25leHQucGxhbnRlZDo=");
     scene.close.refuse(&[current, next]);
     scene.suspect(1);
-    scene.settle(State::Rejected).await;
+    assert_eq!(scene.settled().await, State::Rejected);
     scene.close.refuse(&[next]);
     seconds(2).await;
     assert_eq!((scene.carried().0.as_str(), scene.counted()), (current, (true, 1, 0)));
@@ -334,7 +347,7 @@ async fn a_command_runs_once_more_after_a_rejection() {
     scene.close.refuse(&["Bearer planted-token"]);
     scene.write("token", "planted-again");
     scene.suspect(1);
-    scene.settle(State::Ready).await;
+    assert_eq!(scene.settled().await, State::Ready);
     assert_eq!((scene.carried(), scene.counted()), (("Bearer planted-again".to_owned(), 2), (true, 0, 0)));
 }
 
@@ -349,23 +362,23 @@ async fn a_command_that_fails_leaves_its_credential_unavailable_until_it_works()
     let undecided = Undecided::Unavailable("its command gave no secret");
     assert_eq!(scene.vault.verify(SALES, &origin()).await, Verdict::Undecided(undecided));
     scene.write("token", "planted-token");
-    scene.settle(State::Ready).await;
+    scene.becomes(State::Ready).await;
     assert_eq!((scene.carried().0.as_str(), scene.counted()), ("Bearer planted-token", (true, 0, 0)));
 }
 
 #[tokio::test]
 async fn a_refresh_takes_a_new_token_and_a_failed_one_takes_it_away() {
-    let scene = Scene::command(&[("token", "planted-token")], Some(1)).await;
+    let scene = Scene::command(&[("token", "planted-token")], Some(Duration::from_millis(50))).await;
     scene.write("token", "planted-again");
     while scene.carried().1 == 1 {
         tokio::task::yield_now().await;
     }
     assert_eq!(scene.carried(), ("Bearer planted-again".to_owned(), 2));
     std::fs::remove_file(scene.folder.path().join("token")).unwrap();
-    scene.settle(UNAVAILABLE).await;
+    scene.becomes(UNAVAILABLE).await;
     assert_eq!(scene.counted(), (false, 0, 0));
     scene.write("token", "planted-again");
-    scene.settle(State::Ready).await;
+    scene.becomes(State::Ready).await;
     assert_eq!(scene.carried().1, 3);
 }
 
@@ -406,17 +419,9 @@ async fn a_short_secret_is_warned_about_and_names_find_their_credential() {
 async fn nothing_prints_a_secret() {
     let scene = Scene::pair("api_current.planted", "api_next.planted").await;
     assert_eq!(format!("{:?}", scene.vault), "[credential `sales`: Ready]");
-    let watches =
-        Vault::open_over(&credentials_of(&scene), Arc::default(), |_| Arc::default(), Arc::new(Wiring(Arc::default())))
-            .await
-            .unwrap();
-    let printed = format!("{:?} {:?}", watches.0.watches, watches.1);
+    let dial = Arc::new(Wiring(Arc::default()));
+    let opened = Vault::open_over(&scene.credentials, Arc::default(), |_| Arc::default(), dial).await.unwrap();
+    let printed = format!("{opened:?} {:?} {:?}", opened.0.watches, opened.0.authorization(SALES));
     assert!(printed.contains("[secret]"));
     assert!(!printed.contains("planted") && !printed.contains("YXBp"), "{printed}");
-}
-
-fn credentials_of(scene: &Scene) -> BTreeMap<CredentialName, Credential> {
-    let at = |file: &str| SecretRef::File(scene.folder.path().join(file));
-    let kind = CredentialKind::ApiKey { current: at("current"), next: Some(at("next")) };
-    BTreeMap::from([(name("sales"), Credential { description: None, kind })])
 }
