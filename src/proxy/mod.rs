@@ -145,19 +145,17 @@ where
         let (request, redactor) = outbound.authorized(authorization, body);
         ledger.record.attempts = 1;
         let call = Call { request, slot: self.gate.slots[route.index as usize], freshness: again.freshness() };
-        let (sent, redactor) = match self.upstream.clone().call(call).await {
-            Ok(response) => (Ok(response), redactor),
-            Err(error) => match self.resend(&again, error, spare, &permit, redactor)? {
-                (Retry::Again(call), redactor) => {
-                    ledger.record.attempts = 2;
-                    ledger.record.retries = 1;
-                    ledger.record.retry_reason = Some("closed");
-                    (self.upstream.clone().call(call).await, redactor)
-                }
-                (Retry::Never(error), redactor) => (Err(error), redactor),
-            },
+        let (response, redactor) = match self.upstream.clone().call(call).await {
+            Ok(response) => (response, redactor),
+            Err(error) => {
+                let (call, redactor) = self.resend(&again, error, spare, &permit, redactor, upload.as_ref())?;
+                ledger.record.attempts = 2;
+                ledger.record.retries = 1;
+                ledger.record.retry_reason = Some("closed");
+                let sent = self.upstream.clone().call(call).await;
+                (sent.map_err(|error| explain(error.fault, upload.as_ref()))?, redactor)
+            }
         };
-        let response = sent.map_err(|error| explain(error.fault, upload.as_ref()))?;
         ledger.record.upstream_first_byte = Some(ledger.record.started.elapsed());
         Ok(self.accept(ledger, response, redactor, &permit, generation))
     }
@@ -176,20 +174,18 @@ where
         spare: Option<Outbound>,
         permit: &Permit<'_>,
         redactor: Redactor,
-    ) -> Result<(Retry, Redactor), ProxyError> {
+        upload: Option<&Upload>,
+    ) -> Result<(Call<UploadBody>, Redactor), ProxyError> {
         let closed = error.reused && matches!(error.fault, SendFault::Closed(_));
         let slot = self.gate.slots[permit.route().index as usize];
-        let call = |request| Retry::Again(Call { request, slot, freshness: Freshness::New });
+        let call = |request| Call { request, slot, freshness: Freshness::New };
         if let Some(request) = error.unsent.take().filter(|_| closed) {
-            return Ok((call(request), redactor));
+            return Ok((call(*request), redactor));
         }
-        match spare.filter(|_| closed && again.is_safe_after(error.progress)) {
-            None => Ok((Retry::Never(error), redactor)),
-            Some(outbound) => {
-                let (request, redactor) = outbound.authorized(self.authorization(permit)?, UploadBody::Empty);
-                Ok((call(request), redactor))
-            }
-        }
+        let spare = spare.filter(|_| closed && again.is_safe_after(error.progress));
+        let outbound = spare.ok_or_else(|| explain(error.fault, upload))?;
+        let (request, redactor) = outbound.authorized(self.authorization(permit)?, UploadBody::Empty);
+        Ok((call(request), redactor))
     }
 
     fn accept(
@@ -264,12 +260,6 @@ where
 struct Answer<D> {
     response: Response<D>,
     redactor: Option<Redactor>,
-}
-
-/// What a failed attempt comes to.
-enum Retry {
-    Again(Call<UploadBody>),
-    Never(SendError<UploadBody>),
 }
 
 /// Whether a request may be sent again.

@@ -62,7 +62,9 @@ impl<B: Upload> Exchange<B> {
                 self.stage = Stage::Waiting(Waiting::begin(&self.pool, link, request));
                 Ok(())
             }
-            Err(fault) => Err(SendError { fault, reused: false, progress: Progress::Nothing, unsent: Some(request) }),
+            Err(fault) => {
+                Err(SendError { fault, reused: false, progress: Progress::Nothing, unsent: Some(Box::new(request)) })
+            }
         })
     }
 }
@@ -85,7 +87,7 @@ impl<B: Upload> Waiting<B> {
         match self.answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(response)) => return Poll::Ready(Ok(response)),
             Poll::Ready(Err(mut error)) => {
-                let unsent = error.take_message();
+                let unsent = error.take_message().and_then(reclaim).map(Box::new);
                 return Poll::Ready(Err(Failed { fault: self.classify(error.into_error()), unsent }));
             }
             Poll::Pending if over => return failed(SendFault::Closed(None)),
@@ -118,7 +120,7 @@ impl<B: Upload> Waiting<B> {
 
 struct Failed<B> {
     fault: SendFault,
-    unsent: Option<Request<Tracked<B>>>,
+    unsent: Option<Box<Request<B>>>,
 }
 
 fn failed<T, B>(fault: SendFault) -> Poll<Result<T, Failed<B>>> {
@@ -136,12 +138,9 @@ impl<B: Upload> Future for Exchange<B> {
         let Stage::Waiting(waiting) = std::mem::replace(&mut this.stage, Stage::Over) else { return Poll::Pending };
         Poll::Ready(match outcome {
             Ok(response) => accept(&this.pool, this.slot, waiting, response),
-            Err(Failed { fault, unsent }) => Err(SendError {
-                fault,
-                reused: waiting.link.reused,
-                progress: waiting.link.meter.progress(),
-                unsent: unsent.and_then(reclaim),
-            }),
+            Err(Failed { fault, unsent }) => {
+                Err(SendError { fault, reused: waiting.link.reused, progress: waiting.link.meter.progress(), unsent })
+            }
         })
     }
 }

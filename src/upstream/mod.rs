@@ -67,7 +67,7 @@ pub struct SendError<B> {
     /// How far the exchange had come.
     pub progress: Progress,
     /// The request, when the connection never took it.
-    pub unsent: Option<Request<B>>,
+    pub unsent: Option<Box<Request<B>>>,
 }
 
 /// How far an exchange had come when it failed.

@@ -25,7 +25,8 @@ pub const KEY: &str = "cgk_0123abcd_plantedkeyplantedkeyplantedkey0";
 pub const OTHER_KEY: &str = "cgk_4567efgh_plantedkeyplantedkeyplantedkey1";
 
 /// For what in a test is asynchronous.
-pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
+pub static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
 
 /// A gateway that is being set up.
 pub struct Setup {
