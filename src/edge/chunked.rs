@@ -2,6 +2,8 @@
 //!
 //! Sizes are hexadecimal digits and nothing else, lines end in CRLF, extensions and trailers are bounded.
 
+use super::head::is_token;
+
 /// What is wrong with the chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkFault(pub &'static str);
@@ -18,6 +20,8 @@ pub(super) struct Chunks {
     extensions: u16,
     /// Bytes of trailers so far.
     trailers: u16,
+    /// Lines of trailers so far.
+    lines: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,7 @@ enum State {
     DataCr,
     DataLf,
     TrailerStart,
+    TrailerName,
     Trailer,
     TrailerLf,
     EndLf,
@@ -36,7 +41,7 @@ enum State {
 
 impl Chunks {
     pub(super) fn begin() -> Self {
-        Self { state: State::Size, left: 0, digits: 0, extensions: 0, trailers: 0 }
+        Self { state: State::Size, left: 0, digits: 0, extensions: 0, trailers: 0, lines: 0 }
     }
 
     /// Follows the bytes: how many belong to the body, and whether it ended with the last of them.
@@ -77,7 +82,8 @@ impl Chunks {
                 State::Size
             }
             (State::TrailerStart, b'\r') => State::EndLf,
-            (State::TrailerStart | State::Trailer, _) => self.trailer(byte)?,
+            (State::TrailerStart | State::TrailerName, _) => self.trailer_name(byte)?,
+            (State::Trailer, _) => self.trailer(byte)?,
             (State::TrailerLf, b'\n') => State::TrailerStart,
             (State::EndLf, b'\n') => State::Size,
             _ => return Err(ChunkFault("a chunk does not end where its size says")),
@@ -105,6 +111,22 @@ impl Chunks {
         }
     }
 
+    /// Trailers are dropped, but the codec ends the body in an error of its own when it cannot read them.
+    fn trailer_name(&mut self, byte: u8) -> Result<State, ChunkFault> {
+        self.trailers += 1;
+        if self.state == State::TrailerStart {
+            self.lines += 1;
+        }
+        match byte {
+            _ if self.trailers > MAX_TRAILERS || self.lines > MAX_TRAILER_LINES => {
+                Err(ChunkFault("the trailers are too long"))
+            }
+            b':' if self.state == State::TrailerName => Ok(State::Trailer),
+            _ if is_token(byte) => Ok(State::TrailerName),
+            _ => Err(ChunkFault("a trailer's name holds a character that no name may hold")),
+        }
+    }
+
     fn trailer(&mut self, byte: u8) -> Result<State, ChunkFault> {
         self.trailers += 1;
         let text = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
@@ -119,6 +141,7 @@ impl Chunks {
 
 const MAX_EXTENSIONS: u16 = 1024;
 const MAX_TRAILERS: u16 = 4096;
+const MAX_TRAILER_LINES: u8 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -170,6 +193,11 @@ mod tests {
             b"0\r\n\n",
             b"0\r\nA: b\n",
             b"0\r\n\rX",
+            b"0\r\nno colon\r\n",
+            b"0\r\nA\r\n",
+            b"0\r\nA : b\r\n",
+            b"0\r\n: b\r\n",
+            b"0\r\nA: b\r\n c\r\n",
             b"1234567890abcdef0\r\n",
             b"5;\x01\r\n",
             b"5\rX",
@@ -180,5 +208,8 @@ mod tests {
         assert!(follow(&long).is_err());
         let trailers = [b"0\r\nX: ".as_slice(), &[b'x'; 5000], b"\r\n\r\n"].concat();
         assert!(follow(&trailers).is_err());
+        let lines = |count| [b"0\r\n".as_slice(), &b"X:\r\n".repeat(count), b"\r\n"].concat();
+        assert!(follow(&lines(64)).is_ok());
+        assert!(follow(&lines(65)).is_err());
     }
 }

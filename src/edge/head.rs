@@ -149,7 +149,9 @@ fn judge_target(target: &[u8]) -> Result<(), WireFault> {
     if absolute && !judge_authority(authority_of(target)) {
         return Err(WireFault::Malformed("the authority of the request's target is none"));
     }
-    if target.iter().all(|byte| CLASS[usize::from(*byte)] & TARGET != 0) {
+    let (path, query) = target.split_at(memchr(b'?', target).unwrap_or(target.len()));
+    let holds = |bytes: &[u8], class| bytes.iter().all(|byte| CLASS[usize::from(*byte)] & class != 0);
+    if holds(path, PATH) && holds(query, QUERY) {
         Ok(())
     } else {
         Err(WireFault::Malformed("the request's target holds a character that must be percent-encoded"))
@@ -255,15 +257,17 @@ impl Seen {
 }
 
 /// RFC 9110 5.6.2.
-fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
     CLASS[usize::from(byte)] & TOKEN != 0
 }
 
 const TOKEN: u8 = 1;
 const VALUE: u8 = 2;
-const TARGET: u8 = 4;
+const PATH: u8 = 4;
+const QUERY: u8 = 8;
 
-/// What each byte may stand in; a target is what RFC 3986 allows in a path and a query, no fragment.
+/// What each byte may stand in: in a path and a query what RFC 3986 allows and what clients send raw, no fragment. The
+/// codec would refuse a backtick in a path without a word.
 const CLASS: [u8; 256] = {
     let mut table = [0_u8; 256];
     let mut byte = 0;
@@ -275,8 +279,11 @@ const CLASS: [u8; 256] = {
         if c == b'\t' || (c >= b' ' && c != 0x7f) {
             table[byte] |= VALUE;
         }
-        if c.is_ascii_alphanumeric() || in_set(c, b"-._~:/?[]@!$&'()*+,;=%\\|{}^`") {
-            table[byte] |= TARGET;
+        if c.is_ascii_alphanumeric() || in_set(c, b"-._~:/?[]@!$&'()*+,;=%\\|{}^") {
+            table[byte] |= PATH | QUERY;
+        }
+        if c == b'`' {
+            table[byte] |= QUERY;
         }
         byte += 1;
     }
@@ -353,6 +360,7 @@ mod tests {
             "G(T / HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /#f HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /a\"b HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /a`b HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET a HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -229,7 +229,8 @@ where
                 response.map(Body::whole)
             }
         };
-        if self.drain.is_leaving() {
+        // hyper would promise an HTTP/1.0 client to keep a connection whose end is the body's end.
+        if self.drain.is_leaving() || ends_with_connection {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -5,5 +5,7 @@
 mod origin;
 mod proxy;
 mod raw;
+mod refusal;
 mod tidy;
+mod wire;
 mod world;
