@@ -30,7 +30,7 @@ pub(super) fn is_uncompressed(headers: &HeaderMap) -> bool {
 
 fn strip(headers: &mut HeaderMap) {
     // An answer may nominate what it likes: its own loss.
-    let mut leaving: Vec<HeaderName> = fields::nominated(headers).unwrap_or_default();
+    let mut leaving: Vec<HeaderName> = fields::nominated(headers).collect();
     leaving.extend(headers.keys().filter(|name| fields::stays_of_response(name)).cloned());
     for name in leaving {
         headers.remove(name);
