@@ -54,6 +54,8 @@ pub(super) struct Guard<IO: Socket> {
     held: Vec<u8>,
     /// How many of the held bytes may be delivered.
     good: usize,
+    /// What the codec sees instead of a refused head.
+    stand_in: &'static [u8],
     /// The number of the message that is read, or was read last.
     number: u64,
     reading: Deadline,
@@ -102,6 +104,7 @@ impl<IO: Socket> Guard<IO> {
             phase: Phase::Head,
             held: Vec::new(),
             good: 0,
+            stand_in: STAND_IN,
             number: 0,
             reading: Deadline::new(sweep),
             armed: Armed::Nothing,
@@ -153,7 +156,7 @@ impl<IO: Socket> Guard<IO> {
                 Some(blank + end)
             }
             Err(fault) => {
-                self.refuse(fault);
+                self.refuse(fault, head);
                 None
             }
         }
@@ -170,10 +173,12 @@ impl<IO: Socket> Guard<IO> {
         };
     }
 
-    fn refuse(&mut self, fault: WireFault) {
+    /// Refuses the message that begins with these bytes.
+    fn refuse(&mut self, fault: WireFault, message: &[u8]) {
         self.number += 1;
         self.line.push(Err(fault));
         self.phase = Phase::Refused;
+        self.stand_in = if message.starts_with(b"HEAD ") { HEAD_STAND_IN } else { STAND_IN };
     }
 
     fn vet_chunks(&mut self, bytes: &[u8]) -> Option<usize> {
@@ -248,7 +253,7 @@ impl<IO: Socket> Guard<IO> {
         // A body that broke its framing has a handler already; it hears of the fault through the line.
         if self.line.known_fault_of(self.number).is_none() {
             self.held.truncate(self.good);
-            self.held.extend_from_slice(STAND_IN);
+            self.held.extend_from_slice(self.stand_in);
             self.good = self.held.len();
         }
     }
@@ -295,7 +300,8 @@ impl<IO: Socket> Guard<IO> {
         self.armed = Armed::Nothing;
         match waited_for {
             Armed::Head => {
-                self.refuse(WireFault::HeadTimeout);
+                let held = std::mem::take(&mut self.held);
+                self.refuse(WireFault::HeadTimeout, &held);
                 self.stand_in();
             }
             Armed::Body => {
@@ -438,6 +444,8 @@ impl<IO: Socket> Drop for Guard<IO> {
 
 /// What the codec sees instead of a refused head.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+/// The same for a HEAD, whose answer has no body.
+const HEAD_STAND_IN: &[u8] = b"HEAD / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 /// How much is read at once of a head that comes in pieces.
 const PIECE: usize = 4096;
 /// How long a client that was refused may go on sending.

@@ -30,7 +30,7 @@ pub(super) fn is_uncompressed(headers: &HeaderMap) -> bool {
 
 fn strip(headers: &mut HeaderMap) {
     // An answer may nominate what it likes: its own loss.
-    let mut leaving: Vec<HeaderName> = fields::nominated(headers).unwrap_or_default();
+    let mut leaving: Vec<HeaderName> = fields::nominated(headers).collect();
     leaving.extend(headers.keys().filter(|name| fields::stays_of_response(name)).cloned());
     for name in leaving {
         headers.remove(name);
@@ -39,33 +39,32 @@ fn strip(headers: &mut HeaderMap) {
 
 /// The absolute path on the gateway of a place on the upstream; nothing for a place elsewhere or a relative one.
 fn relocate(place: &HeaderValue, origin: &Origin, prefix: &str) -> Option<HeaderValue> {
-    let place = place.to_str().ok()?;
-    let path = if place.starts_with('/') && !place.starts_with("//") { place } else { path_on(place, origin)? };
-    let below = path.strip_prefix(origin.base())?;
-    let boundary = below.is_empty() || below.starts_with(['/', '?', '#']);
-    if !boundary {
-        return None;
-    }
-    let slash = if below.starts_with('/') { "" } else { "/" };
-    HeaderValue::from_str(&format!("{prefix}{slash}{below}")).ok()
+    let place = place.as_bytes();
+    let path = if place.starts_with(b"/") && !place.starts_with(b"//") { place } else { path_on(place, origin)? };
+    let below = path.strip_prefix(origin.base().as_bytes())?;
+    let slash: &[u8] = match below.first() {
+        Some(b'/') => b"",
+        None | Some(b'?' | b'#') => b"/",
+        Some(_) => return None,
+    };
+    HeaderValue::from_bytes(&[prefix.as_bytes(), slash, below].concat()).ok()
 }
 
 /// Path, query and fragment of a URL that has the origin's host and port, whatever its scheme: behind a terminating
 /// proxy a server may take itself for `http`.
-fn path_on<'a>(place: &'a str, origin: &Origin) -> Option<&'a str> {
-    let (scheme, rest) = match place.split_once("//") {
-        Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
-        None => return None,
-    };
+fn path_on<'a>(place: &'a [u8], origin: &Origin) -> Option<&'a [u8]> {
+    let slashes = memchr::memmem::find(place, b"//")?;
+    let (scheme, rest) = (place[..slashes].to_ascii_lowercase(), &place[slashes + 2..]);
     let own = if origin.scheme() == Scheme::Https { 443 } else { 80 };
-    let default = match scheme.as_str() {
-        "https:" => 443,
-        "http:" => 80,
-        "" => own,
+    let default = match scheme.as_slice() {
+        b"https:" => 443,
+        b"http:" => 80,
+        b"" => own,
         _ => return None,
     };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
+    let authority = std::str::from_utf8(authority).ok()?;
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
         _ => (authority, default),

@@ -63,7 +63,7 @@ fn of_letters(name: &str) -> Field {
     let mut length = 0;
     for byte in name.bytes().filter(u8::is_ascii_alphabetic) {
         if length == LONGEST {
-            return Field::Pass;
+            break;
         }
         buffer[length] = byte;
         length += 1;
@@ -112,32 +112,22 @@ const RESERVED: [&[u8]; 24] = [
     b"trueclientip",
 ];
 
-/// The longest name of letters that is compared; no reserved one comes near.
+/// How many letters of a name are compared; no reserved one comes near.
 const LONGEST: usize = 64;
 
-/// What `Connection` nominates (all lines of it); fields that a request must not nominate are a fault.
-pub(super) fn nominated(headers: &HeaderMap) -> Result<Vec<HeaderName>, Nominated> {
-    let mut names = Vec::new();
-    for value in headers.get_all(CONNECTION) {
-        for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if token.is_empty() || token.eq_ignore_ascii_case(b"close") || token.eq_ignore_ascii_case(b"keep-alive") {
-                continue;
-            }
-            // What is no name names no field.
-            let Ok(name) = HeaderName::from_bytes(token) else { continue };
-            let protected = ["authorization", "host", "content-length", "cookie", "closegate-key"];
-            if protected.contains(&name.as_str()) {
-                return Err(Nominated);
-            }
-            names.push(name);
-        }
-    }
-    Ok(names)
+/// What `Connection` nominates, on all lines of it.
+pub(super) fn nominated(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    let tokens = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let is_option = |token: &[u8]| token.eq_ignore_ascii_case(b"close") || token.eq_ignore_ascii_case(b"keep-alive");
+    let names = tokens.map(<[u8]>::trim_ascii).filter(move |token| !is_option(token));
+    // What is no name names no field.
+    names.filter_map(|token| HeaderName::from_bytes(token).ok())
 }
 
-/// `Connection` nominates a field that the request cannot be understood without.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Nominated;
+/// Whether a request may nominate the field; some it cannot be understood without.
+pub(super) fn may_be_nominated(name: &HeaderName) -> bool {
+    !["authorization", "host", "content-length", "cookie", "closegate-key"].contains(&name.as_str())
+}
 
 /// Whether a response's field stays here.
 pub(super) fn stays_of_response(name: &HeaderName) -> bool {
@@ -198,6 +188,7 @@ mod tests {
             "upgrade1",
             "x-api-key",
             "t.e",
+            &format!("closegate-{}", "x".repeat(LONGEST)),
         ] {
             assert_eq!(of(name), Field::Drop, "{name}");
         }
@@ -230,8 +221,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(CONNECTION, HeaderValue::from_static("close, X-One"));
         headers.append(CONNECTION, HeaderValue::from_static("x-two,, keep-alive"));
-        assert_eq!(nominated(&headers).unwrap(), ["x-one", "x-two"]);
         headers.append(CONNECTION, HeaderValue::from_static("AUTHORIZATION"));
-        assert_eq!(nominated(&headers), Err(Nominated));
+        let names: Vec<_> = nominated(&headers).collect();
+        assert_eq!(names, ["x-one", "x-two", "authorization"]);
+        assert!(may_be_nominated(&names[0]) && !may_be_nominated(&names[2]));
     }
 }

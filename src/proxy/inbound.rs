@@ -1,6 +1,5 @@
 //! A request once nothing is left in it that must not reach the upstream.
 
-use http::header::CONNECTION;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method};
@@ -42,9 +41,9 @@ impl Inbound {
 
 fn strip(headers: &mut HeaderMap) -> Result<(), ProxyError> {
     let mut leaving: Vec<HeaderName> = Vec::with_capacity(8);
-    if headers.contains_key(CONNECTION) {
-        leaving = fields::nominated(headers)
-            .map_err(|_| ProxyError::Malformed("`Connection` names a field that cannot be left out"))?;
+    leaving.extend(fields::nominated(headers));
+    if !leaving.iter().all(fields::may_be_nominated) {
+        return Err(ProxyError::Malformed("`Connection` names a field that cannot be left out"));
     }
     for (name, value) in headers.iter() {
         match fields::of_request(name) {

@@ -10,6 +10,7 @@ use super::error::ProxyError;
 use super::upload::Upload;
 use crate::edge::{Arrival, Line};
 use crate::id::RequestId;
+use crate::keys;
 use crate::telemetry::{Answerer, Core, Label, Record};
 
 /// An open record; closes itself when dropped, then as that of a client that left.
@@ -118,5 +119,6 @@ impl Drop for Ledger {
 }
 
 fn adopted(headers: &HeaderMap) -> Option<RequestId> {
-    RequestId::adopt(headers.get("x-request-id")?)
+    // A key would end in logs.
+    RequestId::adopt(headers.get("x-request-id")?).filter(|id| !keys::mentions_key(id.as_str()))
 }

@@ -199,8 +199,8 @@ where
         let (mut parts, data) = response.into_parts();
         ledger.record.origin = Answerer::Upstream;
         ledger.record.status = parts.status.as_u16();
-        ledger.record.upstream_trace_id = parts.headers.get(TRACE_ID).cloned();
         answer::clean(&mut parts, permit, &mut redactor);
+        ledger.record.upstream_trace_id = parts.headers.get(TRACE_ID).cloned();
         ledger.record.redactions = redactor.redactions();
         if parts.status == StatusCode::UNAUTHORIZED {
             let route = permit.route();

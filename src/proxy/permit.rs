@@ -47,8 +47,8 @@ impl<'a> Access<'a> {
         let key = match caller {
             Caller::Known(key) => Some(key),
             Caller::Unknown | Caller::Absent if open || self.needs_no_key() => None,
-            Caller::Unknown => return Err(ProxyError::KeyInvalid),
-            Caller::Absent => return Err(ProxyError::KeyMissing),
+            Caller::Unknown if self.keys.ever_defined() => return Err(ProxyError::KeyInvalid),
+            Caller::Unknown | Caller::Absent => return Err(ProxyError::KeyMissing),
         };
         // A slash repeated in a prefix tells that there is such a route: to nobody without a key (security.md 27).
         match (matched?, key) {

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
+mod access;
+mod boundary;
+mod errors;
 mod origin;
 mod proxy;
 mod raw;
