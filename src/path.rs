@@ -53,8 +53,9 @@ impl<'a> RequestPath<'a> {
         if bytes.first() != Some(&b'/') {
             return Err(PathFault::Relative);
         }
-        let mut escapes = false;
+        let (mut escapes, mut dots) = (false, false);
         for byte in bytes {
+            dots |= *byte == b'.';
             match CLASS[usize::from(*byte)] & (PATH | ESCAPE) {
                 0 => return Err(PathFault::Character),
                 class => escapes |= class & ESCAPE != 0,
@@ -64,10 +65,10 @@ impl<'a> RequestPath<'a> {
             check_escapes(bytes)?;
         }
         // Encoded dots were refused with the other unreserved characters.
-        match path.split('/').any(|segment| segment == "." || segment == "..") {
-            true => Err(PathFault::DotSegment),
-            false => Ok(Self(path)),
+        if dots && path.split('/').any(|segment| segment == "." || segment == "..") {
+            return Err(PathFault::DotSegment);
         }
+        Ok(Self(path))
     }
 
     /// The path as it came.

@@ -54,7 +54,8 @@ impl Catalogue {
         if rest.is_empty() {
             return node.operations.iter().map(|at| &self.operations[*at]).find(|found| found.method == *method);
         }
-        let (segment, after) = rest.split_once('/').unwrap_or((rest, ""));
+        let end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
+        let (segment, after) = (&rest[..end], rest.get(end + 1..).unwrap_or_default());
         let literal = node.literals.binary_search_by_key(&segment, |(name, _)| name).ok().map(|at| node.literals[at].1);
         let by_literal = literal.and_then(|child| self.descend(child, after, method));
         by_literal.or_else(|| node.parameter.and_then(|child| self.descend(child, after, method)))

@@ -3,6 +3,8 @@
 //! RFC 9112 leaves a server room to be lenient; this one uses none of it, because what stands behind reads for itself
 //! (security.md 1 to 8).
 
+use std::sync::LazyLock;
+
 use memchr::{memchr, memmem};
 
 /// The sizes a head must keep.
@@ -45,6 +47,9 @@ pub(super) enum Framing {
     Chunked,
 }
 
+/// What a head ends with, prepared once.
+static END: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\r\n\r\n"));
+
 /// Whether a head is whole.
 pub(super) enum Found {
     /// It ends before this offset.
@@ -55,7 +60,7 @@ pub(super) enum Found {
 
 /// Looks for the end of the head that `bytes` begin with, and refuses early what can become none.
 pub(super) fn find_end(bytes: &[u8], limits: &HeadLimits) -> Result<Found, WireFault> {
-    if let Some(at) = memmem::find(bytes, b"\r\n\r\n") {
+    if let Some(at) = END.find(bytes) {
         let end = at + 4;
         return if end > limits.bytes { Err(too_large(bytes, limits)) } else { Ok(Found::Whole(end)) };
     }

@@ -79,6 +79,10 @@ fn host_of(authority: &str) -> &str {
 }
 
 fn is_loopback_name(host: &str) -> bool {
+    // What nearly everybody calls it.
+    if matches!(host, "127.0.0.1" | "localhost") {
+        return true;
+    }
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let name = host.eq_ignore_ascii_case("localhost")
         || host.len() > 10 && host.as_bytes()[host.len() - 10..].eq_ignore_ascii_case(b".localhost");

@@ -79,11 +79,11 @@ impl Route {
 ///
 /// Compared without regard to case: whether the upstream regards it is not known, and nothing else begins so.
 pub fn is_secrets_endpoint(path: &DecisionPath<'_>) -> bool {
-    let mut segments = path.segments();
-    let mut next_is = |name: &str| segments.next().is_some_and(|segment| segment.eq_ignore_ascii_case(name));
-    let mut below = |names: &[&str]| names.iter().all(|name| next_is(name));
-    let oauth = path.segments().next().is_some_and(|first| first.eq_ignore_ascii_case("oauth2"));
-    oauth || below(&["api", "v1", "api_key"])
+    ["/oauth2", "/api/v1/api_key"].iter().any(|place| {
+        let (asked, place) = (path.as_str().as_bytes(), place.as_bytes());
+        let begins = asked.get(..place.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(place));
+        begins && matches!(asked.get(place.len()), None | Some(b'/'))
+    })
 }
 
 #[cfg(test)]
