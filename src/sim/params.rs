@@ -10,15 +10,18 @@ impl Params {
     /// Takes a query apart.
     pub(super) fn parse(query: &str) -> Self {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
-        Self(pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(k, v)| (decode(k), decode(v))).collect())
+        Self(
+            pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(k, v)| (decode(k), decode(v))).collect(),
+        )
     }
 
     /// Adds the members of a body's `_params`.
     pub(super) fn absorb(&mut self, params: &Value) {
         let members = params.as_object().into_iter().flatten();
-        self.0.extend(members.map(|(name, value)| {
-            (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-        }));
+        self.0.extend(
+            members
+                .map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned))),
+        );
     }
 
     /// The first value of a name.

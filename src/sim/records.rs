@@ -305,6 +305,5 @@ fn now() -> String {
 const FIXED: [&str; 6] = ["id", "organization_id", "created_by", "date_created", "_type", "_params"];
 
 /// What no update changes.
-const KEPT: [&str; 9] = [
-    "id", "organization_id", "created_by", "date_created", "_type", "_params", "lead_id", "contacts", "opportunities",
-];
+const KEPT: [&str; 9] =
+    ["id", "organization_id", "created_by", "date_created", "_type", "_params", "lead_id", "contacts", "opportunities"];
