@@ -8,6 +8,7 @@ mod errors;
 mod origin;
 mod proxy;
 mod raw;
+mod redaction;
 mod refusal;
 mod tidy;
 mod wire;
