@@ -4,6 +4,7 @@
 
 mod access;
 mod boundary;
+mod credentials;
 mod errors;
 mod origin;
 mod proxy;
