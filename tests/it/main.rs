@@ -4,10 +4,12 @@
 
 mod access;
 mod boundary;
+mod credentials;
 mod errors;
 mod origin;
 mod proxy;
 mod raw;
+mod redaction;
 mod refusal;
 mod tidy;
 mod wire;
