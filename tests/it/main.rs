@@ -5,10 +5,13 @@
 mod access;
 mod boundary;
 mod errors;
+mod faults;
 mod origin;
 mod proxy;
 mod raw;
 mod refusal;
+mod signal;
+mod spawned;
 mod tidy;
 mod wire;
 mod world;
