@@ -10,14 +10,14 @@ use crate::raw::{Answer, Raw};
 use crate::world::{KEY, World};
 
 /// An answer that ends where it says.
-const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+pub const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
 
 /// The head of a request with [`KEY`] and further lines (each with its CRLF).
-fn head(method: &str, path: &str, lines: &str) -> String {
+pub fn head(method: &str, path: &str, lines: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\n{lines}\r\n")
 }
 
-fn get() -> String {
+pub fn get() -> String {
     head("GET", "/sales/api/v1/me/", "")
 }
 
@@ -26,7 +26,7 @@ fn post(body: &str) -> String {
 }
 
 /// An error of the gateway's own: status, code and the shape of its body.
-fn assert_error(answer: &Answer, status: u16, code: &str, context: &str) {
+pub fn assert_error(answer: &Answer, status: u16, code: &str, context: &str) {
     assert_eq!((answer.status, answer.code()), (status, Some(code)), "{context}: {}", answer.text());
     let body = answer.json();
     assert_eq!(body["closegate"]["code"], code, "{context}");
@@ -40,13 +40,13 @@ fn assert_error(answer: &Answer, status: u16, code: &str, context: &str) {
 }
 
 /// Sends on a connection and reads the answer.
-fn exchange(client: &mut Raw, request: &str) -> Answer {
+pub fn exchange(client: &mut Raw, request: &str) -> Answer {
     assert!(client.send(request));
     client.answer()
 }
 
 /// The record of the request that ended last, once so many have.
-fn record(world: &World, count: usize) -> serde_json::Value {
+pub fn record(world: &World, count: usize) -> serde_json::Value {
     let records = world.records.wait_for(count);
     assert_eq!(records.len(), count, "{records:#?}");
     records.last().unwrap().clone()

@@ -13,5 +13,6 @@ mod refusal;
 mod signal;
 mod spawned;
 mod tidy;
+mod tls;
 mod wire;
 mod world;
