@@ -4,18 +4,18 @@ use http::header::{CONTENT_ENCODING, CONTENT_LOCATION, HeaderMap, HeaderName, He
 use http::response::Parts;
 
 use super::fields;
-use super::permit::Permit;
+use super::permit::Leave;
 use crate::origin::{Origin, Scheme};
 use crate::vault::Redactor;
 
 /// Cleans the head of an answer (contract.md 4 "Returned").
-pub(super) fn clean(parts: &mut Parts, permit: &Permit<'_>, redactor: &mut Redactor) {
+pub(super) fn clean(parts: &mut Parts, leave: &Leave, redactor: &mut Redactor) {
     // The reason phrase is free text, and nobody reads it.
     parts.extensions.clear();
     strip(&mut parts.headers);
     for field in [LOCATION, CONTENT_LOCATION] {
         if let Some(place) = parts.headers.get(&field)
-            && let Some(here) = relocate(place, &permit.route().origin, permit.written_prefix())
+            && let Some(here) = relocate(place, &leave.route().origin, leave.written_prefix())
         {
             parts.headers.insert(field, here);
         }
