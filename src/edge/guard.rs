@@ -165,7 +165,7 @@ impl<IO: Socket> Guard<IO> {
     fn admit(&mut self, framing: Framing) {
         self.number += 1;
         self.line.push(Ok(Message { number: self.number, at: Instant::now() }));
-        self.armed = Armed::Nothing;
+        self.arm(Armed::Nothing);
         self.phase = match framing {
             Framing::Length(0) => Phase::Head,
             Framing::Length(length) => Phase::Length(length),
@@ -353,7 +353,7 @@ impl<IO: Socket> AsyncRead for Guard<IO> {
                 _ => ready!(this.read_held(cx))?,
             };
             if matches!(this.phase, Phase::Length(_) | Phase::Chunks(_)) {
-                this.armed = Armed::Nothing;
+                this.arm(Armed::Nothing);
             }
             if matches!(step, Read::Delivered) {
                 return Poll::Ready(Ok(()));

@@ -52,6 +52,8 @@ pub(super) struct Meter {
     uploading: Cell<bool>,
     /// Whether the next read looks at the socket itself first.
     suspicious: Cell<bool>,
+    /// Bytes that may still be read while there is no answer; `None` while that does not matter.
+    head: Cell<Option<u64>>,
 }
 
 /// A place among the connections that may be open; given back when dropped.
@@ -134,6 +136,17 @@ impl Meter {
         self.written.set(0);
         self.read.set(0);
         self.uploading.set(uploading);
+        self.head.set(Some(MAX_HEAD));
+    }
+
+    /// The head of the answer is there: what follows may be as long as it likes.
+    pub(super) fn end_head(&self) {
+        self.head.set(None);
+    }
+
+    /// Whether everything that a head may take was read.
+    pub(super) fn is_spent(&self) -> bool {
+        self.head.get() == Some(0)
     }
 
     pub(super) fn is_uploading(&self) -> bool {
@@ -144,8 +157,9 @@ impl Meter {
         self.written.get()
     }
 
-    pub(super) fn read(&self) -> u64 {
-        self.read.get()
+    fn count_read(&self, bytes: u64) {
+        self.read.set(self.read.get() + bytes);
+        self.head.set(self.head.get().map(|left| left.saturating_sub(bytes)));
     }
 
     fn count(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -213,9 +227,13 @@ impl AsyncRead for Metered {
         if this.meter.suspicious.get() && this.has_arrivals() {
             return Poll::Ready(Ok(()));
         }
+        if this.meter.is_spent() {
+            // Whoever drives the connection looks at this next: nobody needs to be woken.
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        this.meter.read.set(this.meter.read.get() + (buf.filled().len() - before) as u64);
+        this.meter.count_read((buf.filled().len() - before) as u64);
         Poll::Ready(Ok(()))
     }
 }
@@ -291,5 +309,7 @@ impl<B: Upload> Body for Tracked<B> {
     }
 }
 
+/// Most bytes before the end of an answer's head, interim answers among them (security.md 36).
+const MAX_HEAD: u64 = 64 * 1024;
 /// The most that the codec buffers of an answer, in bytes.
 const MAX_BUFFER: usize = 256 * 1024;
