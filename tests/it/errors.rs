@@ -266,9 +266,12 @@ fn an_upstream_that_closes_before_an_answer_is_502() {
 
 #[test]
 fn an_answer_that_is_none_is_502() {
-    for answer in
-        ["SSH-2.0-OpenSSH_9.2\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", "HTTP/1.1 101 Go\r\n\r\n"]
-    {
+    for answer in [
+        "SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 101 Go\r\n\r\n",
+    ] {
         let origin = Origin::answering(answer);
         let world = gateway(origin.address).key("\"sales\"").start();
         told(&ask(&world), 502, "upstream_invalid");
