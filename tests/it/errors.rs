@@ -47,7 +47,7 @@ const REGISTERED: [&str; 32] = [
 /// Asserts that an answer is the gateway's own, with this status and code and everything that goes with them; gives
 /// its body.
 #[track_caller]
-pub fn told(answer: &Answer, status: u16, code: &str) -> Value {
+pub(crate) fn told(answer: &Answer, status: u16, code: &str) -> Value {
     told_head(answer, status, code);
     assert!(answer.whole, "{answer:?}");
     let body = answer.json();
@@ -64,7 +64,7 @@ pub fn told(answer: &Answer, status: u16, code: &str) -> Value {
 
 /// As [`told`], for an answer to HEAD.
 #[track_caller]
-pub fn told_head(answer: &Answer, status: u16, code: &str) {
+pub(crate) fn told_head(answer: &Answer, status: u16, code: &str) {
     assert_eq!((answer.status, answer.code()), (status, Some(code)), "{answer:?}");
     let proxy_status = answer.header("proxy-status").unwrap();
     let error = proxy_status.strip_prefix("closegate; error=").unwrap();
