@@ -5,6 +5,7 @@
 mod access;
 mod boundary;
 mod errors;
+mod limits;
 mod origin;
 mod proxy;
 mod raw;
