@@ -56,6 +56,9 @@ const CONFIGURATION: u8 = 78;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    // The allocator asks for pages of 2 MiB: each would hold a few stalled bodies (security.md 35). Where the kernel
+    // does not know the call it knows no such pages either.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let cli = Cli::parse();
     log::install_panic_hook();
     // Before the first secret is read, be it from a file or a variable.

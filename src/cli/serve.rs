@@ -58,7 +58,7 @@ fn announce(gateway: &Gateway, loaded: &Loaded) {
 }
 
 /// Serves until SIGTERM or SIGINT, then ends in order; a second signal ends at once.
-async fn until_signalled(gateway: Gateway) -> ExitCode {
+pub(super) async fn until_signalled(gateway: Gateway) -> ExitCode {
     let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
         tracing::error!("signals cannot be awaited");

@@ -79,10 +79,7 @@ enum Phase {
 /// What the deadline for reading was set for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Armed {
-    /// It is not set.
     Nothing,
-    /// What it was set for has come: whatever is waited for next sets it anew.
-    Past,
     Idle(u64),
     Head,
     Body,
@@ -168,7 +165,7 @@ impl<IO: Socket> Guard<IO> {
     fn admit(&mut self, framing: Framing) {
         self.number += 1;
         self.line.push(Ok(Message { number: self.number, at: Instant::now() }));
-        self.armed = Armed::Past;
+        self.arm(Armed::Nothing);
         self.phase = match framing {
             Framing::Length(0) => Phase::Head,
             Framing::Length(length) => Phase::Length(length),
@@ -290,7 +287,7 @@ impl<IO: Socket> Guard<IO> {
     fn arm(&mut self, waits_for: Armed) {
         self.armed = waits_for;
         match waits_for {
-            Armed::Nothing | Armed::Past => self.reading.clear(),
+            Armed::Nothing => self.reading.clear(),
             Armed::Idle(_) => self.reading.set(self.timeouts.idle),
             Armed::Head => self.reading.set(self.timeouts.head),
             Armed::Body => self.reading.set(self.timeouts.body),
@@ -311,7 +308,7 @@ impl<IO: Socket> Guard<IO> {
                 self.line.break_body(self.number, BodyFault::Timeout);
                 self.phase = Phase::Refused;
             }
-            Armed::Idle(_) | Armed::Nothing | Armed::Past | Armed::Linger => self.phase = Phase::Expired,
+            Armed::Idle(_) | Armed::Nothing | Armed::Linger => self.phase = Phase::Expired,
         }
     }
 
@@ -356,7 +353,7 @@ impl<IO: Socket> AsyncRead for Guard<IO> {
                 _ => ready!(this.read_held(cx))?,
             };
             if matches!(this.phase, Phase::Length(_) | Phase::Chunks(_)) {
-                this.armed = Armed::Past;
+                this.arm(Armed::Nothing);
             }
             if matches!(step, Read::Delivered) {
                 return Poll::Ready(Ok(()));

@@ -4,18 +4,18 @@ use http::header::{CONTENT_ENCODING, CONTENT_LOCATION, HeaderMap, HeaderName, He
 use http::response::Parts;
 
 use super::fields;
-use super::permit::Permit;
+use super::permit::Leave;
 use crate::origin::{Origin, Scheme};
 use crate::vault::Redactor;
 
 /// Cleans the head of an answer (contract.md 4 "Returned").
-pub(super) fn clean(parts: &mut Parts, permit: &Permit<'_>, redactor: &mut Redactor) {
+pub(super) fn clean(parts: &mut Parts, leave: &Leave, redactor: &mut Redactor) {
     // The reason phrase is free text, and nobody reads it.
     parts.extensions.clear();
     strip(&mut parts.headers);
     for field in [LOCATION, CONTENT_LOCATION] {
         if let Some(place) = parts.headers.get(&field)
-            && let Some(here) = relocate(place, &permit.route().origin, permit.written_prefix())
+            && let Some(here) = relocate(place, &leave.route().origin, leave.written_prefix())
         {
             parts.headers.insert(field, here);
         }
@@ -23,10 +23,16 @@ pub(super) fn clean(parts: &mut Parts, permit: &Permit<'_>, redactor: &mut Redac
     redactor.scrub_headers(&mut parts.headers);
 }
 
-/// Whether the body is text as it stands, so that a secret can be seen in it.
+/// Whether a secret could be seen in the body as it stands; a coding that nobody has heard of is no reason not to look.
 pub(super) fn is_uncompressed(headers: &HeaderMap) -> bool {
-    headers.get_all(CONTENT_ENCODING).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
+    let codings =
+        headers.get_all(CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let compresses = |coding: &[u8]| COMPRESSING.iter().any(|known| coding.trim_ascii().eq_ignore_ascii_case(known));
+    !codings.into_iter().any(compresses)
 }
+
+/// Content codings that leave nothing recognisable (RFC 9110 8.4.1, RFC 7932, RFC 8878).
+const COMPRESSING: [&[u8]; 7] = [b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"compress", b"x-compress"];
 
 fn strip(headers: &mut HeaderMap) {
     // An answer may nominate what it likes: its own loss.

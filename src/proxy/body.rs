@@ -26,6 +26,8 @@ struct Streaming<D> {
     ledger: Box<Ledger>,
     /// An HTTP/1.0 client takes the end of the connection for the end of the body.
     ends_with_connection: bool,
+    /// Why the body ends early, once it does and until the client was given everything before.
+    cut: Option<BodyFault>,
 }
 
 impl<D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin> Body<D> {
@@ -45,16 +47,24 @@ impl<D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin> Body<D> {
             ledger.close();
             return Self::whole(Bytes::new());
         }
-        Self(Kind::Streaming(Box::new(Streaming { data, redactor, ledger, ends_with_connection })))
+        Self(Kind::Streaming(Box::new(Streaming { data, redactor, ledger, ends_with_connection, cut: None })))
     }
 }
 
 impl<D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin> Streaming<D> {
     fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyFault>>> {
+        if let Some(fault) = self.cut.take() {
+            return Poll::Ready(Some(Err(self.end_early(fault))));
+        }
         loop {
             let piece = match ready!(Pin::new(&mut self.data).poll_frame(cx)) {
                 Some(Ok(frame)) => frame.into_data().ok(),
-                Some(Err(fault)) => return Poll::Ready(Some(Err(self.cut(fault)))),
+                Some(Err(fault)) => {
+                    // The codec drops what it has not written yet when the body fails: it gets a turn before that.
+                    self.cut = Some(fault);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 None => {
                     let tail = self.redactor.as_mut().and_then(Redactor::finish).unwrap_or_default();
                     self.ledger.record.response_bytes += tail.len() as u64;
@@ -93,8 +103,9 @@ impl<D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin> Streaming<D> {
         }
     }
 
-    fn cut(&mut self, fault: BodyFault) -> BodyFault {
+    fn end_early(&mut self, fault: BodyFault) -> BodyFault {
         self.ledger.record.truncated = true;
+        self.ledger.record.code = Some(code(&fault));
         if self.ends_with_connection {
             self.ledger.reset_connection();
         }
@@ -107,6 +118,14 @@ impl<D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin> Streaming<D> {
             self.ledger.record.redactions = redactor.redactions();
         }
         self.ledger.close();
+    }
+}
+
+/// How the record tells of an answer that ended early.
+fn code(fault: &BodyFault) -> &'static str {
+    match fault {
+        BodyFault::Timeout => "upstream_timeout",
+        BodyFault::Cut(_) | BodyFault::Ended => "upstream_closed",
     }
 }
 

@@ -18,10 +18,10 @@ mod upload;
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -29,6 +29,7 @@ use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as HttpBody, Incoming};
+use pin_project_lite::pin_project;
 use tower::Service;
 
 pub use body::Body;
@@ -39,17 +40,17 @@ pub use upload::{UploadBody, UploadFault};
 use self::inbound::Inbound;
 use self::ledger::Ledger;
 use self::outbound::Outbound;
-use self::permit::{Access, Permit};
+use self::permit::{Access, Leave, Permit};
 use self::respond::{REQUEST_ID, respond};
 use self::upload::Upload;
 use crate::catalogue::Catalogue;
 use crate::edge::{Arrival, Drain, Handler};
 use crate::keys::{Caller, KeySet};
 use crate::path::{DecisionPath, RequestPath};
-use crate::routes::RouteTable;
+use crate::routes::{Route, RouteTable};
 use crate::telemetry::{Answerer, Core};
 use crate::upstream::{BodyFault, Call, Freshness, Progress, SendError, SendFault};
-use crate::vault::{Redactor, Vault};
+use crate::vault::{Authorization, Redactor, Vault};
 
 /// What decides about requests; shared by all workers.
 pub struct Gate {
@@ -90,14 +91,14 @@ where
         Rc::new(Self { gate, core, upstream, drain })
     }
 
-    /// The straight line.
-    async fn forward(
+    /// The straight line, up to the request that is on its way out.
+    fn send(
         &self,
         ledger: &mut Ledger,
         arrival: &Arrival,
         parts: Parts,
         incoming: Incoming,
-    ) -> Result<Answer<D>, ProxyError> {
+    ) -> Result<Sent<U::Future>, ProxyError> {
         let message = arrival.verdict?;
         if self.drain.is_draining() {
             return Err(ProxyError::Draining);
@@ -123,46 +124,58 @@ where
         if let Some(upload) = &upload {
             ledger.watch(upload.clone());
         }
-        self.attempt(ledger, inbound, permit, body, upload).await
+        self.dispatch(ledger, inbound, permit, body, upload)
     }
 
-    /// Sends the request as its credential, once more where that is safe, and cleans what comes back.
-    async fn attempt(
+    /// Makes the request of its credential and hands it to the upstream.
+    fn dispatch(
         &self,
         ledger: &mut Ledger,
         inbound: Inbound,
         permit: Permit<'_>,
         body: UploadBody,
         upload: Option<Upload>,
-    ) -> Result<Answer<D>, ProxyError> {
-        let route = permit.route();
-        let authorization = self.authorization(&permit)?;
+    ) -> Result<Sent<U::Future>, ProxyError> {
+        let authorization = self.authorization(permit.route())?;
         let generation = authorization.generation();
-        let effective = inbound.asks.effective().clone();
-        let again = Again::of(&inbound.method, &effective, &body);
+        let again = Again::of(&inbound.method, inbound.asks.effective(), &body);
         let outbound = Outbound::new(inbound, &permit)?;
         let spare = again.spare(&outbound);
         let (request, redactor) = outbound.authorized(authorization, body);
+        let call = self.call(request, permit.route(), again.freshness());
         ledger.record.attempts = 1;
-        let call = Call { request, slot: self.gate.slots[route.index as usize], freshness: again.freshness() };
-        let (response, redactor) = match self.upstream.clone().call(call).await {
-            Ok(response) => (response, redactor),
+        let exchange = self.upstream.clone().call(call);
+        Ok(Sent { exchange, again, spare, redactor, leave: permit.leave(), upload, generation })
+    }
+
+    /// Waits for the answer, sends the request once more where that is safe, and cleans what comes back.
+    async fn answer(&self, ledger: &mut Ledger, sent: Sent<U::Future>) -> Result<Answer<D>, ProxyError> {
+        let Sent { exchange, again, spare, mut redactor, leave, upload, generation } = sent;
+        let response = match exchange.await {
+            Ok(response) => response,
             Err(error) => {
-                let (call, redactor) = self.resend(&again, error, spare, &permit, redactor, upload.as_ref())?;
+                let (call, fresh) = self.resend(&again, error, spare, leave.route(), upload.as_ref())?;
+                redactor = fresh.unwrap_or(redactor);
                 ledger.record.attempts = 2;
                 ledger.record.retries = 1;
                 ledger.record.retry_reason = Some("closed");
-                let sent = self.upstream.clone().call(call).await;
-                (sent.map_err(|error| explain(error.fault, upload.as_ref()))?, redactor)
+                // Rare, and large: in a box it does not weigh on every other request.
+                let sent = Box::pin(self.upstream.clone().call(call)).await;
+                sent.map_err(|error| explain(error.fault, upload.as_ref()))?
             }
         };
         ledger.record.upstream_first_byte = Some(ledger.record.started.elapsed());
-        Ok(self.accept(ledger, response, redactor, &permit, generation))
+        Ok(self.accept(ledger, response, redactor, &leave, generation))
     }
 
-    fn authorization(&self, permit: &Permit<'_>) -> Result<crate::vault::Authorization, ProxyError> {
-        self.gate.vault.authorization(permit.route().credential).map_err(|unavailable| {
-            ProxyError::CredentialUnavailable { reason: unavailable.reason, retry_after: unavailable.retry_after }
+    fn call(&self, request: Request<UploadBody>, route: &Route, freshness: Freshness) -> Call<UploadBody> {
+        Call { request, slot: self.gate.slots[route.index as usize], freshness }
+    }
+
+    fn authorization(&self, route: &Route) -> Result<Authorization, ProxyError> {
+        self.gate.vault.authorization(route.credential).map_err(|unavailable| ProxyError::CredentialUnavailable {
+            reason: unavailable.reason,
+            retry_after: unavailable.retry_after,
         })
     }
 
@@ -172,20 +185,17 @@ where
         again: &Again,
         mut error: SendError<UploadBody>,
         spare: Option<Outbound>,
-        permit: &Permit<'_>,
-        redactor: Redactor,
+        route: &Route,
         upload: Option<&Upload>,
-    ) -> Result<(Call<UploadBody>, Redactor), ProxyError> {
+    ) -> Result<(Call<UploadBody>, Option<Redactor>), ProxyError> {
         let closed = error.reused && matches!(error.fault, SendFault::Closed(_));
-        let slot = self.gate.slots[permit.route().index as usize];
-        let call = |request| Call { request, slot, freshness: Freshness::New };
         if let Some(request) = error.unsent.take().filter(|_| closed) {
-            return Ok((call(*request), redactor));
+            return Ok((self.call(*request, route, Freshness::New), None));
         }
         let spare = spare.filter(|_| closed && again.is_safe_after(error.progress));
         let outbound = spare.ok_or_else(|| explain(error.fault, upload))?;
-        let (request, redactor) = outbound.authorized(self.authorization(permit)?, UploadBody::Empty);
-        Ok((call(request), redactor))
+        let (request, redactor) = outbound.authorized(self.authorization(route)?, UploadBody::Empty);
+        Ok((self.call(request, route, Freshness::New), Some(redactor)))
     }
 
     fn accept(
@@ -193,17 +203,17 @@ where
         ledger: &mut Ledger,
         response: Response<D>,
         mut redactor: Redactor,
-        permit: &Permit<'_>,
+        leave: &Leave,
         generation: u64,
     ) -> Answer<D> {
         let (mut parts, data) = response.into_parts();
         ledger.record.origin = Answerer::Upstream;
         ledger.record.status = parts.status.as_u16();
-        answer::clean(&mut parts, permit, &mut redactor);
+        answer::clean(&mut parts, leave, &mut redactor);
         ledger.record.upstream_trace_id = parts.headers.get(TRACE_ID).cloned();
         ledger.record.redactions = redactor.redactions();
         if parts.status == StatusCode::UNAUTHORIZED {
-            let route = permit.route();
+            let route = leave.route();
             self.gate.vault.suspect(route.credential, generation, &route.origin);
             parts.headers.insert(CREDENTIAL, HeaderValue::from_static("suspect"));
         }
@@ -216,16 +226,17 @@ where
         &self,
         mut ledger: Box<Ledger>,
         outcome: Result<Answer<D>, ProxyError>,
-        head: bool,
-        ends_with_connection: bool,
+        asked: &Asked,
     ) -> Response<Body<D>> {
+        let unbounded = |answer: &Answer<D>| answer.response.body().size_hint().exact().is_none();
+        let ends_with_connection = asked.old && outcome.as_ref().is_ok_and(unbounded);
         let mut response = match outcome {
             Ok(Answer { response, redactor }) => {
                 response.map(|data| Body::streaming(data, redactor, ledger, ends_with_connection))
             }
             Err(error) => {
                 let response = respond(&error, &ledger.record.request_id);
-                ledger.refuse(&error, if head { 0 } else { response.body().len() });
+                ledger.refuse(&error, if asked.head { 0 } else { response.body().len() });
                 response.map(Body::whole)
             }
         };
@@ -244,17 +255,43 @@ where
 {
     type Body = Body<D>;
 
-    async fn handle(self: Rc<Self>, arrival: Arrival, request: Request<Incoming>) -> Response<Self::Body> {
+    fn handle(
+        self: Rc<Self>,
+        arrival: Arrival,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Self::Body>> {
         let (parts, incoming) = request.into_parts();
-        let head = parts.method == Method::HEAD;
-        let old = parts.version == Version::HTTP_10;
+        let asked = Asked { head: parts.method == Method::HEAD, old: parts.version == Version::HTTP_10 };
         let mut ledger = Ledger::open(&self.core, &arrival, &parts);
-        let outcome = caught(self.forward(&mut ledger, &arrival, parts, incoming)).await;
-        let outcome = outcome.unwrap_or(Err(ProxyError::Internal));
-        let unbounded = |answer: &Answer<D>| answer.response.body().size_hint().exact().is_none();
-        let ends_with_connection = old && outcome.as_ref().is_ok_and(unbounded);
-        self.conclude(ledger, outcome, head, ends_with_connection)
+        // Everything before the exchange is done at once: what the future carries stays small.
+        let sent = catch_unwind(AssertUnwindSafe(|| self.send(&mut ledger, &arrival, parts, incoming)));
+        async move {
+            let outcome = match sent.unwrap_or(Err(ProxyError::Internal)) {
+                Ok(sent) => caught(self.answer(&mut ledger, sent)).await,
+                Err(error) => Err(error),
+            };
+            self.conclude(ledger, outcome, &asked)
+        }
     }
+}
+
+/// What an answer must know of its request.
+struct Asked {
+    /// HEAD: the answer has no body.
+    head: bool,
+    /// HTTP/1.0: the end of the connection may be the end of the body.
+    old: bool,
+}
+
+/// A request on its way out, and what its answer will need.
+struct Sent<F> {
+    exchange: F,
+    again: Again,
+    spare: Option<Outbound>,
+    redactor: Redactor,
+    leave: Leave,
+    upload: Option<Upload>,
+    generation: u64,
 }
 
 /// An answer with its head cleaned; its body is still to come.
@@ -298,12 +335,23 @@ fn explain(fault: SendFault, upload: Option<&Upload>) -> ProxyError {
     upload.and_then(Upload::fault).map_or(ProxyError::Send(fault), ProxyError::from)
 }
 
-/// The future's output, or nothing when it panicked: one request fails, the connection and the worker go on.
-async fn caught<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(poll) => poll.map(Some),
-        Err(_) => Poll::Ready(None),
-    })
-    .await
+/// The future's outcome, or a fault of our own when it panicked: one request fails, connection and worker go on.
+fn caught<T, F: Future<Output = Result<T, ProxyError>>>(future: F) -> Caught<F> {
+    Caught { future }
+}
+
+pin_project! {
+    struct Caught<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<T, F: Future<Output = Result<T, ProxyError>>> Future for Caught<F> {
+    type Output = Result<T, ProxyError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let future = self.project().future;
+        catch_unwind(AssertUnwindSafe(|| future.poll(cx))).unwrap_or(Poll::Ready(Err(ProxyError::Internal)))
+    }
 }

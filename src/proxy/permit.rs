@@ -22,8 +22,13 @@ pub(super) struct Found<'p> {
 
 /// The proof that a known or admitted caller may ask this of this route.
 pub(super) struct Permit<'p> {
-    route: Arc<Route>,
     rest: &'p str,
+    leave: Leave,
+}
+
+/// What is left of a permit once its request is made: where the answer comes from, and what the caller called it.
+pub(super) struct Leave {
+    route: Arc<Route>,
     prefixed: bool,
 }
 
@@ -99,7 +104,7 @@ impl<'p> Found<'p> {
         let by_route = asks.all(path, |method| self.route.rules.permit(method, path));
         let by_key = self.key.as_ref().is_none_or(|key| asks.all(path, |method| key.rules.permit(method, path)));
         if by_route && by_key {
-            Ok(Permit { rest: self.rest, route: self.route, prefixed: self.prefixed })
+            Ok(Permit { rest: self.rest, leave: Leave { route: self.route, prefixed: self.prefixed } })
         } else {
             Err(ProxyError::PathDenied)
         }
@@ -109,12 +114,24 @@ impl<'p> Found<'p> {
 impl Permit<'_> {
     /// The route that may be used.
     pub(super) fn route(&self) -> &Route {
-        &self.route
+        &self.leave.route
     }
 
     /// The path below the route's prefix.
     pub(super) fn rest(&self) -> &str {
         self.rest
+    }
+
+    /// The permit without the path, which may go.
+    pub(super) fn leave(self) -> Leave {
+        self.leave
+    }
+}
+
+impl Leave {
+    /// The route that was used.
+    pub(super) fn route(&self) -> &Route {
+        &self.route
     }
 
     /// The prefix that the caller wrote, empty for a prefix-less call and for the root.

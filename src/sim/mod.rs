@@ -1,6 +1,6 @@
 //! A simulated Close API on loopback, for the demonstration, for tests and for benches.
 //!
-//! It answers as Close is known to (the facts are in `docs`): Basic and Bearer credentials, `me`, `lead`, `contact`,
+//! It answers as Close is known to (close-api.md): Basic and Bearer credentials, `me`, `lead`, `contact`,
 //! `opportunity`, `activity` (notes can be written, calls only read), `data/search`, pagination, validation errors, the
 //! redirect to the trailing slash, `X-HTTP-Method-Override`, rate limits, and the usual response headers. It speaks
 //! HTTP/1.1 by hand, so that it can also misbehave on order ([`Fault`]), and it remembers all that arrived ([`Seen`]).
@@ -14,7 +14,10 @@
 //! | `/sim/echo` | the request's body with its media type, while it arrives |
 //! | `/sim/headers` | JSON: method, target and header lines as they arrived |
 //! | `/sim/slow/{n}` | n chunks, each sent when [`Simulator::release`] lets one through |
-//! | `/sim/reflect/{place}` | the caller's own secret, in `header`, `location`, `body`, `split` over chunks, `json`, `percent`, `base64`, `trailer` |
+//! | `/sim/reflect/{place}` | the caller's own secret, as no upstream should repeat it |
+//!
+//! The places of a reflection are `header`, `location`, `body`, `split` (a body in two chunks), `json`, `percent`,
+//! `base64` and `trailer`.
 
 mod accepted;
 mod answer;
@@ -154,6 +157,11 @@ impl Simulator {
     /// The requests that arrived, oldest first: those whose body is still to come as well.
     pub fn seen(&self) -> Vec<Seen> {
         self.shared.ledger().requests()
+    }
+
+    /// How many requests arrived, also those that are no longer remembered.
+    pub fn requests(&self) -> usize {
+        self.shared.ledger().total()
     }
 
     /// Every distinct value of `Authorization` that arrived.

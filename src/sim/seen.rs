@@ -114,7 +114,7 @@ impl Ledger {
             body_digest: None,
             trailers: Vec::new(),
         });
-        self.forgotten + self.requests.len() - 1
+        self.total() - 1
     }
 
     /// Adds the body of a request: the whole of it, or what came before it was cut.
@@ -132,6 +132,11 @@ impl Ledger {
 
     pub(super) fn violated(&mut self, what: String) {
         self.violations.push(what);
+    }
+
+    /// How many requests were entered, also those that are forgotten.
+    pub(super) fn total(&self) -> usize {
+        self.forgotten + self.requests.len()
     }
 
     pub(super) fn requests(&self) -> Vec<Seen> {
@@ -165,6 +170,7 @@ mod tests {
             ledger.body(number, body, Some(Vec::new()));
         }
         let seen = ledger.requests();
+        assert_eq!(ledger.total(), 3);
         assert_eq!((seen.len(), seen[1].target.as_str(), seen[1].body.as_ref()), (2, "/3", b"/3".as_slice()));
         assert!(seen[1].complete && seen[1].body_digest.is_some());
         assert_eq!(ledger.authorizations(), ["Bearer hush"]);

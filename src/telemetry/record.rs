@@ -57,7 +57,7 @@ pub struct Record {
     pub scope: Option<&'static str>,
     /// The status sent to the client; 499 when the client left.
     pub status: u16,
-    /// The gateway's own error code.
+    /// The gateway's own error code; also why an answer of the upstream ended early.
     pub code: Option<&'static str>,
     /// Who gave the answer.
     pub origin: Answerer,

@@ -59,7 +59,8 @@ impl<B: Upload> AnswerBody<B> {
         };
         // What the reader itself drives needs to wake nobody.
         let quiet = &mut Context::from_waker(Waker::noop());
-        if let ready @ Poll::Ready(_) = Pin::new(&mut self.incoming).poll_frame(quiet) {
+        let incoming = &mut self.incoming;
+        if let ready @ Poll::Ready(_) = link.muted(|| Pin::new(incoming).poll_frame(quiet)) {
             return ready;
         }
         if link.drive(cx).is_ready() {

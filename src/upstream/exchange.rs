@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
+use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -93,7 +94,7 @@ impl<B: Upload> Waiting<B> {
             Poll::Pending if over => return failed(SendFault::Closed(None)),
             Poll::Pending => {}
         }
-        if self.link.meter.read() > MAX_HEAD {
+        if self.link.meter.is_spent() {
             return failed(SendFault::Malformed(None));
         }
         let written = self.link.meter.written();
@@ -145,17 +146,14 @@ impl<B: Upload> Future for Exchange<B> {
     }
 }
 
-/// An answer that leaves no doubt about its end: no tunnel (security.md 11), not two lengths (33).
+/// An answer that leaves no doubt about its end: no tunnel (security.md 11), one length in one form (33).
 fn accept<B: Upload>(
     pool: &Rc<Inner<B>>,
     slot: usize,
     waiting: Waiting<B>,
     response: Response<Incoming>,
 ) -> Result<Response<AnswerBody<B>>, SendError<B>> {
-    let headers = response.headers();
-    let two_lengths =
-        headers.contains_key(http::header::CONTENT_LENGTH) && headers.contains_key(http::header::TRANSFER_ENCODING);
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS || two_lengths {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS || !has_one_length(response.headers()) {
         return Err(SendError {
             fault: SendFault::Malformed(None),
             reused: waiting.link.reused,
@@ -163,13 +161,23 @@ fn accept<B: Upload>(
             unsent: None,
         });
     }
+    waiting.link.meter.end_head();
     Ok(response.map(|incoming| AnswerBody::new(pool.clone(), slot, waiting.link, waiting.deadline, incoming)))
+}
+
+/// The codec takes `2, 2`, two equal lines and `gzip, chunked`, and hands them on as they came.
+fn has_one_length(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (lengths.next(), codings.next()) {
+        (None, None) => true,
+        (Some(length), None) => length.as_bytes().iter().all(u8::is_ascii_digit) && lengths.next().is_none(),
+        (None, Some(coding)) => coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none(),
+        (Some(_), Some(_)) => false,
+    }
 }
 
 fn reclaim<B: Upload>(request: Request<Tracked<B>>) -> Option<Request<B>> {
     let (parts, body) = request.into_parts();
     body.into_inner().map(|body| Request::from_parts(parts, body))
 }
-
-/// Most bytes before the end of an answer's head, interim answers among them (security.md 36).
-const MAX_HEAD: u64 = 64 * 1024;

@@ -5,9 +5,9 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker, ready};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Instant;
 
 use hyper::body::{Body, Frame, SizeHint};
@@ -30,6 +30,17 @@ pub(super) struct Link<B: Upload> {
     /// Whether it has served a request.
     pub(super) reused: bool,
     pub(super) seat: Seat,
+    relay: Arc<Relay>,
+    /// The relay, as the codec holds it.
+    waker: Waker,
+}
+
+/// Wakes the task that uses the connection, unless that task is just about to drive it anyway: being woken for what it
+/// does itself would have it polled once more for nothing.
+#[derive(Default)]
+struct Relay {
+    task: Mutex<Option<Waker>>,
+    muted: AtomicBool,
 }
 
 /// What has passed over a connection since its request was handed over.
@@ -41,6 +52,8 @@ pub(super) struct Meter {
     uploading: Cell<bool>,
     /// Whether the next read looks at the socket itself first.
     suspicious: Cell<bool>,
+    /// Bytes that may still be read while there is no answer; `None` while that does not matter.
+    head: Cell<Option<u64>>,
 }
 
 /// A place among the connections that may be open; given back when dropped.
@@ -56,7 +69,10 @@ impl<B: Upload> Link<B> {
         let io = TokioIo::new(Metered { stream, meter: meter.clone() });
         let shaken = Builder::new().max_buf_size(MAX_BUFFER).handshake(io).await;
         let (sender, connection) = shaken.map_err(|error| SendFault::Closed(Some(error)))?;
-        let mut link = Box::new(Self { sender, connection, meter, idle_since: Instant::now(), reused: false, seat });
+        let relay = Arc::<Relay>::default();
+        let waker = Waker::from(relay.clone());
+        let idle_since = Instant::now();
+        let mut link = Box::new(Self { sender, connection, meter, idle_since, reused: false, seat, relay, waker });
         if link.lives() { Ok(link) } else { Err(SendFault::Closed(None)) }
     }
 
@@ -65,7 +81,7 @@ impl<B: Upload> Link<B> {
     /// The reactor's knowledge is enough; no system call is made.
     pub(super) fn lives(&mut self) -> bool {
         let cx = &mut Context::from_waker(Waker::noop());
-        self.drive(cx).is_pending() && self.sender.is_ready()
+        Pin::new(&mut self.connection).poll(cx).is_pending() && self.sender.is_ready()
     }
 
     /// As [`Self::lives`], and the socket itself says that nothing has arrived: for a request that must not be lost.
@@ -78,7 +94,40 @@ impl<B: Upload> Link<B> {
 
     /// Moves the exchange on; ready when the connection is over, and then it must not be polled again.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.connection).poll(cx).map(drop)
+        self.relay.lead_to(cx.waker());
+        Pin::new(&mut self.connection).poll(&mut Context::from_waker(&self.waker)).map(drop)
+    }
+
+    /// Does what may wake the codec; [`Self::drive`] must follow before the task waits.
+    pub(super) fn muted<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.relay.muted.store(true, Ordering::Relaxed);
+        let done = work();
+        self.relay.muted.store(false, Ordering::Relaxed);
+        done
+    }
+}
+
+impl Relay {
+    fn lead_to(&self, task: &Waker) {
+        let mut known = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *known {
+            Some(known) => known.clone_from(task),
+            None => *known = Some(task.clone()),
+        }
+    }
+}
+
+impl Wake for Relay {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.muted.load(Ordering::Relaxed)
+            && let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            task.wake_by_ref();
+        }
     }
 }
 
@@ -87,6 +136,17 @@ impl Meter {
         self.written.set(0);
         self.read.set(0);
         self.uploading.set(uploading);
+        self.head.set(Some(MAX_HEAD));
+    }
+
+    /// The head of the answer is there: what follows may be as long as it likes.
+    pub(super) fn end_head(&self) {
+        self.head.set(None);
+    }
+
+    /// Whether everything that a head may take was read.
+    pub(super) fn is_spent(&self) -> bool {
+        self.head.get() == Some(0)
     }
 
     pub(super) fn is_uploading(&self) -> bool {
@@ -97,8 +157,9 @@ impl Meter {
         self.written.get()
     }
 
-    pub(super) fn read(&self) -> u64 {
-        self.read.get()
+    fn count_read(&self, bytes: u64) {
+        self.read.set(self.read.get() + bytes);
+        self.head.set(self.head.get().map(|left| left.saturating_sub(bytes)));
     }
 
     fn count(&self, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -166,9 +227,13 @@ impl AsyncRead for Metered {
         if this.meter.suspicious.get() && this.has_arrivals() {
             return Poll::Ready(Ok(()));
         }
+        if this.meter.is_spent() {
+            // Whoever drives the connection looks at this next: nobody needs to be woken.
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        this.meter.read.set(this.meter.read.get() + (buf.filled().len() - before) as u64);
+        this.meter.count_read((buf.filled().len() - before) as u64);
         Poll::Ready(Ok(()))
     }
 }
@@ -244,5 +309,7 @@ impl<B: Upload> Body for Tracked<B> {
     }
 }
 
+/// Most bytes before the end of an answer's head, interim answers among them (security.md 36).
+const MAX_HEAD: u64 = 64 * 1024;
 /// The most that the codec buffers of an answer, in bytes.
 const MAX_BUFFER: usize = 256 * 1024;

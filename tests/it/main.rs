@@ -4,12 +4,18 @@
 
 mod access;
 mod boundary;
+mod credentials;
 mod errors;
+mod faults;
 mod limits;
 mod origin;
 mod proxy;
 mod raw;
+mod redaction;
 mod refusal;
+mod signal;
+mod spawned;
 mod tidy;
+mod tls;
 mod wire;
 mod world;

@@ -56,7 +56,11 @@ const STUCK: Duration = Duration::from_secs(30);
 impl Origin {
     /// Runs the script on every connection, each on a thread.
     pub fn start(script: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
+    }
+
+    /// As [`Self::start`], on a socket that listens already.
+    pub fn on(listener: TcpListener, script: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let (script, own) = (Arc::new(script), shared.clone());
@@ -148,6 +152,11 @@ impl Conversation {
     /// Reads a whole request and remembers it; nothing when the connection ended before its end.
     pub fn request(&mut self) -> Option<Seen> {
         let head = self.request_head()?;
+        self.body_of(head)
+    }
+
+    /// Reads the body that a head announces and remembers the request; nothing when the connection ended before its end.
+    pub fn body_of(&mut self, head: String) -> Option<Seen> {
         let mut seen = Seen { head, body: Vec::new(), connection: self.number };
         if seen.values("transfer-encoding").contains(&"chunked") {
             while let Some(chunk) = self.chunk() {
@@ -168,6 +177,13 @@ impl Conversation {
         seen.body = self.buffer.drain(..length).collect();
         self.remember(seen.clone());
         Some(seen)
+    }
+
+    /// Reads until the bytes have come, and leaves everything to be read.
+    pub fn wait_until_holds(&mut self, bytes: &[u8]) {
+        while find(&self.buffer, bytes).is_none() {
+            assert!(self.fill(), "the connection ended before the bytes came");
+        }
     }
 
     fn chunk(&mut self) -> Option<Vec<u8>> {

@@ -121,6 +121,12 @@ impl Raw {
         std::mem::take(&mut self.buffer)
     }
 
+    /// Reads so many bytes.
+    pub fn take(&mut self, count: usize) -> Vec<u8> {
+        while self.buffer.len() < count && self.fill() {}
+        self.buffer.drain(..count).collect()
+    }
+
     /// Reads one chunk as it comes.
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
         let end = loop {

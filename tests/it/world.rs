@@ -101,15 +101,21 @@ impl Setup {
         sections.collect::<String>() + &self.rest
     }
 
+    /// Writes the configuration as `closegate.toml` beside the other files.
+    pub fn write(self) -> TempDir {
+        std::fs::write(self.folder.path().join("closegate.toml"), self.text()).unwrap();
+        self.folder
+    }
+
     pub fn start(self) -> World {
-        let path = self.folder.path().join("closegate.toml");
-        std::fs::write(&path, self.text()).unwrap();
+        let folder = self.write();
+        let path = folder.path().join("closegate.toml");
         let sources =
-            Sources { file: Some(path), environment: Environment::default(), folder: self.folder.path().to_owned() };
+            Sources { file: Some(path), environment: Environment::default(), folder: folder.path().to_owned() };
         let loaded = config::load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
         let records = Records::default();
         let gateway = Gateway::start(&loaded.config, records.clone()).unwrap_or_else(|faults| panic!("{faults}"));
-        World { proxy: gateway.proxy, admin: gateway.admin, gateway: Some(gateway), records, folder: self.folder }
+        World { proxy: gateway.proxy, admin: gateway.admin, gateway: Some(gateway), records, folder }
     }
 }
 

@@ -1,0 +1,223 @@
+//! The program itself as a process of its own, for what only a process shows: exit codes, memory, signals, `/proc`.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::raw::{Answer, Raw, find};
+use crate::world::{KEY, Setup};
+
+/// A running gateway process.
+pub struct Spawned {
+    child: Child,
+    pub proxy: SocketAddr,
+    pub admin: SocketAddr,
+    pub stdout: Stream,
+    pub stderr: Stream,
+    pub folder: TempDir,
+}
+
+/// What a process has written so far.
+#[derive(Clone, Default)]
+pub struct Stream(Arc<(Mutex<Written>, Condvar)>);
+
+#[derive(Default)]
+struct Written {
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+const STUCK: Duration = Duration::from_secs(30);
+
+/// The program, in a folder, with nothing of the tests' own environment.
+pub fn closegate(folder: &Path) -> Command {
+    isolated(Command::new(env!("CARGO_BIN_EXE_closegate")), folder)
+}
+
+/// The program with at most so many open files.
+pub fn closegate_with_files(folder: &Path, files: usize) -> Command {
+    let mut shell = Command::new("bash");
+    shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &files.to_string(), env!("CARGO_BIN_EXE_closegate")]);
+    isolated(shell, folder)
+}
+
+fn isolated(mut command: Command, folder: &Path) -> Command {
+    command.env_clear().current_dir(folder).stdin(Stdio::null());
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    command
+}
+
+/// Runs to the end and returns what was written.
+pub fn run(command: &mut Command) -> Output {
+    command.output().unwrap()
+}
+
+impl Setup {
+    /// Starts the program with this configuration.
+    pub fn spawn(self) -> Spawned {
+        self.spawn_as(closegate)
+    }
+
+    /// Starts a command in the folder of this configuration.
+    pub fn spawn_as(self, command: impl FnOnce(&Path) -> Command) -> Spawned {
+        let folder = self.write();
+        let command = command(folder.path());
+        Spawned::start(command, folder)
+    }
+}
+
+impl Spawned {
+    /// Starts the command and waits until it says where it listens.
+    pub fn start(mut command: Command, folder: TempDir) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = Stream::gather(child.stdout.take().unwrap());
+        let stderr = Stream::gather(child.stderr.take().unwrap());
+        let proxy = stderr.address_after("the proxy listens address=");
+        let admin = stderr.address_after("the admin listener listens address=");
+        Self { child, proxy, admin, stdout, stderr, folder }
+    }
+
+    pub fn connect(&self) -> Raw {
+        Raw::connect(self.proxy)
+    }
+
+    /// Sends one request on a connection of its own and reads the answer.
+    pub fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+        let mut client = self.connect();
+        client.send(request);
+        client.answer()
+    }
+
+    /// A GET with [`KEY`].
+    pub fn get(&self, path: &str) -> Answer {
+        self.ask(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\n\r\n"))
+    }
+
+    /// A GET at the admin listener.
+    pub fn ask_admin(&self, path: &str) -> Answer {
+        let mut client = Raw::connect(self.admin);
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
+        client.answer()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A file of `/proc/PID`.
+    pub fn proc(&self, file: &str) -> Vec<u8> {
+        std::fs::read(format!("/proc/{}/{file}", self.id())).unwrap()
+    }
+
+    /// The memory that is resident, in KiB.
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory that was ever resident, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
+        let status = String::from_utf8(self.proc("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+    }
+
+    /// The processor time used so far, in hundredths of a second.
+    pub fn processor_time(&self) -> u64 {
+        let stat = String::from_utf8(self.proc("stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits until the process has ended and everything that it wrote is there.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.stdout.wait_for_end();
+        self.stderr.wait_for_end();
+        self.child.wait().unwrap()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Stream {
+    fn gather(mut from: impl Read + Send + 'static) -> Self {
+        let stream = Self::default();
+        let own = stream.clone();
+        std::thread::spawn(move || {
+            let mut piece = [0; 65536];
+            loop {
+                let count = from.read(&mut piece).unwrap_or(0);
+                let mut written = own.0.0.lock().unwrap();
+                written.bytes.extend_from_slice(&piece[..count]);
+                written.ended = count == 0;
+                own.0.1.notify_all();
+                if written.ended {
+                    return;
+                }
+            }
+        });
+        stream
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        self.0.0.lock().unwrap().bytes.clone()
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes()).into_owned()
+    }
+
+    /// Waits until a text was written so many times.
+    pub fn wait_for(&self, text: &str, times: usize) {
+        self.wait_until(|bytes| String::from_utf8_lossy(bytes).matches(text).count() >= times);
+    }
+
+    fn address_after(&self, text: &str) -> SocketAddr {
+        let line = |bytes: &[u8]| {
+            let after = &bytes[find(bytes, text.as_bytes())? + text.len()..];
+            let end = find(after, b"\n")?;
+            Some(String::from_utf8_lossy(&after[..end]).into_owned())
+        };
+        self.wait_until(|bytes| line(bytes).is_some());
+        line(&self.bytes()).unwrap().trim().parse().unwrap()
+    }
+
+    fn wait_until(&self, enough: impl Fn(&[u8]) -> bool) {
+        let written = self.0.0.lock().unwrap();
+        let missing = |written: &mut Written| !enough(&written.bytes) && !written.ended;
+        let (written, timeout) = self.0.1.wait_timeout_while(written, STUCK, missing).unwrap();
+        let text = String::from_utf8_lossy(&written.bytes).into_owned();
+        assert!(!timeout.timed_out() && enough(&written.bytes), "it was not written: {text}");
+    }
+
+    fn wait_for_end(&self) {
+        let written = self.0.0.lock().unwrap();
+        let waited = self.0.1.wait_timeout_while(written, STUCK, |written| !written.ended).unwrap();
+        assert!(!waited.1.timed_out(), "the process does not end");
+    }
+}
