@@ -7,6 +7,7 @@ mod boundary;
 mod credentials;
 mod errors;
 mod faults;
+mod limits;
 mod origin;
 mod proxy;
 mod raw;
