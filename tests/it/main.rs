@@ -7,6 +7,7 @@ mod boundary;
 mod errors;
 mod faults;
 mod origin;
+mod process;
 mod proxy;
 mod raw;
 mod refusal;
