@@ -23,10 +23,16 @@ pub(super) fn clean(parts: &mut Parts, leave: &Leave, redactor: &mut Redactor) {
     redactor.scrub_headers(&mut parts.headers);
 }
 
-/// Whether the body is text as it stands, so that a secret can be seen in it.
+/// Whether a secret could be seen in the body as it stands; a coding that nobody has heard of is no reason not to look.
 pub(super) fn is_uncompressed(headers: &HeaderMap) -> bool {
-    headers.get_all(CONTENT_ENCODING).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
+    let codings =
+        headers.get_all(CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let compresses = |coding: &[u8]| COMPRESSING.iter().any(|known| coding.trim_ascii().eq_ignore_ascii_case(known));
+    !codings.into_iter().any(compresses)
 }
+
+/// Content codings that leave nothing recognisable (RFC 9110 8.4.1, RFC 7932, RFC 8878).
+const COMPRESSING: [&[u8]; 7] = [b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"compress", b"x-compress"];
 
 fn strip(headers: &mut HeaderMap) {
     // An answer may nominate what it likes: its own loss.

@@ -4,12 +4,14 @@
 
 mod access;
 mod boundary;
+mod credentials;
 mod errors;
 mod faults;
 mod origin;
 mod process;
 mod proxy;
 mod raw;
+mod redaction;
 mod refusal;
 mod signal;
 mod spawned;
