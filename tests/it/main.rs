@@ -4,6 +4,7 @@
 
 mod access;
 mod boundary;
+mod client;
 mod credentials;
 mod errors;
 mod faults;
