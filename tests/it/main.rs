@@ -14,6 +14,7 @@ mod proxy;
 mod raw;
 mod redaction;
 mod refusal;
+mod secrecy;
 mod signal;
 mod spawned;
 mod tidy;
