@@ -128,12 +128,13 @@ impl RequestId {
     /// Longest id of a client that is adopted, in bytes.
     pub const MAX: usize = 128;
 
-    /// Adopts a client's `X-Request-Id` when it is 1 to 128 letters, digits, `-`, `_`, `.`, `:`.
+    /// Adopts a client's `X-Request-Id` when it is 1 to 128 letters, digits, `-`, `_`, `.`, `:`, and holds no key: the
+    /// id is repeated in answers and records.
     pub fn adopt(value: &HeaderValue) -> Option<Self> {
         let bytes = value.as_bytes();
         let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
         let valid = !bytes.is_empty() && bytes.len() <= Self::MAX && bytes.iter().all(plain);
-        valid.then(|| Self(value.clone()))
+        (valid && !holds_key(bytes)).then(|| Self(value.clone()))
     }
 
     /// Makes an id of 32 hexadecimal digits from 128 bits that the caller draws.
@@ -157,6 +158,11 @@ impl RequestId {
     }
 }
 
+/// Whether something in a text is shaped like a key of Close or of the gateway: it must not be repeated.
+pub fn holds_key(text: &[u8]) -> bool {
+    text.windows(4).any(|lead| lead.eq_ignore_ascii_case(b"api_") || lead.eq_ignore_ascii_case(b"cgk_"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +183,8 @@ mod tests {
         assert!(RequestId::adopt(&HeaderValue::from_static("a b")).is_none());
         assert!(RequestId::adopt(&HeaderValue::from_static("")).is_none());
         assert!(RequestId::adopt(&HeaderValue::from_static("a\"b")).is_none());
+        assert!(RequestId::adopt(&HeaderValue::from_static("req-api_7b8K.secret")).is_none());
+        assert!(RequestId::adopt(&HeaderValue::from_static("CGK_0123abcd_secret")).is_none());
     }
 
     #[test]

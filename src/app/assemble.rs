@@ -1,6 +1,7 @@
 //! From the configuration to the parts that decide about requests: keys, routes, credentials, slots of the pool.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -35,20 +36,37 @@ pub(super) fn telemetry_options(config: &Config) -> Options {
 
 /// How connections out are made.
 pub fn connector(config: &Config) -> Result<Connector, NetFault> {
+    connector_with(config.upstream.ca.clone(), config)
+}
+
+fn connector_with(ca: Option<PathBuf>, config: &Config) -> Result<Connector, NetFault> {
     let upstream = &config.upstream;
     let place = upstream.address.clone().map(|address| (upstream.url.clone(), address));
-    Connector::new(upstream.ca.clone(), place, upstream.connect_timeout, upstream.tls_timeout)
+    Connector::new(ca, place, upstream.connect_timeout, upstream.tls_timeout)
 }
 
 /// Reads every secret; faults come as text for people.
 pub fn open_vault(config: &Config, telemetry: &Telemetry) -> Result<Arc<Vault>, Vec<String>> {
-    let connector = connector(config).map_err(|fault| vec![format!("error: upstream.ca: {fault}")])?;
+    let mut faults = Vec::new();
+    // Without its roots nothing will be connected to; what else is wrong is told all the same.
+    let connector = connector(config).or_else(|fault| {
+        faults.push(format!("error: upstream.ca: {fault}"));
+        connector_with(None, config)
+    });
+    let connector = connector.map_err(|fault| vec![format!("error: {fault}")])?;
     let meters = |name: &crate::id::CredentialName| telemetry.credential_meters(telemetry.credential(name.as_str()));
     let withheld = Arc::new(Withheld::of(&config.credentials, &config.keys));
     let opened = blocking(Vault::open(&config.credentials, withheld, meters, Arc::new(connector)))?;
-    let (vault, warnings) = opened.map_err(|faults| faults.iter().map(told).collect::<Vec<_>>())?;
-    warnings.iter().for_each(warn);
-    Ok(vault)
+    match opened {
+        Ok((vault, warnings)) if faults.is_empty() => {
+            warnings.iter().for_each(warn);
+            Ok(vault)
+        }
+        opened => {
+            faults.extend(opened.err().into_iter().flatten().map(|fault| told(&fault)));
+            Err(faults)
+        }
+    }
 }
 
 fn told(fault: &SecretFault) -> String {
@@ -62,16 +80,11 @@ fn warn(warning: &Warning) {
 pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts, Vec<String>> {
     let vault = open_vault(config, telemetry);
     let digests = digests(config);
-    let connector = connector(config).map_err(|fault| vec![format!("error: upstream.ca: {fault}")]);
-    let (vault, digests, connector) = match (vault, digests, connector) {
-        (Ok(vault), Ok(digests), Ok(connector)) => (vault, digests, connector),
-        (vault, digests, connector) => {
-            let mut faults: Vec<String> =
-                [vault.err(), digests.err(), connector.err()].into_iter().flatten().flatten().collect();
-            faults.dedup();
-            return Err(faults);
-        }
+    let (vault, digests) = match (vault, digests) {
+        (Ok(vault), Ok(digests)) => (vault, digests),
+        (vault, digests) => return Err([vault.err(), digests.err()].into_iter().flatten().flatten().collect()),
     };
+    let connector = connector(config).map_err(|fault| vec![format!("error: upstream.ca: {fault}")])?;
     let mut slots = Slots::default();
     let (routes, route_slots) = routes(config, telemetry, &vault, &mut slots);
     let keys = keys(config, telemetry, &routes, digests)?;

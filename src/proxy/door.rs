@@ -8,6 +8,7 @@ use http::header::{HOST, HeaderMap, HeaderName, ORIGIN};
 use http::request::Parts;
 
 use super::error::ProxyError;
+use crate::id::holds_key;
 
 /// The rules of one listener's door.
 #[derive(Debug, Clone)]
@@ -47,7 +48,7 @@ impl Door {
         if listed || any || (self.loopback && is_loopback_name(host)) {
             return Ok(());
         }
-        let quotable = !host.is_empty() && host.len() <= 253;
+        let quotable = !host.is_empty() && host.len() <= 253 && !holds_key(host.as_bytes());
         Err(ProxyError::HostRefused { asked: quotable.then(|| host.to_ascii_lowercase()) })
     }
 }

@@ -4,15 +4,18 @@
 
 mod access;
 mod boundary;
+mod client;
 mod credentials;
 mod errors;
 mod faults;
 mod limits;
 mod origin;
+mod process;
 mod proxy;
 mod raw;
 mod redaction;
 mod refusal;
+mod secrecy;
 mod signal;
 mod spawned;
 mod tidy;

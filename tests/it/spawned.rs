@@ -2,8 +2,9 @@
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -12,13 +13,18 @@ use tempfile::TempDir;
 use crate::raw::{Answer, Raw, find};
 use crate::world::{KEY, Setup};
 
-/// A running gateway process.
-pub struct Spawned {
+/// A running process; it ends with the value.
+pub struct Process {
     child: Child,
-    pub proxy: SocketAddr,
-    pub admin: SocketAddr,
     pub stdout: Stream,
     pub stderr: Stream,
+}
+
+/// A running gateway process.
+pub struct Spawned {
+    process: Process,
+    pub proxy: SocketAddr,
+    pub admin: SocketAddr,
     pub folder: TempDir,
 }
 
@@ -54,9 +60,19 @@ fn isolated(mut command: Command, folder: &Path) -> Command {
     command
 }
 
-/// Runs to the end and returns what was written.
-pub fn run(command: &mut Command) -> Output {
-    command.output().unwrap()
+/// Runs to the end; what was written, and the exit code.
+pub fn run(command: &mut Command) -> Ended {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// A process that has ended; the code is missing when a signal ended it.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Setup {
@@ -75,13 +91,11 @@ impl Setup {
 
 impl Spawned {
     /// Starts the command and waits until it says where it listens.
-    pub fn start(mut command: Command, folder: TempDir) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let stdout = Stream::gather(child.stdout.take().unwrap());
-        let stderr = Stream::gather(child.stderr.take().unwrap());
-        let proxy = stderr.address_after("the proxy listens address=");
-        let admin = stderr.address_after("the admin listener listens address=");
-        Self { child, proxy, admin, stdout, stderr, folder }
+    pub fn start(command: Command, folder: TempDir) -> Self {
+        let process = Process::start(command);
+        let proxy = process.stderr.address_after("the proxy listens address=");
+        let admin = process.stderr.address_after("the admin listener listens address=");
+        Self { process, proxy, admin, folder }
     }
 
     pub fn connect(&self) -> Raw {
@@ -105,6 +119,29 @@ impl Spawned {
         let mut client = Raw::connect(self.admin);
         client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
         client.answer()
+    }
+}
+
+impl Deref for Spawned {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Spawned {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+impl Process {
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = Stream::gather(child.stdout.take().unwrap());
+        let stderr = Stream::gather(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
     }
 
     pub fn id(&self) -> u32 {
@@ -156,7 +193,7 @@ impl Spawned {
     }
 }
 
-impl Drop for Spawned {
+impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();
