@@ -48,7 +48,7 @@ fn planted(upstream: SocketAddr) -> Setup {
         .set("routes.deaf", &format!("credential = \"sales\"\nupstream = \"https://{upstream}\""))
         .set("routes.sales", "credential = \"sales\"")
         .set("listen", "max_body = \"1KiB\"\nmax_header_bytes = \"8KiB\"\nbody_timeout = \"300ms\"\nheader_timeout = \"300ms\"")
-        .set("upstream", "response_timeout = \"300ms\"\nbody_timeout = \"300ms\"")
+        .set("upstream", "response_timeout = \"300ms\"\nbody_timeout = \"300ms\"\ntls_timeout = \"300ms\"")
         .set("log", "level = \"trace\"")
 }
 
