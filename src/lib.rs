@@ -10,11 +10,12 @@
 //! | 3 | `proxy`, `admin` |
 //! | 2 | `vault`, `keys`, `routes`, `upstream`, `edge` |
 //! | 1 | `config`, `telemetry`, `sim`, `net`, `catalogue` |
-//! | 0 | `id`, `path`, `origin`, `rule`, `clock`, `task` |
+//! | 0 | `id`, `path`, `origin`, `rule`, `chunked`, `clock`, `task` |
 
 pub mod admin;
 pub mod app;
 pub mod catalogue;
+pub mod chunked;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::chunked::Chunks;
 use super::head::{Found, Framing, HeadLimits, WireFault, find_end, judge};
 use super::line::{BodyFault, Line, Message};
+use crate::chunked::Chunks;
 use crate::clock::{Deadline, Sweep};
 
 /// How long a client may take.

@@ -262,7 +262,7 @@ impl Seen {
 }
 
 /// RFC 9110 5.6.2.
-pub(super) fn is_token(byte: u8) -> bool {
+fn is_token(byte: u8) -> bool {
     CLASS[usize::from(byte)] & TOKEN != 0
 }
 

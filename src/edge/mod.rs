@@ -3,14 +3,12 @@
 //! Serves any [`Handler`]; what a request means is decided above. Each request comes with its [`Arrival`]: the guard's
 //! verdict on the bytes it came as (security.md, section 1).
 
-mod chunked;
 mod guard;
 mod head;
 mod line;
 mod listen;
 mod serve;
 
-pub use chunked::ChunkFault;
 pub use guard::Timeouts;
 pub use head::{HeadLimits, WireFault};
 pub use line::{BodyFault, Line, Message};

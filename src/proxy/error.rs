@@ -216,7 +216,7 @@ fn tell_send(fault: &SendFault) -> Telling {
             tell(503, "overloaded", "connection_limit_reached", "too many requests are in flight; try again")
         }
         SendFault::Closed(_) => tell(502, "upstream_closed", "connection_terminated", CLOSED),
-        SendFault::Malformed(_) => tell(
+        SendFault::Malformed => tell(
             502,
             "upstream_invalid",
             "http_protocol_error",

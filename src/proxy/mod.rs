@@ -140,22 +140,21 @@ where
         let generation = authorization.generation();
         let again = Again::of(&inbound.method, inbound.asks.effective(), &body);
         let outbound = Outbound::new(inbound, &permit)?;
-        let spare = again.spare(&outbound);
         let (request, redactor) = outbound.authorized(authorization, body);
         let call = self.call(request, permit.route(), again.freshness());
         ledger.record.attempts = 1;
         let exchange = self.upstream.clone().call(call);
-        Ok(Sent { exchange, again, spare, redactor, leave: permit.leave(), upload, generation })
+        Ok(Sent { exchange, again, redactor, leave: permit.leave(), upload, generation })
     }
 
     /// Waits for the answer, sends the request once more where that is safe, and cleans what comes back.
     async fn answer(&self, ledger: &mut Ledger, sent: Sent<U::Future>) -> Result<Answer<D>, ProxyError> {
-        let Sent { exchange, again, spare, mut redactor, leave, upload, generation } = sent;
+        let Sent { exchange, again, mut redactor, leave, upload, generation } = sent;
         let response = match exchange.await {
             Ok(response) => response,
             Err(error) => {
-                let (call, fresh) = self.resend(&again, error, spare, leave.route(), upload.as_ref())?;
-                redactor = fresh.unwrap_or(redactor);
+                let (call, fresh) = self.resend(&again, error, leave.route(), upload.as_ref())?;
+                redactor = fresh;
                 ledger.record.attempts = 2;
                 ledger.record.retries = 1;
                 ledger.record.retry_reason = Some("closed");
@@ -183,19 +182,15 @@ where
     fn resend(
         &self,
         again: &Again,
-        mut error: SendError<UploadBody>,
-        spare: Option<Outbound>,
+        error: SendError<UploadBody>,
         route: &Route,
         upload: Option<&Upload>,
-    ) -> Result<(Call<UploadBody>, Option<Redactor>), ProxyError> {
+    ) -> Result<(Call<UploadBody>, Redactor), ProxyError> {
         let closed = error.reused && matches!(error.fault, SendFault::Closed(_));
-        if let Some(request) = error.unsent.take().filter(|_| closed) {
-            return Ok((self.call(*request, route, Freshness::New), None));
-        }
-        let spare = spare.filter(|_| closed && again.is_safe_after(error.progress));
-        let outbound = spare.ok_or_else(|| explain(error.fault, upload))?;
-        let (request, redactor) = outbound.authorized(self.authorization(route)?, UploadBody::Empty);
-        Ok((self.call(request, route, Freshness::New), Some(redactor)))
+        let request = error.request.filter(|_| closed && again.is_safe_after(error.progress));
+        let mut request = request.ok_or_else(|| explain(error.fault, upload))?;
+        let redactor = self.authorization(route)?.inject(request.headers_mut());
+        Ok((self.call(*request, route, Freshness::New), redactor))
     }
 
     fn accept(
@@ -287,7 +282,6 @@ struct Asked {
 struct Sent<F> {
     exchange: F,
     again: Again,
-    spare: Option<Outbound>,
     redactor: Redactor,
     leave: Leave,
     upload: Option<Upload>,
@@ -315,10 +309,6 @@ impl Again {
     /// What cannot be sent again takes a connection that is known to live.
     fn freshness(&self) -> Freshness {
         if self.idempotent && self.empty { Freshness::Pooled } else { Freshness::Proven }
-    }
-
-    fn spare(&self, outbound: &Outbound) -> Option<Outbound> {
-        self.empty.then(|| outbound.clone())
     }
 
     fn is_safe_after(&self, progress: Progress) -> bool {

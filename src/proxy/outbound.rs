@@ -10,7 +10,6 @@ use crate::edge::WireFault;
 use crate::vault::{Authorization, Redactor};
 
 /// A request's head on its way out; the body joins it for each attempt.
-#[derive(Clone)]
 pub(super) struct Outbound {
     method: Method,
     uri: Uri,

@@ -1,115 +1,218 @@
-//! The body of an answer, which drives its connection and lays it back into the pool when the body is over.
+//! The body of an answer: read as its head said, and its connection laid back into the pool when it is over.
 
+use std::cell::RefCell;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
 use super::link::Link;
 use super::pool::Inner;
+use super::request::Sending;
+use super::response::Framing;
 use super::{BodyFault, Upload};
+use crate::chunked::{Chunks, Piece};
 use crate::clock::Deadline;
 use crate::task;
 
 /// An answer's body; dropping it early closes the connection.
 pub struct AnswerBody<B: Upload> {
-    pool: Rc<Inner<B>>,
+    pool: Rc<Inner>,
     slot: usize,
-    incoming: Incoming,
-    driver: Driver<B>,
+    source: Source,
+    left: Left,
     deadline: Deadline,
+    /// Whether the deadline is set for the piece that is waited for.
     armed: bool,
+    reusable: bool,
+    upload: std::marker::PhantomData<fn(B)>,
 }
 
-enum Driver<B: Upload> {
-    /// The reader of the body drives the connection.
-    Reader(Box<Link<B>>),
-    /// The request's body is still on its way up while the answer comes down: a task of its own drives both, so that
-    /// a client that reads nothing before it has sent everything does not wait for itself.
-    Task,
-    /// The connection is over.
-    Ended,
-    /// The body was read to its end.
-    Done,
+enum Source {
+    /// The connection is this body's own.
+    Own(Box<Link>),
+    /// The request's body is still on its way up: a task of its own writes it, so that a client that reads nothing
+    /// before it has sent everything does not wait for itself.
+    Shared(Rc<RefCell<Box<Link>>>),
+    /// The body was read to its end, or the connection failed.
+    None,
+}
+
+/// What is left of the body.
+enum Left {
+    Length(u64),
+    Chunks(Chunks),
+    UntilClose,
+    Nothing,
 }
 
 impl<B: Upload> AnswerBody<B> {
     pub(super) fn new(
-        pool: Rc<Inner<B>>,
+        pool: Rc<Inner>,
         slot: usize,
-        link: Box<Link<B>>,
+        link: Box<Link>,
         deadline: Deadline,
-        incoming: Incoming,
+        framing: Framing,
+        upload: Option<Sending<B>>,
+        reusable: bool,
     ) -> Self {
-        let driver = if link.meter.is_uploading() { drive_beside(link) } else { Driver::Reader(link) };
+        let reusable = reusable && upload.is_none();
+        let source = match upload {
+            None => Source::Own(link),
+            Some(upload) => write_beside(link, upload),
+        };
+        let left = match framing {
+            Framing::Length(0) => Left::Nothing,
+            Framing::Length(length) => Left::Length(length),
+            Framing::Chunked => Left::Chunks(Chunks::begin()),
+            Framing::Close => Left::UntilClose,
+        };
         deadline.clear();
-        let mut body = Self { pool, slot, incoming, driver, deadline, armed: false };
-        if body.incoming.is_end_stream() {
+        let upload = std::marker::PhantomData;
+        let mut body = Self { pool, slot, source, left, deadline, armed: false, reusable, upload };
+        if matches!(body.left, Left::Nothing) {
             body.finish();
         }
         body
     }
 
-    /// A piece that is there already, or one that driving the connection brings.
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Driver::Reader(link) = &mut self.driver else {
-            return Pin::new(&mut self.incoming).poll_frame(cx);
-        };
-        // What the reader itself drives needs to wake nobody.
-        let quiet = &mut Context::from_waker(Waker::noop());
-        let incoming = &mut self.incoming;
-        if let ready @ Poll::Ready(_) = link.muted(|| Pin::new(incoming).poll_frame(quiet)) {
-            return ready;
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyFault>>> {
+        loop {
+            let taken = match &mut self.source {
+                Source::None => return Poll::Ready(None),
+                Source::Own(link) => self.left.take(link),
+                Source::Shared(link) => self.left.take(&mut link.borrow_mut()),
+            };
+            match taken {
+                Err(fault) => return Poll::Ready(Some(Err(self.fail(fault)))),
+                Ok(data) => {
+                    if matches!(self.left, Left::Nothing) {
+                        self.finish();
+                    }
+                    if !data.is_empty() {
+                        self.armed = false;
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+            }
+            if matches!(self.source, Source::None) {
+                return Poll::Ready(None);
+            }
+            match self.poll_fill(cx) {
+                Poll::Pending => return self.wait(cx),
+                Poll::Ready(Ok(0)) if matches!(self.left, Left::UntilClose) => {
+                    self.left = Left::Nothing;
+                    self.source = Source::None;
+                }
+                Poll::Ready(Ok(0)) => return Poll::Ready(Some(Err(self.fail(BodyFault::Ended)))),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(self.fail(BodyFault::Cut(error))))),
+            }
         }
-        if link.drive(cx).is_ready() {
-            self.driver = Driver::Ended;
-        }
-        Pin::new(&mut self.incoming).poll_frame(quiet)
     }
 
-    fn finish(&mut self) {
-        if let Driver::Reader(link) = std::mem::replace(&mut self.driver, Driver::Done) {
-            self.pool.give_back(self.slot, link);
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let room = self.left.room();
+        match &mut self.source {
+            Source::Own(link) => link.poll_fill(cx, room),
+            Source::Shared(link) => link.borrow_mut().poll_fill(cx, room),
+            Source::None => Poll::Ready(Ok(0)),
         }
     }
 
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyFault>>> {
-        if matches!(self.driver, Driver::Ended) {
-            return Poll::Ready(Some(Err(BodyFault::Ended)));
-        }
         if !self.armed {
             self.deadline.set(self.pool.limits.body_timeout);
             self.armed = true;
         }
-        match self.deadline.poll_passed(cx) {
-            Poll::Ready(()) => Poll::Ready(Some(Err(BodyFault::Timeout))),
-            Poll::Pending => Poll::Pending,
+        ready!(self.deadline.poll_passed(cx));
+        Poll::Ready(Some(Err(self.fail(BodyFault::Timeout))))
+    }
+
+    /// The end of the body: what lies behind it was not asked for, and condemns the connection (security.md 32).
+    fn finish(&mut self) {
+        if let Source::Own(link) = std::mem::replace(&mut self.source, Source::None)
+            && self.reusable
+        {
+            self.pool.give_back(self.slot, link);
         }
     }
 
-    /// The next piece of the body; trailers are dropped.
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyFault>>> {
-        loop {
-            match self.poll_piece(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    self.armed = false;
-                    let Ok(data) = frame.into_data() else { continue };
-                    if self.incoming.is_end_stream() {
-                        self.finish();
-                    }
-                    return Poll::Ready(Some(Ok(data)));
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(BodyFault::Cut(error)))),
-                Poll::Ready(None) => {
-                    self.finish();
-                    return Poll::Ready(None);
-                }
-                Poll::Pending => return self.wait(cx),
+    fn fail(&mut self, fault: BodyFault) -> BodyFault {
+        self.source = Source::None;
+        fault
+    }
+}
+
+impl Left {
+    /// What of the body lies in the inbox; empty when more must be read.
+    fn take(&mut self, link: &mut Link) -> Result<Bytes, BodyFault> {
+        let data = match self {
+            Self::Nothing => Bytes::new(),
+            Self::UntilClose => link.take(link.inbox.len()),
+            Self::Length(left) => {
+                let here = usize::try_from(*left).map_or(link.inbox.len(), |left| left.min(link.inbox.len()));
+                *left -= here as u64;
+                link.take(here)
             }
+            Self::Chunks(chunks) => {
+                let (data, ended) = take_chunk(chunks, link)?;
+                if ended {
+                    *self = Self::Nothing;
+                }
+                data
+            }
+        };
+        if matches!(self, Self::Length(0)) {
+            *self = Self::Nothing;
+        }
+        Ok(data)
+    }
+
+    /// Room worth reading into.
+    fn room(&self) -> usize {
+        match self {
+            Self::Length(left) => usize::try_from(*left).map_or(MOST, |left| left.clamp(LEAST, MOST)),
+            Self::Chunks(_) | Self::UntilClose => MIDDLING,
+            Self::Nothing => LEAST,
         }
     }
+}
+
+/// The data of the next chunk as far as it is there, and whether the body is over after it.
+fn take_chunk(chunks: &mut Chunks, link: &mut Link) -> Result<(Bytes, bool), BodyFault> {
+    let step = |chunks: &mut Chunks, link: &mut Link| -> Result<Piece, BodyFault> {
+        let piece = chunks.next(&link.inbox).map_err(|(_, fault)| BodyFault::Framing(fault))?;
+        drop(link.take(piece.framing));
+        Ok(piece)
+    };
+    let piece = step(chunks, link)?;
+    let data = link.take(piece.data);
+    if piece.ended || data.is_empty() || link.inbox.is_empty() {
+        return Ok((data, piece.ended));
+    }
+    // Behind the last data mostly lies the end, which would otherwise cost another turn.
+    let mut ahead = *chunks;
+    match ahead.next(&link.inbox) {
+        Ok(Piece { framing, ended: true, .. }) => {
+            drop(link.take(framing));
+            Ok((data, true))
+        }
+        _ => Ok((data, false)),
+    }
+}
+
+fn write_beside<B: Upload>(link: Box<Link>, mut upload: Sending<B>) -> Source {
+    let link = Rc::new(RefCell::new(link));
+    let own = link.clone();
+    task::spawn_local(async move {
+        // Whether it succeeds shows in the answer; the connection serves no other exchange.
+        let _ = std::future::poll_fn(|cx| upload.poll(&mut own.borrow_mut(), cx)).await;
+    });
+    Source::Shared(link)
 }
 
 impl<B: Upload> Body for AnswerBody<B> {
@@ -122,16 +225,18 @@ impl<B: Upload> Body for AnswerBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        matches!(self.left, Left::Nothing)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match self.left {
+            Left::Length(left) => SizeHint::with_exact(left),
+            Left::Nothing => SizeHint::with_exact(0),
+            Left::Chunks(_) | Left::UntilClose => SizeHint::default(),
+        }
     }
 }
 
-fn drive_beside<B: Upload>(link: Box<Link<B>>) -> Driver<B> {
-    let mut link = link;
-    task::spawn_local(async move { std::future::poll_fn(|cx| link.drive(cx)).await });
-    Driver::Task
-}
+const LEAST: usize = 1024;
+const MIDDLING: usize = 16 * 1024;
+const MOST: usize = 64 * 1024;

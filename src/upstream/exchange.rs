@@ -1,49 +1,51 @@
-//! One exchange as a future: take or open a connection, hand the request over, drive the connection to the answer.
+//! One exchange as a future: take or open a connection, write the request, read the head of the answer.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
-use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
+use http::{Request, Response};
 
 use super::body::AnswerBody;
-use super::link::{Link, Tracked};
+use super::link::Link;
 use super::pool::Inner;
+use super::request::{Sending, Unsent};
+use super::response::{Head, take_head};
 use super::{Call, Progress, SendError, SendFault, Upload};
 use crate::clock::Deadline;
 
-type Opening<B> = Pin<Box<dyn Future<Output = Result<Box<Link<B>>, SendFault>>>>;
-type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<Incoming>, TrySendError<Request<Tracked<B>>>>>>>;
+type Opening = Pin<Box<dyn Future<Output = Result<Box<Link>, SendFault>>>>;
 
 /// The future of [`super::Pool`]: ends with the head of the answer.
 pub struct Exchange<B: Upload> {
-    pool: Rc<Inner<B>>,
+    pool: Rc<Inner>,
     slot: usize,
     stage: Stage<B>,
 }
 
 enum Stage<B: Upload> {
     /// A request that waits for a connection.
-    Opening(Opening<B>, Request<B>),
+    Opening(Opening, Request<B>),
     /// A request that waits for its answer.
     Waiting(Waiting<B>),
     Over,
 }
 
 struct Waiting<B: Upload> {
-    link: Box<Link<B>>,
-    answer: Answer<B>,
+    link: Box<Link>,
+    request: Request<()>,
+    sending: Sending<B>,
     deadline: Deadline,
     /// Bytes written when the deadline was set last.
     written: u64,
+    /// Why the connection takes no more of the request; an answer may have come before that.
+    broken: Option<io::Error>,
 }
 
 impl<B: Upload> Exchange<B> {
-    pub(super) fn new(pool: Rc<Inner<B>>, call: Call<B>) -> Self {
+    pub(super) fn new(pool: Rc<Inner>, call: Call<B>) -> Self {
         let Call { request, slot, freshness } = call;
         let stage = match pool.take(slot, freshness) {
             Some(link) => Stage::Waiting(Waiting::begin(&pool, link, request)),
@@ -64,68 +66,63 @@ impl<B: Upload> Exchange<B> {
                 Ok(())
             }
             Err(fault) => {
-                Err(SendError { fault, reused: false, progress: Progress::Nothing, unsent: Some(Box::new(request)) })
+                Err(SendError { fault, reused: false, progress: Progress::Nothing, request: Some(Box::new(request)) })
             }
         })
     }
 }
 
 impl<B: Upload> Waiting<B> {
-    fn begin(pool: &Rc<Inner<B>>, mut link: Box<Link<B>>, request: Request<B>) -> Self {
-        link.meter.begin(!request.body().is_end_stream());
+    fn begin(pool: &Rc<Inner>, mut link: Box<Link>, request: Request<B>) -> Self {
         let (parts, body) = request.into_parts();
-        let request = Request::from_parts(parts, Tracked::new(body, link.meter.clone()));
-        let answer: Answer<B> = Box::pin(link.sender.try_send_request(request));
+        let request = Request::from_parts(parts, ());
+        link.begin();
+        let sending = Sending::begin(&mut link, &request, body);
         let deadline = Deadline::new(&pool.sweep);
         deadline.set(pool.limits.response_timeout);
-        Self { link, answer, deadline, written: 0 }
+        Self { link, request, sending, deadline, written: 0, broken: None }
     }
 
-    /// Drives the connection, then looks for the answer; the answer can only come out of that, so that nobody needs
-    /// to be woken for it.
-    fn poll(&mut self, cx: &mut Context<'_>, pool: &Inner<B>) -> Poll<Result<Response<Incoming>, Failed<B>>> {
-        let over = self.link.drive(cx).is_ready();
-        match self.answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(response)) => return Poll::Ready(Ok(response)),
-            Poll::Ready(Err(mut error)) => {
-                let unsent = error.take_message().and_then(reclaim).map(Box::new);
-                return Poll::Ready(Err(Failed { fault: self.classify(error.into_error()), unsent }));
+    fn poll(&mut self, cx: &mut Context<'_>, pool: &Inner) -> Poll<Result<Head, SendFault>> {
+        if self.broken.is_none() {
+            match self.sending.poll(&mut self.link, cx) {
+                Poll::Ready(Err(Unsent::Body)) => return Poll::Ready(Err(SendFault::Upload)),
+                Poll::Ready(Err(Unsent::Connection(error))) => self.broken = Some(error),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
             }
-            Poll::Pending if over => return failed(SendFault::Closed(None)),
-            Poll::Pending => {}
         }
-        if self.link.meter.is_spent() {
-            return failed(SendFault::Malformed(None));
+        if let Poll::Ready(head) = self.poll_head(cx) {
+            return Poll::Ready(head);
         }
-        let written = self.link.meter.written();
-        if written != self.written {
-            self.written = written;
+        if self.link.written() != self.written {
+            self.written = self.link.written();
             self.deadline.set(pool.limits.response_timeout);
         }
-        match self.deadline.poll_passed(cx) {
-            Poll::Ready(()) => failed(SendFault::Timeout),
-            Poll::Pending => Poll::Pending,
+        self.deadline.poll_passed(cx).map(|()| Err(SendFault::Timeout))
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, SendFault>> {
+        loop {
+            match ready!(self.link.poll_fill(cx, ROOM)) {
+                Ok(0) => return Poll::Ready(Err(SendFault::Closed(self.broken.take()))),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(SendFault::Closed(Some(error)))),
+            }
+            match take_head(&mut self.link, self.request.method()) {
+                Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                Ok(None) if self.link.read() <= MAX_HEAD => {}
+                Ok(None) | Err(_) => return Poll::Ready(Err(SendFault::Malformed)),
+            }
         }
     }
 
-    fn classify(&self, error: hyper::Error) -> SendFault {
-        if error.is_user() || error.is_body_write_aborted() {
-            SendFault::Upload
-        } else if error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
-            SendFault::Malformed(Some(error))
-        } else {
-            SendFault::Closed(Some(error))
-        }
+    fn fail(self, fault: SendFault) -> SendError<B> {
+        let (reused, progress) = (self.link.reused, self.link.progress());
+        let (parts, ()) = self.request.into_parts();
+        let body = self.sending.into_untouched();
+        let request = body.map(|body| Box::new(Request::from_parts(parts, body)));
+        SendError { fault, reused, progress, request }
     }
-}
-
-struct Failed<B> {
-    fault: SendFault,
-    unsent: Option<Box<Request<B>>>,
-}
-
-fn failed<T, B>(fault: SendFault) -> Poll<Result<T, Failed<B>>> {
-    Poll::Ready(Err(Failed { fault, unsent: None }))
 }
 
 impl<B: Upload> Future for Exchange<B> {
@@ -138,46 +135,19 @@ impl<B: Upload> Future for Exchange<B> {
         let outcome = ready!(waiting.poll(cx, &this.pool));
         let Stage::Waiting(waiting) = std::mem::replace(&mut this.stage, Stage::Over) else { return Poll::Pending };
         Poll::Ready(match outcome {
-            Ok(response) => accept(&this.pool, this.slot, waiting, response),
-            Err(Failed { fault, unsent }) => {
-                Err(SendError { fault, reused: waiting.link.reused, progress: waiting.link.meter.progress(), unsent })
+            Err(fault) => Err(waiting.fail(fault)),
+            Ok(Head { response, framing, keeps_alive }) => {
+                let Waiting { link, sending, deadline, broken, .. } = waiting;
+                let upload = (!sending.is_done()).then_some(sending).filter(|_| broken.is_none());
+                let reusable = keeps_alive && broken.is_none();
+                let body = AnswerBody::new(this.pool.clone(), this.slot, link, deadline, framing, upload, reusable);
+                Ok(response.map(|()| body))
             }
         })
     }
 }
 
-/// An answer that leaves no doubt about its end: no tunnel (security.md 11), one length in one form (33).
-fn accept<B: Upload>(
-    pool: &Rc<Inner<B>>,
-    slot: usize,
-    waiting: Waiting<B>,
-    response: Response<Incoming>,
-) -> Result<Response<AnswerBody<B>>, SendError<B>> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS || !has_one_length(response.headers()) {
-        return Err(SendError {
-            fault: SendFault::Malformed(None),
-            reused: waiting.link.reused,
-            progress: Progress::Answered,
-            unsent: None,
-        });
-    }
-    waiting.link.meter.end_head();
-    Ok(response.map(|incoming| AnswerBody::new(pool.clone(), slot, waiting.link, waiting.deadline, incoming)))
-}
-
-/// The codec takes `2, 2`, two equal lines and `gzip, chunked`, and hands them on as they came.
-fn has_one_length(headers: &HeaderMap) -> bool {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (lengths.next(), codings.next()) {
-        (None, None) => true,
-        (Some(length), None) => length.as_bytes().iter().all(u8::is_ascii_digit) && lengths.next().is_none(),
-        (None, Some(coding)) => coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none(),
-        (Some(_), Some(_)) => false,
-    }
-}
-
-fn reclaim<B: Upload>(request: Request<Tracked<B>>) -> Option<Request<B>> {
-    let (parts, body) = request.into_parts();
-    body.into_inner().map(|body| Request::from_parts(parts, body))
-}
+/// Room for a head, and for the body of most answers behind it.
+const ROOM: usize = 8 * 1024;
+/// Most bytes before the end of an answer's head, interim answers among them (security.md 36).
+const MAX_HEAD: u64 = 64 * 1024;

@@ -1,16 +1,24 @@
 //! Requests out: a bounded pool a worker, one exchange at a time on a connection, nothing ever followed.
 //!
 //! [`Pool`] is a [`tower::Service`], so that tests and benches can put a `service_fn` in its place. A connection serves
-//! one slot only, and a slot is one credential at one origin (security.md 26). The connection is driven inside the
-//! task of the request that uses it: no hand-over between tasks, and an idle connection costs nothing until it is
-//! taken again, when it is polled once to see whether it still lives (security.md 32).
+//! one slot only, and a slot is one credential at one origin (security.md 26). HTTP/1.1 towards the upstream is spoken
+//! here: the parser is `httparse`, the rest is writing a head and following lengths and chunks, inside the task of the
+//! request that needs it. There is no hand-over between tasks, a request that was not taken is still there to be sent
+//! again, and what is ambiguous in an answer is refused where a general client would guess. An idle connection costs
+//! nothing until it is taken again, when it is polled once to see whether it still lives (security.md 32).
 
 mod body;
 mod exchange;
 mod link;
 mod pool;
+mod request;
+mod response;
+
+#[cfg(test)]
+mod tests;
 
 use std::error::Error;
+use std::io;
 
 use bytes::Bytes;
 use http::Request;
@@ -20,6 +28,7 @@ pub use body::AnswerBody;
 pub use exchange::Exchange;
 pub use pool::{Limits, Pool, Shared, Slot};
 
+use crate::chunked::ChunkFault;
 use crate::net::ConnectError;
 
 /// The body of a request out.
@@ -66,8 +75,8 @@ pub struct SendError<B> {
     pub reused: bool,
     /// How far the exchange had come.
     pub progress: Progress,
-    /// The request, when the connection never took it.
-    pub unsent: Option<Box<Request<B>>>,
+    /// The request, when nothing of its body was taken: it can be sent again where that is safe.
+    pub request: Option<Box<Request<B>>>,
 }
 
 /// How far an exchange had come when it failed.
@@ -92,10 +101,10 @@ pub enum SendFault {
     Exhausted,
     /// The upstream closed the connection before an answer.
     #[error("the upstream closed the connection before an answer")]
-    Closed(#[source] Option<hyper::Error>),
+    Closed(#[source] Option<io::Error>),
     /// The upstream's answer is not HTTP/1.1, or not unambiguous HTTP/1.1.
     #[error("the upstream's answer is malformed")]
-    Malformed(#[source] Option<hyper::Error>),
+    Malformed,
     /// No answer within `upstream.response_timeout`.
     #[error("the upstream did not answer in time")]
     Timeout,
@@ -107,9 +116,12 @@ pub enum SendFault {
 /// Why an answer's body ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyFault {
-    /// The upstream closed the connection, or broke the framing, inside the body.
+    /// The connection failed inside the body.
     #[error("the upstream's answer was cut off")]
-    Cut(#[source] hyper::Error),
+    Cut(#[source] io::Error),
+    /// The chunks of the body are none.
+    #[error("the upstream's answer broke its framing: {}", .0.0)]
+    Framing(ChunkFault),
     /// The connection ended inside the body.
     #[error("the connection to the upstream ended inside the answer")]
     Ended,

@@ -1,6 +1,7 @@
 //! The idle connections of one worker: last in, first out, one list a slot, bounded over all workers.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -54,20 +55,20 @@ pub struct Limits {
 }
 
 /// The pool of one worker.
-pub struct Pool<B: Upload>(pub(super) Rc<Inner<B>>);
+pub struct Pool<B>(Rc<Inner>, PhantomData<fn(B)>);
 
-pub(super) struct Inner<B: Upload> {
+pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
     pub(super) slots: Vec<Slot>,
     pub(super) limits: Limits,
     pub(super) sweep: Rc<Sweep>,
     #[expect(clippy::vec_box, reason = "a link moves between the pool, the exchange and the body: as a pointer")]
-    idle: RefCell<Vec<Vec<Box<Link<B>>>>>,
+    idle: RefCell<Vec<Vec<Box<Link>>>>,
 }
 
-impl<B: Upload> Clone for Pool<B> {
+impl<B> Clone for Pool<B> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self(self.0.clone(), PhantomData)
     }
 }
 
@@ -75,7 +76,7 @@ impl<B: Upload> Pool<B> {
     /// A pool without connections.
     pub fn new(shared: Arc<Shared>, slots: Vec<Slot>, limits: Limits, sweep: Rc<Sweep>) -> Self {
         let idle = RefCell::new(slots.iter().map(|_| Vec::new()).collect());
-        Self(Rc::new(Inner { shared, slots, limits, sweep, idle }))
+        Self(Rc::new(Inner { shared, slots, limits, sweep, idle }), PhantomData)
     }
 
     /// Lets go of connections that were closed by the other side, got bytes unasked, or have lain too long.
@@ -94,9 +95,9 @@ impl<B: Upload> Pool<B> {
     }
 }
 
-impl<B: Upload> Inner<B> {
+impl Inner {
     /// The connection that was used last and still lives.
-    pub(super) fn take(&self, slot: usize, freshness: Freshness) -> Option<Box<Link<B>>> {
+    pub(super) fn take(&self, slot: usize, freshness: Freshness) -> Option<Box<Link>> {
         loop {
             let mut link = match freshness {
                 Freshness::New => None,
@@ -111,7 +112,7 @@ impl<B: Upload> Inner<B> {
     }
 
     /// Lays a connection back whose exchange is over, if it can serve another.
-    pub(super) fn give_back(&self, slot: usize, mut link: Box<Link<B>>) {
+    pub(super) fn give_back(&self, slot: usize, mut link: Box<Link>) {
         if link.lives()
             && let Some(idle) = self.idle.borrow_mut().get_mut(slot)
         {
@@ -123,7 +124,7 @@ impl<B: Upload> Inner<B> {
     }
 
     /// Opens a connection; where there is no place left, the one that has lain longest here makes room.
-    pub(super) async fn open(self: Rc<Self>, slot: usize) -> Result<Box<Link<B>>, SendFault> {
+    pub(super) async fn open(self: Rc<Self>, slot: usize) -> Result<Box<Link>, SendFault> {
         let Slot { origin, meters } = &self.slots[slot];
         let seat = Seat::take(&self.shared, meters).or_else(|| {
             self.evict();
@@ -131,7 +132,7 @@ impl<B: Upload> Inner<B> {
         });
         let seat = seat.ok_or(SendFault::Exhausted)?;
         let stream = self.shared.connector.connect(origin).await?;
-        Link::over(stream, seat).await
+        Ok(Link::over(stream, seat))
     }
 
     fn evict(&self) {

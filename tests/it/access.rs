@@ -442,7 +442,7 @@ fn line_22_rules_judge_the_bytes_that_the_upstream_sees() {
     let origin = Origin::plain();
     let world = two_routes(origin.address)
         .set("routes.partner", "")
-        .set("routes.sales", "allow = [\"GET,POST,PUT /api/v1/**\", \"* /x\"]\ndeny = [\"* /api/v1/user/**\"]")
+        .set("routes.sales", "allow = [\"GET,POST,PUT /api/v1/**\", \"* /x\"]\ndeny = [\"* /api/v1/user/**\", \"* /api/v1/a@b/**\"]")
         .set("keys.main", "allow = [\"GET,HEAD /api/v1/**\", \"PUT /api/v1/lead/*\", \"* /x\"]\ndeny = [\"GET /api/v1/lead/*/secret\"]")
         .start();
     let asked =
@@ -470,6 +470,8 @@ fn line_22_rules_judge_the_bytes_that_the_upstream_sees() {
         ("GET", "/api/v1/user/"),
         ("GET", "/api/v1//user//user_1"),
         ("GET", "//api/v1/user"),
+        ("GET", "/api/v1/a@b/"),
+        ("GET", "/api/v1/a%40b/x"),
         ("GET", "/api/v1/lead/lead_1/secret"),
         ("GET", "/api/v1/lead//lead_1//secret//"),
         ("GET", "/"),
@@ -705,6 +707,10 @@ fn a_key_in_the_path_or_query_is_refused_and_not_recorded() {
         }
         world.records.wait_for(2 * number + 2);
     }
+    let lines =
+        format!("Closegate-Key: {KEY}\r\nUser-Agent: tool/{KEY}\r\ntraceparent: {KEY}\r\nX-Request-Id: {KEY}\r\n");
+    told(&ask(&world, "GET /nowhere", &lines), 404, "no_route");
+    world.records.wait_for(2 * targets.len() + 1);
     let written = world.records.bytes();
     let secret = KEY.rsplit('_').next().unwrap();
     for form in [KEY, &encoded, secret] {

@@ -374,7 +374,7 @@ fn trailers_interim_answers_and_the_reason_are_dropped() {
     let bytes = everything(&world, &format!("{request}Closegate-Key: {KEY}\r\nConnection: close\r\n\r\n"));
     let text = String::from_utf8(bytes).unwrap();
     assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("hello"), "{text}");
-    for dropped in ["hop", "103", SECRET, INJECTED] {
+    for dropped in ["hop", "Early", "HTTP/1.1 103", SECRET, INJECTED] {
         assert!(!text.contains(dropped), "{dropped} in {text}");
     }
 }

@@ -47,7 +47,7 @@ const REGISTERED: [&str; 32] = [
 /// Asserts that an answer is the gateway's own, with this status and code and everything that goes with them; gives
 /// its body.
 #[track_caller]
-pub fn told(answer: &Answer, status: u16, code: &str) -> Value {
+pub(crate) fn told(answer: &Answer, status: u16, code: &str) -> Value {
     told_head(answer, status, code);
     assert!(answer.whole, "{answer:?}");
     let body = answer.json();
@@ -64,7 +64,7 @@ pub fn told(answer: &Answer, status: u16, code: &str) -> Value {
 
 /// As [`told`], for an answer to HEAD.
 #[track_caller]
-pub fn told_head(answer: &Answer, status: u16, code: &str) {
+pub(crate) fn told_head(answer: &Answer, status: u16, code: &str) {
     assert_eq!((answer.status, answer.code()), (status, Some(code)), "{answer:?}");
     let proxy_status = answer.header("proxy-status").unwrap();
     let error = proxy_status.strip_prefix("closegate; error=").unwrap();
@@ -266,9 +266,12 @@ fn an_upstream_that_closes_before_an_answer_is_502() {
 
 #[test]
 fn an_answer_that_is_none_is_502() {
-    for answer in
-        ["SSH-2.0-OpenSSH_9.2\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", "HTTP/1.1 101 Go\r\n\r\n"]
-    {
+    for answer in [
+        "SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 101 Go\r\n\r\n",
+    ] {
         let origin = Origin::answering(answer);
         let world = gateway(origin.address).key("\"sales\"").start();
         told(&ask(&world), 502, "upstream_invalid");

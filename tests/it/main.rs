@@ -8,6 +8,7 @@ mod client;
 mod credentials;
 mod errors;
 mod faults;
+mod limits;
 mod origin;
 mod process;
 mod proxy;

@@ -26,7 +26,11 @@ const STUCK: Duration = Duration::from_secs(30);
 
 impl Raw {
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("the gateway listens");
+        Self::over(TcpStream::connect(address).expect("the gateway listens"))
+    }
+
+    /// A client on a connection that was made otherwise.
+    pub fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(STUCK)).unwrap();
         stream.set_write_timeout(Some(STUCK)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -109,6 +113,14 @@ impl Raw {
         answer
     }
 
+    /// Reads what has come of a body; nothing at the end of the connection.
+    pub fn part(&mut self) -> Vec<u8> {
+        if self.buffer.is_empty() {
+            self.fill();
+        }
+        std::mem::take(&mut self.buffer)
+    }
+
     /// Reads so many bytes.
     pub fn take(&mut self, count: usize) -> Vec<u8> {
         while self.buffer.len() < count && self.fill() {}
@@ -146,6 +158,14 @@ impl Raw {
                 Some(chunk) => body.extend(chunk),
             }
         }
+    }
+
+    /// Whether something comes within the time: a byte, or the end.
+    pub fn stirs_within(&mut self, time: Duration) -> bool {
+        self.stream.set_read_timeout(Some(time)).unwrap();
+        let came = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(STUCK)).unwrap();
+        !self.buffer.is_empty() || !came.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     /// Whether the connection ends without another byte.

@@ -258,6 +258,19 @@ fn streams_stay_live_and_only_a_tail_that_begins_a_secret_waits() {
 }
 
 #[test]
+fn a_body_that_was_cut_gives_no_part_of_the_secret_away() {
+    let origin = Origin::start(|conversation| {
+        conversation.request();
+        conversation
+            .send(format!("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegin {}", &SECRET[..SECRET.len() - 1]));
+        conversation.shutdown();
+    });
+    let world = gateway(origin.address).key("\"sales\"").start();
+    let answer = world.get("/sales/a", "");
+    assert_eq!((answer.text().as_str(), answer.whole), ("begin ", false));
+}
+
+#[test]
 fn the_length_of_an_answer_stays() {
     let origin = parrot();
     let world = gateway(origin.address).key("\"sales\"").start();

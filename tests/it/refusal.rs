@@ -40,6 +40,12 @@ impl Wall {
         self.ended.push((Some(code), status, id(answer)));
     }
 
+    /// The same for an answer to HEAD, which has no body.
+    pub fn note_refusal_of_head(&mut self, answer: &Answer, status: u16, code: &'static str, case: &str) {
+        assert_own_head(answer, status, code, case);
+        self.ended.push((Some(code), status, id(answer)));
+    }
+
     /// The request reaches the upstream, which answers 200; returned is what it saw.
     pub fn passes(&mut self, case: impl AsRef<[u8]>) -> crate::origin::Seen {
         let shown = shown(case.as_ref());
@@ -74,19 +80,23 @@ impl Wall {
 
 /// Asserts that the gateway itself gave the answer, in the one shape of its errors.
 pub fn assert_own(answer: &Answer, status: u16, code: &str, case: &str) {
-    assert_eq!((answer.status, answer.code()), (status, Some(code)), "{case}: {answer:?}");
-    assert_eq!(answer.version, "HTTP/1.1", "{case}");
-    assert_eq!(answer.header("content-type"), Some("application/json"), "{case}");
+    assert_own_head(answer, status, code, case);
     assert!(answer.whole, "{case}");
-    let proxy_status = answer.header("proxy-status").unwrap_or_default();
-    assert!(proxy_status.starts_with("closegate; error="), "{case}: {proxy_status}");
-    assert!(proxy_status.ends_with(&format!("; details=\"{code}\"")), "{case}: {proxy_status}");
     let body = answer.json();
     let own = &body["closegate"];
     assert!(body["error"].as_str().is_some_and(|text| !text.is_empty()), "{case}: {body}");
     assert_eq!(own["code"], code, "{case}");
     assert!(own["hint"].as_str().is_some_and(|text| !text.is_empty()), "{case}: {body}");
     assert_eq!(own["request_id"], id(answer), "{case}");
+}
+
+fn assert_own_head(answer: &Answer, status: u16, code: &str, case: &str) {
+    assert_eq!((answer.status, answer.code()), (status, Some(code)), "{case}: {answer:?}");
+    assert_eq!(answer.version, "HTTP/1.1", "{case}");
+    assert_eq!(answer.header("content-type"), Some("application/json"), "{case}");
+    let proxy_status = answer.header("proxy-status").unwrap_or_default();
+    assert!(proxy_status.starts_with("closegate; error="), "{case}: {proxy_status}");
+    assert!(proxy_status.ends_with(&format!("; details=\"{code}\"")), "{case}: {proxy_status}");
 }
 
 /// A head with the key: a request line, and further lines, each with its CRLF.

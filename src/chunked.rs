@@ -1,16 +1,25 @@
-//! The chunked framing of a request's body, followed byte by byte beside the codec (RFC 9112 7.1).
+//! The chunked framing of a body (RFC 9112 7.1), read strictly: on the way in beside the codec, on the way back by us.
 //!
 //! Sizes are hexadecimal digits and nothing else, lines end in CRLF, extensions and trailers are bounded.
-
-use super::head::is_token;
 
 /// What is wrong with the chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkFault(pub &'static str);
 
+/// A step through the chunks: so many bytes of framing, then so many of data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Bytes of sizes, extensions, line ends, trailers.
+    pub framing: usize,
+    /// Bytes of data after them.
+    pub data: usize,
+    /// Whether the body is over.
+    pub ended: bool,
+}
+
 /// Where in the chunks the reader is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Chunks {
+pub struct Chunks {
     state: State,
     /// Bytes left of the chunk.
     left: u64,
@@ -40,27 +49,41 @@ enum State {
 }
 
 impl Chunks {
-    pub(super) fn begin() -> Self {
+    /// Before the first chunk.
+    pub fn begin() -> Self {
         Self { state: State::Size, left: 0, digits: 0, extensions: 0, trailers: 0, lines: 0 }
     }
 
-    /// Follows the bytes: how many belong to the body, and whether it ended with the last of them.
-    pub(super) fn follow(&mut self, bytes: &[u8]) -> Result<(usize, bool), (usize, ChunkFault)> {
-        let mut at = 0;
-        while at < bytes.len() {
+    /// Reads on to the next run of data, to the end of the body, or to the end of the bytes.
+    ///
+    /// A fault comes with its offset.
+    pub fn next(&mut self, bytes: &[u8]) -> Result<Piece, (usize, ChunkFault)> {
+        for (at, byte) in bytes.iter().enumerate() {
             if self.state == State::Data {
-                let here = usize::try_from(self.left).map_or(bytes.len() - at, |left| left.min(bytes.len() - at));
-                at += here;
-                self.left -= here as u64;
+                let rest = bytes.len() - at;
+                let data = usize::try_from(self.left).map_or(rest, |left| left.min(rest));
+                self.left -= data as u64;
                 if self.left == 0 {
                     self.state = State::DataCr;
                 }
-                continue;
+                return Ok(Piece { framing: at, data, ended: false });
             }
             let over = self.state == State::EndLf;
-            self.step(bytes[at]).map_err(|fault| (at, fault))?;
-            at += 1;
+            self.step(*byte).map_err(|fault| (at, fault))?;
             if over {
+                return Ok(Piece { framing: at + 1, data: 0, ended: true });
+            }
+        }
+        Ok(Piece { framing: bytes.len(), data: 0, ended: false })
+    }
+
+    /// Follows the bytes: how many belong to the body, and whether it ended with the last of them.
+    pub fn follow(&mut self, bytes: &[u8]) -> Result<(usize, bool), (usize, ChunkFault)> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let piece = self.next(&bytes[at..]).map_err(|(offset, fault)| (at + offset, fault))?;
+            at += piece.framing + piece.data;
+            if piece.ended {
                 return Ok((at, true));
             }
         }
@@ -137,6 +160,11 @@ impl Chunks {
             (_, false, _) => Err(ChunkFault("a trailer holds a control character")),
         }
     }
+}
+
+/// RFC 9110 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 const MAX_EXTENSIONS: u16 = 1024;

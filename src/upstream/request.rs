@@ -1,0 +1,176 @@
+//! A request on its way out: its head is encoded once, its body streams behind it (RFC 9112 3, 6, 7.1).
+
+use std::io;
+use std::io::Write as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::{Method, Request};
+
+use super::Upload;
+use super::link::Link;
+
+/// What is left to be written of a request.
+pub(super) struct Sending<B> {
+    body: B,
+    framing: Framing,
+    /// How much of the link's outbox is written.
+    at: usize,
+    /// A piece of the body that is not wholly written.
+    piece: Bytes,
+    stage: Stage,
+    /// Whether the body was asked for a piece: then the request cannot be sent again.
+    touched: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    /// None, or so many bytes as the head says.
+    Plain,
+    /// Chunks; whether one was written already.
+    Chunked { begun: bool },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The body is not over.
+    Body,
+    /// Everything is encoded.
+    Rest,
+    /// The connection has everything.
+    Done,
+}
+
+/// Why a request was not written to its end.
+#[derive(Debug)]
+pub(super) enum Unsent {
+    /// The connection does not take more.
+    Connection(io::Error),
+    /// Its own body ended early.
+    Body,
+}
+
+impl<B: Upload> Sending<B> {
+    /// Encodes the head into the link's outbox; the body stays with the sending.
+    pub(super) fn begin(link: &mut Link, request: &Request<()>, body: B) -> Self {
+        let outbox = &mut link.outbox;
+        outbox.clear();
+        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+        for part in [request.method().as_str(), " ", target, " HTTP/1.1\r\n"] {
+            outbox.extend_from_slice(part.as_bytes());
+        }
+        for (name, value) in request.headers() {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                outbox.extend_from_slice(part);
+            }
+        }
+        let framing = frame(outbox, request.method(), &body);
+        Self { body, framing, at: 0, piece: Bytes::new(), stage: Stage::Body, touched: false }
+    }
+
+    /// Whether the connection has all of it.
+    pub(super) fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    /// The body, if nothing of it was taken: then the request may be sent again.
+    pub(super) fn into_untouched(self) -> Option<B> {
+        (!self.touched).then_some(self.body)
+    }
+
+    /// Writes on until everything is written.
+    pub(super) fn poll(&mut self, link: &mut Link, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+        loop {
+            if self.stage == Stage::Done {
+                return Poll::Ready(Ok(()));
+            }
+            // A first piece that is there already goes out with the head.
+            let waits = self.stage == Stage::Body && self.piece.is_empty() && self.encode_next(link, cx)?.is_pending();
+            ready!(self.write(link, cx)).map_err(Unsent::Connection)?;
+            if waits {
+                // What the stream itself holds back goes out while the body is waited for.
+                let _ = link.poll_flush(cx).map_err(Unsent::Connection)?;
+                return Poll::Pending;
+            }
+            if self.stage == Stage::Rest {
+                ready!(link.poll_flush(cx)).map_err(Unsent::Connection)?;
+                self.stage = Stage::Done;
+            }
+        }
+    }
+
+    /// Encodes the next piece of the body, or its end, behind what is to be written.
+    fn encode_next(&mut self, link: &mut Link, cx: &mut Context<'_>) -> Result<Poll<()>, Unsent> {
+        loop {
+            let frame = if self.body.is_end_stream() {
+                None
+            } else {
+                self.touched = true;
+                match Pin::new(&mut self.body).poll_frame(cx) {
+                    Poll::Ready(frame) => frame,
+                    Poll::Pending => return Ok(Poll::Pending),
+                }
+            };
+            match frame {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if !data.is_empty() => {
+                        self.begin_piece(&mut link.outbox, data);
+                        return Ok(Poll::Ready(()));
+                    }
+                    // Trailers do not go on, and an empty chunk would end the body.
+                    _ => {}
+                },
+                Some(Err(_)) => return Err(Unsent::Body),
+                None => {
+                    self.end_pieces(&mut link.outbox);
+                    return Ok(Poll::Ready(()));
+                }
+            }
+        }
+    }
+
+    fn begin_piece(&mut self, outbox: &mut Vec<u8>, data: Bytes) {
+        if let Framing::Chunked { begun } = &mut self.framing {
+            let before = if std::mem::replace(begun, true) { "\r\n" } else { "" };
+            // Writing to a vector does not fail.
+            let _ = write!(outbox, "{before}{:x}\r\n", data.len());
+        }
+        self.piece = data;
+    }
+
+    fn end_pieces(&mut self, outbox: &mut Vec<u8>) {
+        match self.framing {
+            Framing::Plain => {}
+            Framing::Chunked { begun: true } => outbox.extend_from_slice(b"\r\n0\r\n\r\n"),
+            Framing::Chunked { begun: false } => outbox.extend_from_slice(b"0\r\n\r\n"),
+        }
+        self.stage = Stage::Rest;
+    }
+
+    /// Writes what is encoded.
+    fn write(&mut self, link: &mut Link, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.at < link.outbox.len() || !self.piece.is_empty() {
+            let written = ready!(link.poll_write(cx, self.at, &self.piece))?;
+            let of_head = written.min(link.outbox.len() - self.at);
+            self.at += of_head;
+            self.piece.advance(written - of_head);
+        }
+        link.outbox.clear();
+        self.at = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Ends a head with what says how its body is delimited (RFC 9112 6.3, RFC 9110 8.6).
+fn frame<B: Upload>(outbox: &mut Vec<u8>, method: &Method, body: &B) -> Framing {
+    let expects_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+    let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
+    // Writing to a vector does not fail.
+    let (framing, _) = match length {
+        Some(0) if !expects_body => (Framing::Plain, outbox.write_all(b"\r\n")),
+        Some(length) => (Framing::Plain, write!(outbox, "content-length: {length}\r\n\r\n")),
+        None => (Framing::Chunked { begun: false }, outbox.write_all(b"transfer-encoding: chunked\r\n\r\n")),
+    };
+    framing
+}
