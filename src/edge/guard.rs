@@ -293,17 +293,6 @@ impl<IO: Socket> Guard<IO> {
         Poll::Ready(Ok(Read::More))
     }
 
-    /// Counts the connection as idle from the end of an answer on: the codec may not read again before bytes come.
-    fn rest(&mut self, cx: &mut Context<'_>) {
-        let idle = Armed::Idle(self.number);
-        let over = matches!(self.phase, Phase::Head) && self.held.is_empty() && self.line.answered() == self.number;
-        if over && self.armed != idle {
-            self.arm(idle);
-            // Whoever is woken reads, and finds out there.
-            let _ = self.reading.poll_passed(cx);
-        }
-    }
-
     fn arm(&mut self, waits_for: Armed) {
         self.armed = waits_for;
         match waits_for {
@@ -429,9 +418,7 @@ impl<IO: Socket> AsyncWrite for Guard<IO> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.rest(cx);
-        Pin::new(&mut this.io).poll_flush(cx)
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
     }
 
     /// Ends the write half, and reads on for a moment when the client may still be sending: closing at once would

@@ -57,7 +57,7 @@ pub(super) fn take_head(link: &mut Link, method: &Method) -> Result<Option<Head>
         let old = parsed.version == Some(0);
         let places: Vec<Place> = parsed.headers.iter().map(|field| Place::of(field, &link.inbox)).collect();
         let head = link.take(length);
-        let headers = fields(&head, &places)?;
+        let headers = read(&head, &places)?;
         return judge(method, code, old, headers).map(Some);
     }
 }
@@ -81,7 +81,7 @@ impl Place {
 }
 
 /// The fields at the places, their values without a copy.
-fn fields(head: &Bytes, places: &[Place]) -> Result<HeaderMap, Malformed> {
+fn read(head: &Bytes, places: &[Place]) -> Result<HeaderMap, Malformed> {
     let mut headers = HeaderMap::with_capacity(places.len());
     for Place { name, value } in places {
         let name = HeaderName::from_bytes(&head[name.0..name.1]).map_err(|_| Malformed)?;
