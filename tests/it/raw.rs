@@ -1,7 +1,7 @@
 //! A client that writes the bytes it is told to, and reads answers as strictly as it can.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// A connection to the gateway.
@@ -40,10 +40,6 @@ impl Raw {
     /// Sends and says whether the other side took it.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
-    }
-
-    pub fn finish_sending(&mut self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
     pub fn socket(&self) -> &TcpStream {

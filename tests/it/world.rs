@@ -150,11 +150,6 @@ impl World {
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
-    /// Ends the gateway as SIGTERM does.
-    pub fn stop(mut self) -> bool {
-        RUNTIME.block_on(self.gateway.take().unwrap().stop())
-    }
-
     /// Begins to end the gateway; the handle says whether everything in flight was finished.
     pub fn stop_beside(&mut self) -> tokio::task::JoinHandle<bool> {
         RUNTIME.spawn(self.gateway.take().unwrap().stop())
