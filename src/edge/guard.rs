@@ -284,6 +284,17 @@ impl<IO: Socket> Guard<IO> {
         Poll::Ready(Ok(Read::More))
     }
 
+    /// Begins the idle time when an answer goes out: the codec does not read again before something arrives.
+    fn rest(&mut self, cx: &mut Context<'_>) {
+        let idle = Armed::Idle(self.number);
+        let between = matches!(self.phase, Phase::Head) && self.held.is_empty();
+        if between && self.line.answered() == self.number && self.armed != idle {
+            self.arm(idle);
+            // Not over yet: the task is woken when it is, and reads.
+            let _ = self.reading.poll_passed(cx);
+        }
+    }
+
     fn arm(&mut self, waits_for: Armed) {
         self.armed = waits_for;
         match waits_for {
@@ -409,7 +420,9 @@ impl<IO: Socket> AsyncWrite for Guard<IO> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        this.rest(cx);
+        Pin::new(&mut this.io).poll_flush(cx)
     }
 
     /// Ends the write half, and reads on for a moment when the client may still be sending: closing at once would
