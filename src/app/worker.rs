@@ -55,11 +55,18 @@ pub(super) fn spawn(
         },
     };
     let (sender, receiver) = mpsc::unbounded_channel();
+    let (report, built) = std::sync::mpsc::sync_channel(1);
     let runtime = move || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || match runtime() {
-        Ok(runtime) => runtime.block_on(work(seed, receiver, stage)),
-        Err(error) => tracing::error!(%error, "a worker has no runtime"),
+        Ok(runtime) => {
+            let _ = report.send(Ok(()));
+            runtime.block_on(work(seed, receiver, stage));
+        }
+        Err(error) => drop(report.send(Err(error))),
     })?;
+    // A local runtime is built on its own thread. A gateway that started before it is there would drop the connections
+    // of a worker that cannot have one.
+    built.recv().map_err(io::Error::other)??;
     Ok((sender, thread))
 }
 

@@ -11,7 +11,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
 
-use super::serve;
+use super::serve::{self, Signals};
 use crate::app::Gateway;
 use crate::config::{AccessFormat, Config, Credential, CredentialKind, Key, KeySecret, Route, SecretRef};
 use crate::id::{CredentialName, KeyName, RouteName};
@@ -36,6 +36,7 @@ struct Demo {
     runtime: Runtime,
     simulator: Simulator,
     gateway: Gateway,
+    signals: Signals,
     /// A gateway key that may do everything.
     sync: Zeroizing<String>,
     /// One that may read `sales`.
@@ -50,7 +51,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
         Ok(demo) => {
             println!("{}", introduction(&demo));
             demo.runtime.block_on(async {
-                let code = serve::until_signalled(demo.gateway).await;
+                let code = serve::until_signalled(demo.gateway, demo.signals).await;
                 demo.simulator.stop().await;
                 code
             })
@@ -91,7 +92,8 @@ fn start(args: &Args) -> Result<Demo, Box<dyn std::error::Error>> {
     ]
     .into();
     let gateway = Gateway::start(&config, io::stdout())?;
-    Ok(Demo { runtime, simulator, gateway, sync: sync.text, report: report.text, _files: files })
+    let signals = Signals::take_over(&runtime)?;
+    Ok(Demo { runtime, simulator, gateway, signals, sync: sync.text, report: report.text, _files: files })
 }
 
 /// 127.0.0.1:8080, as everywhere in the documentation, unless somebody listens there.

@@ -1,8 +1,10 @@
 //! `closegate serve`: run until a signal says otherwise.
 
+use std::io;
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::CONFIGURATION;
 use crate::app::Gateway;
@@ -19,6 +21,11 @@ pub(super) fn run(loaded: &Loaded) -> ExitCode {
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
     raise_file_limit();
+    // Before anybody can connect: a crowd could leave no files for it.
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return unsignalled(&error),
+    };
     let gateway = match Gateway::start(&loaded.config, std::io::stdout()) {
         Ok(gateway) => gateway,
         Err(faults) => {
@@ -26,13 +33,30 @@ pub(super) fn run(loaded: &Loaded) -> ExitCode {
             return ExitCode::from(CONFIGURATION);
         }
     };
+    let signals = match Signals::take_over(&runtime) {
+        Ok(signals) => signals,
+        Err(error) => return unsignalled(&error),
+    };
     announce(&gateway, loaded);
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(until_signalled(gateway)),
-        Err(error) => {
-            tracing::error!(%error, "signals cannot be awaited");
-            ExitCode::FAILURE
-        }
+    runtime.block_on(until_signalled(gateway, signals))
+}
+
+fn unsignalled(error: &io::Error) -> ExitCode {
+    tracing::error!(%error, "signals cannot be awaited");
+    ExitCode::FAILURE
+}
+
+/// The signals that end the program.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes them over, before the program says that it listens and somebody sends one; the runtime awaits them.
+    pub(super) fn take_over(runtime: &Runtime) -> io::Result<Self> {
+        let _context = runtime.enter();
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 }
 
@@ -58,12 +82,8 @@ fn announce(gateway: &Gateway, loaded: &Loaded) {
 }
 
 /// Serves until SIGTERM or SIGINT, then ends in order; a second signal ends at once.
-pub(super) async fn until_signalled(gateway: Gateway) -> ExitCode {
-    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
-        tracing::error!("signals cannot be awaited");
-        return ExitCode::FAILURE;
-    };
+pub(super) async fn until_signalled(gateway: Gateway, signals: Signals) -> ExitCode {
+    let Signals { mut terminate, mut interrupt } = signals;
     let name = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",

@@ -11,6 +11,7 @@ use socket2::{Domain, Socket, Type};
 use crate::origin::Origin;
 use crate::raw::{Answer, Raw};
 use crate::refusal::{Wall, assert_goes_on, assert_own, get, head, post};
+use crate::spawned::{self, closegate_with_files};
 use crate::world::{RUNTIME, World, gateway};
 
 #[test]
@@ -433,6 +434,16 @@ fn line_39_during_the_delay_requests_are_served_and_told_to_close() {
     assert!(kept.ends());
     assert!(!stopped.is_finished(), "the delay is still running");
     assert!(RUNTIME.block_on(stopped).unwrap());
+}
+
+#[test]
+fn line_38_a_gateway_without_files_for_its_workers_does_not_start() {
+    let origin = Origin::plain();
+    let folder = gateway(origin.address).replace("listen", "address = \"127.0.0.1:0\"\nworkers = 64").write();
+    let ended = spawned::run(&mut closegate_with_files(folder.path(), 64));
+    assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+    assert!(ended.stderr.contains("Too many open files"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("the proxy listens"), "{}", ended.stderr);
 }
 
 /// An upstream whose answers wait until it is opened.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -109,11 +110,13 @@ fn line_38_exhausted_files_neither_kill_nor_spin() {
     let mut world = setup.spawn_as(|folder| closegate_with_files(folder, 128));
     let mut first = world.connect();
     assert_eq!(exchange(&mut first, &get()).status, 200);
+    let began = Instant::now();
     let crowd: Vec<Raw> = (0..200).map(|_| world.connect()).collect();
     let warning = "no connection can be accepted for now";
     world.stderr.wait_for(warning, 4);
     let before = world.processor_time();
     world.stderr.wait_for(warning, 7);
+    assert!(began.elapsed() > Duration::from_millis(600), "there is no pause between two attempts");
     let used = world.processor_time() - before;
     // The pause doubles: from the fourth warning to the seventh it takes 560 ms.
     let text = world.stderr.text();
