@@ -227,7 +227,7 @@ fn health_tells_by_its_exit_code() {
     let admin = format!("[admin]\naddress = \"{}\"\n", world.admin);
     let folder = folder_with(&admin);
     assert_eq!(called(folder.path(), &["health"]).code, OK);
-    world.signal("TERM");
+    world.signal(rustix::process::Signal::TERM);
     world.wait();
     let ended = called(folder.path(), &["health"]);
     assert_eq!(ended.code, FAILED);
@@ -255,7 +255,7 @@ fn line_39_sigterm_finishes_what_is_in_flight_and_exits_with_0() {
     let mut busy = world.connect();
     assert!(busy.send(crate::faults::head("GET", "/sales/api/v1/slow/", "")));
     let answer = busy.head();
-    world.signal("TERM");
+    world.signal(rustix::process::Signal::TERM);
     world.stderr.wait_for("draining", 1);
     assert!(idle.ends(), "an idle connection is closed");
     while let Ok(stream) = std::net::TcpStream::connect(world.proxy) {
@@ -285,7 +285,7 @@ fn line_39_what_takes_longer_than_the_grace_is_dropped() {
     let mut client = world.connect();
     assert!(client.send(get()));
     origin.wait_for(1);
-    world.signal("INT");
+    world.signal(rustix::process::Signal::INT);
     assert_eq!(world.wait().code(), OK);
     assert!(world.stderr.text().contains("listen.shutdown_grace"), "{}", world.stderr.text());
     assert!(client.ends());
@@ -302,9 +302,9 @@ fn line_39_a_second_signal_ends_at_once() {
     let mut client = world.connect();
     assert!(client.send(get()));
     origin.wait_for(1);
-    world.signal("TERM");
+    world.signal(rustix::process::Signal::TERM);
     world.stderr.wait_for("draining", 1);
-    world.signal("TERM");
+    world.signal(rustix::process::Signal::TERM);
     assert_eq!(world.wait().code(), FAILED);
 }
 
@@ -315,7 +315,7 @@ fn during_the_shutdown_delay_requests_are_served_and_told_to_go() {
     let mut client = world.connect();
     let answer = exchange(&mut client, &get());
     assert_eq!((answer.status, answer.header("connection")), (200, None));
-    world.signal("TERM");
+    world.signal(rustix::process::Signal::TERM);
     world.stderr.wait_for("draining", 1);
     while world.ask_admin("/readyz").status != 503 {}
     let answer = exchange(&mut client, &get());
@@ -479,7 +479,7 @@ fn the_demo_prints_lines_that_work_as_they_stand() {
     for (at, status) in statuses.iter().enumerate() {
         assert_eq!(status, if at == refused { "403" } else { "200" }, "{}", lines[at]);
     }
-    demo.signal("TERM");
+    demo.signal(rustix::process::Signal::TERM);
     assert_eq!(demo.wait().code(), OK);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is written to disk");
 }

@@ -250,7 +250,7 @@ fn all_of(mut world: Spawned, mut given: Vec<(String, Vec<u8>)>) -> Vec<(String,
         given.push((path.to_owned(), talk(world.admin, request)));
     }
     given.push(("its arguments".to_owned(), world.proc("cmdline")));
-    world.signal("TERM");
+    world.signal(rustix::process::Signal::TERM);
     assert_eq!(world.wait().code(), Some(0));
     given.push(("stdout".to_owned(), world.stdout.bytes()));
     given.push(("stderr".to_owned(), world.stderr.bytes()));

@@ -329,3 +329,50 @@ fn line_36_a_client_that_sends_everything_first_gets_the_early_answer() {
     let answer = client.answer();
     assert_eq!((answer.status, answer.whole, answer.body.len()), (200, true, 3_000_000));
 }
+
+#[test]
+fn line_36_an_early_answer_of_an_upstream_that_takes_no_more_reaches_the_client() {
+    for framing in ["content-length: 5\r\nconnection: close\r\n", "content-length: 5\r\n", ""] {
+        let origin = Origin::start(move |conversation| {
+            conversation.request_head();
+            conversation.send(format!("HTTP/1.1 413 Too Large\r\n{framing}\r\nearly"));
+            conversation.shutdown();
+        });
+        let world = gateway(origin.address).key("\"sales\"").start();
+        let mut client = world.connect();
+        assert!(client.send(head("POST", "/sales/api/v1/lead/", "Content-Length: 5000000\r\n")));
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.code(), answer.text().as_str()), (413, None, "early"), "{framing}");
+    }
+}
+
+#[test]
+fn line_33_an_odd_head_without_a_doubt_passes() {
+    let chunked = "transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+    for (bytes, body, again) in [
+        ("HTTP/1.1 200\r\ncontent-length: 2\r\n\r\n{}".to_owned(), "{}", true),
+        ("HTTP/1.1 200 \r\ncontent-length: 2\r\n\r\n{}".to_owned(), "{}", true),
+        ("HTTP/1.1 200 Gr\u{fc}n\r\nCONTENT-LENGTH:2\r\n\r\n{}".to_owned(), "{}", true),
+        ("HTTP/1.1 200 OK\r\ncontent-length:\t 002 \r\n\r\n{}".to_owned(), "{}", true),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned(), "", true),
+        (format!("HTTP/1.1 200 OK\r\n{}", chunked.replace("chunked", "Chunked")), "{}", true),
+        (format!("HTTP/1.1 200 OK\r\n{}", chunked.replace("2\r\n", "0002;a=\"b\"\r\n")), "{}", true),
+        (format!("HTTP/1.1 200 OK\r\n{}", chunked.replace("0\r\n\r\n", "000\r\nx-trailer: y\r\n\r\n")), "{}", true),
+        ("HTTP/1.1 204 No Content\r\n\r\n".to_owned(), "", true),
+        ("HTTP/1.1 304 Not Modified\r\ncontent-length: 500\r\n\r\n".to_owned(), "", true),
+        ("HTTP/1.1 200 OK\r\nconnection: Close\r\ncontent-length: 2\r\n\r\n{}".to_owned(), "{}", false),
+        ("HTTP/1.1 200 OK\r\nconnection: x, close\r\ncontent-length: 2\r\n\r\n{}".to_owned(), "{}", false),
+        ("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\n{}".to_owned(), "{}", false),
+    ] {
+        let origin = Origin::answering(bytes.as_str());
+        let world = gateway(origin.address).key("\"sales\"").start();
+        let mut client = world.connect();
+        for _ in 0..2 {
+            let answer = exchange(&mut client, &get());
+            assert_eq!((answer.code(), answer.whole, answer.text().as_str()), (None, true, body), "{bytes}");
+            assert_eq!(answer.status.to_string(), bytes[9..12], "{bytes}");
+            assert_eq!(answer.header("x-trailer"), None);
+        }
+        assert_eq!(origin.connections(), if again { 1 } else { 2 }, "{bytes}");
+    }
+}
