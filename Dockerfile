@@ -1,5 +1,6 @@
 # syntax=docker/dockerfile:1
 # closegate in a container: `docker build -t closegate .`
+# `--build-arg CLOSEGATE_REVISION=$(git rev-parse --short=12 HEAD)` names the revision in `closegate_build_info`.
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
@@ -14,10 +15,13 @@ RUN mkdir src benches \
     && echo 'fn main() {}' | tee src/main.rs > benches/gateway.rs \
     && cargo build --release --locked --bin closegate
 
+COPY build.rs build.rs
 COPY config config
 COPY src src
+# There is no repository here that could tell it.
+ARG CLOSEGATE_REVISION
 # Copied files keep their age, and cargo would take the empty crate for the newer one.
-RUN touch src/lib.rs src/main.rs && cargo build --release --locked --bin closegate
+RUN touch build.rs src/lib.rs src/main.rs && cargo build --release --locked --bin closegate
 
 FROM debian:bookworm-slim
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
@@ -26,5 +30,6 @@ ENV CLOSEGATE__LISTEN__ADDRESS=0.0.0.0:8080 \
     CLOSEGATE__METRICS__ADDRESS=0.0.0.0:9464
 USER 65532:65532
 EXPOSE 8080 9464
-HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 CMD ["closegate", "health"]
+# What `listen.shutdown_grace` allows takes longer than the 10 s after which `docker stop` kills: `--stop-timeout 30`.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 CMD ["closegate", "health"]
 ENTRYPOINT ["closegate"]

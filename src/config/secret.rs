@@ -49,7 +49,10 @@ fn one_of_three(walk: &mut Walk, section: &mut Section<'_>) -> Option<SecretRef>
         return None;
     }
     if argv.is_none() && refresh.is_some() {
-        let wrong = Wrong::new("only a `command` is run again", "leave it out: files are read again when they change");
+        let wrong = Wrong::new(
+            "only a `command` is run again",
+            "leave it out: a file is read again when Close rejects its secret",
+        );
         walk.fault(section.key("refresh"), section.place().clone(), wrong);
     }
     variable.or(file).or_else(|| command(walk, section, argv?, refresh))

@@ -58,7 +58,7 @@ pub(super) struct Guard<IO: Socket> {
     stand_in: &'static [u8],
     /// The number of the message that is read, or was read last.
     number: u64,
-    reading: Deadline,
+    reading: Rc<Deadline>,
     armed: Armed,
     writing: Option<Deadline>,
     lingered: u64,
@@ -95,10 +95,11 @@ struct Vetted {
 }
 
 impl<IO: Socket> Guard<IO> {
-    pub(super) fn new(io: IO, line: Rc<Line>, limits: HeadLimits, timeouts: Timeouts, sweep: &Rc<Sweep>) -> Self {
+    pub(super) fn new(io: IO, limits: HeadLimits, timeouts: Timeouts, sweep: &Rc<Sweep>) -> Self {
+        let reading = Rc::new(Deadline::new(sweep));
         Self {
             io,
-            line,
+            line: Line::new(reading.clone(), timeouts.idle),
             limits,
             timeouts,
             phase: Phase::Head,
@@ -106,11 +107,16 @@ impl<IO: Socket> Guard<IO> {
             good: 0,
             stand_in: STAND_IN,
             number: 0,
-            reading: Deadline::new(sweep),
+            reading,
             armed: Armed::Nothing,
             writing: None,
             lingered: 0,
         }
+    }
+
+    /// The line to the handler.
+    pub(super) fn line(&self) -> Rc<Line> {
+        self.line.clone()
     }
 
     /// Follows the bytes through heads and bodies.
@@ -276,23 +282,15 @@ impl<IO: Socket> Guard<IO> {
             Phase::Head | Phase::Refused | Phase::Expired => Armed::Nothing,
             Phase::Length(_) | Phase::Chunks(_) => Armed::Body,
         };
-        if waits_for != self.armed {
-            self.arm(waits_for);
+        match waits_for {
+            same if same == self.armed => {}
+            // The line has set the deadline when the exchange was over.
+            Armed::Idle(1..) => self.armed = waits_for,
+            other => self.arm(other),
         }
         ready!(self.reading.poll_passed(cx));
         self.expire(waits_for);
         Poll::Ready(Ok(Read::More))
-    }
-
-    /// Counts the connection as idle from the end of an answer on: the codec may not read again before bytes come.
-    fn rest(&mut self, cx: &mut Context<'_>) {
-        let idle = Armed::Idle(self.number);
-        let over = matches!(self.phase, Phase::Head) && self.held.is_empty() && self.line.answered() == self.number;
-        if over && self.armed != idle {
-            self.arm(idle);
-            // Whoever is woken reads, and finds out there.
-            let _ = self.reading.poll_passed(cx);
-        }
     }
 
     fn arm(&mut self, waits_for: Armed) {
@@ -420,9 +418,7 @@ impl<IO: Socket> AsyncWrite for Guard<IO> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.rest(cx);
-        Pin::new(&mut this.io).poll_flush(cx)
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
     }
 
     /// Ends the write half, and reads on for a moment when the client may still be sending: closing at once would

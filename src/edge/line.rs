@@ -2,10 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::task::{Context, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::head::WireFault;
+use crate::clock::Deadline;
 
 /// One message as the guard found it.
 #[derive(Debug, Clone, Copy)]
@@ -28,8 +30,12 @@ pub enum BodyFault {
 }
 
 /// The line between the guard and the handler of one connection.
-#[derive(Default)]
 pub struct Line {
+    /// The guard's deadline for reading, and how long the connection may be idle.
+    reading: Rc<Deadline>,
+    idle: Duration,
+    /// How many verdicts there were.
+    judged: Cell<u64>,
     verdicts: RefCell<VecDeque<Result<Message, WireFault>>>,
     fault: Cell<Option<(u64, BodyFault)>>,
     reader: RefCell<Option<Waker>>,
@@ -38,7 +44,21 @@ pub struct Line {
 }
 
 impl Line {
+    pub(super) fn new(reading: Rc<Deadline>, idle: Duration) -> Rc<Self> {
+        Rc::new(Self {
+            reading,
+            idle,
+            judged: Cell::new(0),
+            verdicts: RefCell::default(),
+            fault: Cell::new(None),
+            reader: RefCell::default(),
+            answered: Cell::new(0),
+            reset: Cell::new(false),
+        })
+    }
+
     pub(super) fn push(&self, verdict: Result<Message, WireFault>) {
+        self.judged.set(self.judged.get() + 1);
         self.verdicts.borrow_mut().push_back(verdict);
     }
 
@@ -72,9 +92,14 @@ impl Line {
         self.fault.get().filter(|(of, _)| *of == number).map(|(_, fault)| fault)
     }
 
-    /// Notes that a message's exchange is over, so that the connection may count as idle.
+    /// Notes that a message's exchange is over; after the last one the connection is idle from now on.
+    ///
+    /// The guard may not be asked to read again before something arrives: the deadline is set here.
     pub fn conclude(&self, number: u64) {
         self.answered.set(self.answered.get().max(number));
+        if number == self.judged.get() {
+            self.reading.set(self.idle);
+        }
     }
 
     pub(super) fn answered(&self) -> u64 {

@@ -100,8 +100,8 @@ pub async fn serve<H: Handler>(edge: Rc<Edge<H>>, accepted: Accepted) {
         Ok(stream) => stream,
         Err(error) => return tracing::warn!(%error, "a connection could not be watched"),
     };
-    let line = Rc::new(Line::default());
-    let guard = Guard::new(stream, line.clone(), edge.limits, edge.timeouts, &edge.sweep);
+    let guard = Guard::new(stream, edge.limits, edge.timeouts, &edge.sweep);
+    let line = guard.line();
     let service = service_fn(|request| {
         // The codec hands over one request for each verdict; without one it made the request up.
         let verdict = line.pop().unwrap_or(Err(WireFault::Malformed("the request was not seen on the wire")));

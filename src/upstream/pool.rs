@@ -55,7 +55,7 @@ pub struct Limits {
 }
 
 /// The pool of one worker.
-pub struct Pool<B>(Rc<Inner>, PhantomData<fn(B)>);
+pub struct Pool<B>(pub(super) Rc<Inner>, PhantomData<fn(B)>);
 
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,

@@ -55,20 +55,15 @@ pub(super) fn take_head(link: &mut Link, method: &Method) -> Result<Option<Head>
             continue;
         }
         let old = parsed.version == Some(0);
-        let places: Fields = parsed.headers.iter().map(|field| Place::of(field, &link.inbox)).collect();
+        let places: Vec<Place> = parsed.headers.iter().map(|field| Place::of(field, &link.inbox)).collect();
         let head = link.take(length);
-        let headers = places.read(&head)?;
+        let headers = read(&head, &places)?;
         return judge(method, code, old, headers).map(Some);
     }
 }
 
-/// Where the fields of a head are, in a head that is still being borrowed from.
-struct Fields {
-    places: [Place; MAX_FIELDS],
-    count: usize,
-}
-
-#[derive(Clone, Copy, Default)]
+/// Where a field of a head is, in a head that is still being borrowed from.
+#[derive(Clone, Copy)]
 struct Place {
     name: (usize, usize),
     value: (usize, usize),
@@ -85,28 +80,16 @@ impl Place {
     }
 }
 
-impl FromIterator<Place> for Fields {
-    fn from_iter<I: IntoIterator<Item = Place>>(places: I) -> Self {
-        let mut fields = Self { places: [Place::default(); MAX_FIELDS], count: 0 };
-        for (slot, place) in fields.places.iter_mut().zip(places) {
-            *slot = place;
-            fields.count += 1;
-        }
-        fields
+/// The fields at the places, their values without a copy.
+fn read(head: &Bytes, places: &[Place]) -> Result<HeaderMap, Malformed> {
+    let mut headers = HeaderMap::with_capacity(places.len());
+    for Place { name, value } in places {
+        let name = HeaderName::from_bytes(&head[name.0..name.1]).map_err(|_| Malformed)?;
+        // An empty slice may point nowhere.
+        let value = if value.0 == value.1 { Bytes::new() } else { head.slice(value.0..value.1) };
+        headers.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| Malformed)?);
     }
-}
-
-impl Fields {
-    fn read(&self, head: &Bytes) -> Result<HeaderMap, Malformed> {
-        let mut headers = HeaderMap::with_capacity(self.count);
-        for Place { name, value } in &self.places[..self.count] {
-            let name = HeaderName::from_bytes(&head[name.0..name.1]).map_err(|_| Malformed)?;
-            // An empty slice may point nowhere.
-            let value = if value.0 == value.1 { Bytes::new() } else { head.slice(value.0..value.1) };
-            headers.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| Malformed)?);
-        }
-        Ok(headers)
-    }
+    Ok(headers)
 }
 
 fn judge(method: &Method, code: StatusCode, old: bool, headers: HeaderMap) -> Result<Head, Malformed> {

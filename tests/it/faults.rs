@@ -10,14 +10,14 @@ use crate::raw::{Answer, Raw};
 use crate::world::{KEY, World};
 
 /// An answer that ends where it says.
-pub const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+pub(crate) const WHOLE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
 
 /// The head of a request with [`KEY`] and further lines (each with its CRLF).
-pub fn head(method: &str, path: &str, lines: &str) -> String {
+pub(crate) fn head(method: &str, path: &str, lines: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\n{lines}\r\n")
 }
 
-pub fn get() -> String {
+pub(crate) fn get() -> String {
     head("GET", "/sales/api/v1/me/", "")
 }
 
@@ -26,7 +26,7 @@ fn post(body: &str) -> String {
 }
 
 /// An error of the gateway's own: status, code and the shape of its body.
-pub fn assert_error(answer: &Answer, status: u16, code: &str, context: &str) {
+pub(crate) fn assert_error(answer: &Answer, status: u16, code: &str, context: &str) {
     assert_eq!((answer.status, answer.code()), (status, Some(code)), "{context}: {}", answer.text());
     let body = answer.json();
     assert_eq!(body["closegate"]["code"], code, "{context}");
@@ -40,13 +40,13 @@ pub fn assert_error(answer: &Answer, status: u16, code: &str, context: &str) {
 }
 
 /// Sends on a connection and reads the answer.
-pub fn exchange(client: &mut Raw, request: &str) -> Answer {
+pub(crate) fn exchange(client: &mut Raw, request: &str) -> Answer {
     assert!(client.send(request));
     client.answer()
 }
 
 /// The record of the request that ended last, once so many have.
-pub fn record(world: &World, count: usize) -> serde_json::Value {
+pub(crate) fn record(world: &World, count: usize) -> serde_json::Value {
     let records = world.records.wait_for(count);
     assert_eq!(records.len(), count, "{records:#?}");
     records.last().unwrap().clone()

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod access;
+mod admin;
 mod boundary;
 mod client;
 mod credentials;
+mod documents;
 mod errors;
 mod faults;
 mod limits;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::raw::find;
 
 /// A listening upstream; each connection runs the script.
-pub struct Origin {
+pub(crate) struct Origin {
     pub address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -25,26 +25,26 @@ struct Shared {
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub(crate) struct Seen {
     pub head: String,
     pub body: Vec<u8>,
     pub connection: usize,
 }
 
 impl Seen {
-    pub fn line(&self) -> &str {
+    pub(crate) fn line(&self) -> &str {
         self.head.lines().next().unwrap()
     }
 
     /// The values of a header, in the order of its lines.
-    pub fn values(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn values(&self, name: &str) -> Vec<&str> {
         let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
         fields.filter(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).collect()
     }
 }
 
 /// One connection, in the hands of a script.
-pub struct Conversation {
+pub(crate) struct Conversation {
     stream: TcpStream,
     buffer: Vec<u8>,
     number: usize,
@@ -55,12 +55,12 @@ const STUCK: Duration = Duration::from_secs(30);
 
 impl Origin {
     /// Runs the script on every connection, each on a thread.
-    pub fn start(script: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(script: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
         Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
     }
 
     /// As [`Self::start`], on a socket that listens already.
-    pub fn on(listener: TcpListener, script: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
+    pub(crate) fn on(listener: TcpListener, script: impl Fn(&mut Conversation) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let (script, own) = (Arc::new(script), shared.clone());
@@ -81,7 +81,7 @@ impl Origin {
     }
 
     /// Answers every request with the same bytes.
-    pub fn answering(answer: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Self::start(move |conversation| {
             while conversation.request().is_some() {
@@ -91,16 +91,16 @@ impl Origin {
     }
 
     /// Answers every request with 200 and a short body.
-    pub fn plain() -> Self {
+    pub(crate) fn plain() -> Self {
         Self::answering("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.shared.requests.lock().unwrap().clone()
     }
 
     /// Waits until so many requests have arrived.
-    pub fn wait_for(&self, count: usize) -> Vec<Seen> {
+    pub(crate) fn wait_for(&self, count: usize) -> Vec<Seen> {
         let requests = self.shared.requests.lock().unwrap();
         let waited = self.shared.arrived.wait_timeout_while(requests, STUCK, |requests| requests.len() < count);
         let (requests, timeout) = waited.unwrap();
@@ -109,20 +109,20 @@ impl Origin {
     }
 
     /// Waits until the scripts of so many connections are over.
-    pub fn wait_for_ends(&self, count: usize) {
+    pub(crate) fn wait_for_ends(&self, count: usize) {
         let ended = self.shared.ended.lock().unwrap();
         let waited = self.shared.end.wait_timeout_while(ended, STUCK, |ended| *ended < count);
         assert!(!waited.unwrap().1.timed_out(), "connections are still open");
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 }
 
 impl Conversation {
     /// The number of the connection, from 1.
-    pub fn number(&self) -> usize {
+    pub(crate) fn number(&self) -> usize {
         self.number
     }
 
@@ -138,7 +138,7 @@ impl Conversation {
     }
 
     /// Reads the head of a request and remembers it; nothing when the connection ended.
-    pub fn request_head(&mut self) -> Option<String> {
+    pub(crate) fn request_head(&mut self) -> Option<String> {
         let end = loop {
             match find(&self.buffer, b"\r\n\r\n") {
                 Some(at) => break at + 4,
@@ -150,13 +150,13 @@ impl Conversation {
     }
 
     /// Reads a whole request and remembers it; nothing when the connection ended before its end.
-    pub fn request(&mut self) -> Option<Seen> {
+    pub(crate) fn request(&mut self) -> Option<Seen> {
         let head = self.request_head()?;
         self.body_of(head)
     }
 
     /// Reads the body that a head announces and remembers the request; nothing when the connection ended before its end.
-    pub fn body_of(&mut self, head: String) -> Option<Seen> {
+    pub(crate) fn body_of(&mut self, head: String) -> Option<Seen> {
         let mut seen = Seen { head, body: Vec::new(), connection: self.number };
         if seen.values("transfer-encoding").contains(&"chunked") {
             while let Some(chunk) = self.chunk() {
@@ -180,7 +180,7 @@ impl Conversation {
     }
 
     /// Reads until the bytes have come, and leaves everything to be read.
-    pub fn wait_until_holds(&mut self, bytes: &[u8]) {
+    pub(crate) fn wait_until_holds(&mut self, bytes: &[u8]) {
         while find(&self.buffer, bytes).is_none() {
             assert!(self.fill(), "the connection ended before the bytes came");
         }
@@ -205,27 +205,27 @@ impl Conversation {
         Some(chunk)
     }
 
-    pub fn remember(&self, seen: Seen) {
+    pub(crate) fn remember(&self, seen: Seen) {
         self.shared.requests.lock().unwrap().push(seen);
         self.shared.arrived.notify_all();
     }
 
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
 
     /// Waits for the other side to end the connection.
-    pub fn wait_for_end(&mut self) {
+    pub(crate) fn wait_for_end(&mut self) {
         while self.fill() {}
     }
 
     /// Ends the connection with a reset.
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         let socket = socket2::SockRef::from(&self.stream);
         socket.set_linger(Some(Duration::ZERO)).unwrap();
     }
 
-    pub fn shutdown(&self) {
+    pub(crate) fn shutdown(&self) {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 }

@@ -311,7 +311,7 @@ fn line_39_a_second_signal_ends_at_once() {
 #[test]
 fn during_the_shutdown_delay_requests_are_served_and_told_to_go() {
     let origin = Origin::plain();
-    let mut world = gateway(origin.address).key("\"sales\"").set("listen", "shutdown_delay = \"1h\"").spawn();
+    let world = gateway(origin.address).key("\"sales\"").set("listen", "shutdown_delay = \"1h\"").spawn();
     let mut client = world.connect();
     let answer = exchange(&mut client, &get());
     assert_eq!((answer.status, answer.header("connection")), (200, None));

@@ -1,18 +1,18 @@
 //! A client that writes the bytes it is told to, and reads answers as strictly as it can.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// A connection to the gateway.
-pub struct Raw {
+pub(crate) struct Raw {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 /// One answer.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub version: String,
     pub headers: Vec<(String, Vec<u8>)>,
@@ -25,12 +25,12 @@ pub struct Answer {
 const STUCK: Duration = Duration::from_secs(30);
 
 impl Raw {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         Self::over(TcpStream::connect(address).expect("the gateway listens"))
     }
 
     /// A client on a connection that was made otherwise.
-    pub fn over(stream: TcpStream) -> Self {
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(STUCK)).unwrap();
         stream.set_write_timeout(Some(STUCK)).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -38,15 +38,11 @@ impl Raw {
     }
 
     /// Sends and says whether the other side took it.
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
 
-    pub fn finish_sending(&mut self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
-    }
-
-    pub fn socket(&self) -> &TcpStream {
+    pub(crate) fn socket(&self) -> &TcpStream {
         &self.stream
     }
 
@@ -65,7 +61,7 @@ impl Raw {
     }
 
     /// Reads the head of the next answer.
-    pub fn head(&mut self) -> Answer {
+    pub(crate) fn head(&mut self) -> Answer {
         let end = loop {
             if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
                 break at;
@@ -83,18 +79,18 @@ impl Raw {
     }
 
     /// Reads the next answer.
-    pub fn answer(&mut self) -> Answer {
+    pub(crate) fn answer(&mut self) -> Answer {
         let head = self.head();
         self.body(head, false)
     }
 
     /// Reads the next answer, to a HEAD request.
-    pub fn answer_to_head(&mut self) -> Answer {
+    pub(crate) fn answer_to_head(&mut self) -> Answer {
         let head = self.head();
         self.body(head, true)
     }
 
-    pub fn body(&mut self, mut answer: Answer, to_head: bool) -> Answer {
+    pub(crate) fn body(&mut self, mut answer: Answer, to_head: bool) -> Answer {
         if to_head || matches!(answer.status, 100..=199 | 204 | 304) {
             return answer;
         }
@@ -114,7 +110,7 @@ impl Raw {
     }
 
     /// Reads what has come of a body; nothing at the end of the connection.
-    pub fn part(&mut self) -> Vec<u8> {
+    pub(crate) fn part(&mut self) -> Vec<u8> {
         if self.buffer.is_empty() {
             self.fill();
         }
@@ -122,13 +118,13 @@ impl Raw {
     }
 
     /// Reads so many bytes.
-    pub fn take(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         while self.buffer.len() < count && self.fill() {}
         self.buffer.drain(..count).collect()
     }
 
     /// Reads one chunk as it comes.
-    pub fn chunk(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn chunk(&mut self) -> Option<Vec<u8>> {
         let end = loop {
             if let Some(at) = find(&self.buffer, b"\r\n") {
                 break at;
@@ -161,7 +157,7 @@ impl Raw {
     }
 
     /// Whether something comes within the time: a byte, or the end.
-    pub fn stirs_within(&mut self, time: Duration) -> bool {
+    pub(crate) fn stirs_within(&mut self, time: Duration) -> bool {
         self.stream.set_read_timeout(Some(time)).unwrap();
         let came = self.stream.peek(&mut [0]);
         self.stream.set_read_timeout(Some(STUCK)).unwrap();
@@ -169,12 +165,12 @@ impl Raw {
     }
 
     /// Whether the connection ends without another byte.
-    pub fn ends(&mut self) -> bool {
+    pub(crate) fn ends(&mut self) -> bool {
         self.buffer.is_empty() && !self.fill()
     }
 
     /// Whether the connection ended by a reset.
-    pub fn is_reset(&mut self) -> bool {
+    pub(crate) fn is_reset(&mut self) -> bool {
         loop {
             let mut piece = [0; 4096];
             match self.stream.read(&mut piece) {
@@ -187,20 +183,20 @@ impl Raw {
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| std::str::from_utf8(value).unwrap())
     }
 
     /// The error's code; nothing for an answer of the upstream.
-    pub fn code(&self) -> Option<&str> {
+    pub(crate) fn code(&self) -> Option<&str> {
         self.header("closegate-error")
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 }
@@ -211,6 +207,6 @@ fn field(line: &[u8]) -> (String, Vec<u8>) {
     (name, line[colon + 1..].trim_ascii().to_vec())
 }
 
-pub fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+pub(crate) fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     bytes.windows(needle.len()).position(|window| window == needle)
 }

@@ -8,7 +8,7 @@ use crate::world::{KEY, Setup, World, gateway};
 
 /// A gateway in front of an upstream that sees only what it may see; closed requests are compared with their records
 /// at the end, in order.
-pub struct Wall {
+pub(crate) struct Wall {
     pub origin: Origin,
     pub world: World,
     /// The code (none for what passed), status and request id of each request so far.
@@ -17,14 +17,14 @@ pub struct Wall {
 
 impl Wall {
     /// One worker, one key, one route; the closure adds to that.
-    pub fn new(set: impl FnOnce(Setup) -> Setup) -> Self {
+    pub(crate) fn new(set: impl FnOnce(Setup) -> Setup) -> Self {
         let origin = Origin::plain();
         let world = set(gateway(origin.address).key("\"sales\"")).start();
         Self { origin, world, ended: Vec::new() }
     }
 
     /// The gateway refuses the bytes, and ends the connection.
-    pub fn refuses(&mut self, case: impl AsRef<[u8]>, status: u16, code: &'static str) {
+    pub(crate) fn refuses(&mut self, case: impl AsRef<[u8]>, status: u16, code: &'static str) {
         let shown = shown(case.as_ref());
         let mut client = self.world.connect();
         client.send(case);
@@ -35,19 +35,19 @@ impl Wall {
     }
 
     /// Checks a refusal that was read already.
-    pub fn note_refusal(&mut self, answer: &Answer, status: u16, code: &'static str, case: &str) {
+    pub(crate) fn note_refusal(&mut self, answer: &Answer, status: u16, code: &'static str, case: &str) {
         assert_own(answer, status, code, case);
         self.ended.push((Some(code), status, id(answer)));
     }
 
     /// The same for an answer to HEAD, which has no body.
-    pub fn note_refusal_of_head(&mut self, answer: &Answer, status: u16, code: &'static str, case: &str) {
+    pub(crate) fn note_refusal_of_head(&mut self, answer: &Answer, status: u16, code: &'static str, case: &str) {
         assert_own_head(answer, status, code, case);
         self.ended.push((Some(code), status, id(answer)));
     }
 
     /// The request reaches the upstream, which answers 200; returned is what it saw.
-    pub fn passes(&mut self, case: impl AsRef<[u8]>) -> crate::origin::Seen {
+    pub(crate) fn passes(&mut self, case: impl AsRef<[u8]>) -> crate::origin::Seen {
         let shown = shown(case.as_ref());
         let answer = self.world.ask(case);
         assert_eq!((answer.status, answer.code()), (200, None), "{shown}: {answer:?}");
@@ -56,12 +56,12 @@ impl Wall {
     }
 
     /// Notes a request that was answered by the upstream.
-    pub fn note_pass(&mut self, answer: &Answer) {
+    pub(crate) fn note_pass(&mut self, answer: &Answer) {
         self.ended.push((None, answer.status, id(answer)));
     }
 
     /// Everything has its record, in order, and the upstream saw nothing but what passed.
-    pub fn stands(self) {
+    pub(crate) fn stands(self) {
         let passed = self.ended.iter().filter(|(code, ..)| code.is_none()).count();
         let records = self.world.records.wait_for(self.ended.len());
         let ended: Vec<_> = records.iter().map(of_record).collect();
@@ -71,7 +71,7 @@ impl Wall {
     }
 
     /// [`Self::stands`], and there was not even a connection to the upstream for what was refused.
-    pub fn stands_untouched(self) {
+    pub(crate) fn stands_untouched(self) {
         let passed = self.ended.iter().any(|(code, ..)| code.is_none());
         assert!(passed || self.origin.connections() == 0, "the upstream was connected to");
         self.stands();
@@ -79,7 +79,7 @@ impl Wall {
 }
 
 /// Asserts that the gateway itself gave the answer, in the one shape of its errors.
-pub fn assert_own(answer: &Answer, status: u16, code: &str, case: &str) {
+pub(crate) fn assert_own(answer: &Answer, status: u16, code: &str, case: &str) {
     assert_own_head(answer, status, code, case);
     assert!(answer.whole, "{case}");
     let body = answer.json();
@@ -100,22 +100,22 @@ fn assert_own_head(answer: &Answer, status: u16, code: &str, case: &str) {
 }
 
 /// A head with the key: a request line, and further lines, each with its CRLF.
-pub fn head(line: &str, fields: &str) -> String {
+pub(crate) fn head(line: &str, fields: &str) -> String {
     format!("{line}\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\n{fields}\r\n")
 }
 
 /// The head of a POST with the key.
-pub fn post(fields: &str) -> String {
+pub(crate) fn post(fields: &str) -> String {
     head("POST /sales/api/v1/lead/ HTTP/1.1", fields)
 }
 
 /// The head of a GET with the key.
-pub fn get(fields: &str) -> String {
+pub(crate) fn get(fields: &str) -> String {
     head("GET /sales/api/v1/me/ HTTP/1.1", fields)
 }
 
 /// Asserts that a connection is good for another request.
-pub fn assert_goes_on(client: &mut Raw) {
+pub(crate) fn assert_goes_on(client: &mut Raw) {
     client.send(get(""));
     let answer = client.answer();
     assert_eq!((answer.status, answer.code()), (200, None), "{answer:?}");

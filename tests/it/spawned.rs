@@ -14,14 +14,14 @@ use crate::raw::{Answer, Raw, find};
 use crate::world::{KEY, Setup};
 
 /// A running process; it ends with the value.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     pub stdout: Stream,
     pub stderr: Stream,
 }
 
 /// A running gateway process.
-pub struct Spawned {
+pub(crate) struct Spawned {
     process: Process,
     pub proxy: SocketAddr,
     pub admin: SocketAddr,
@@ -30,7 +30,7 @@ pub struct Spawned {
 
 /// What a process has written so far.
 #[derive(Clone, Default)]
-pub struct Stream(Arc<(Mutex<Written>, Condvar)>);
+pub(crate) struct Stream(Arc<(Mutex<Written>, Condvar)>);
 
 #[derive(Default)]
 struct Written {
@@ -41,12 +41,12 @@ struct Written {
 const STUCK: Duration = Duration::from_secs(30);
 
 /// The program, in a folder, with nothing of the tests' own environment.
-pub fn closegate(folder: &Path) -> Command {
+pub(crate) fn closegate(folder: &Path) -> Command {
     isolated(Command::new(env!("CARGO_BIN_EXE_closegate")), folder)
 }
 
 /// The program with at most so many open files.
-pub fn closegate_with_files(folder: &Path, files: usize) -> Command {
+pub(crate) fn closegate_with_files(folder: &Path, files: usize) -> Command {
     let mut shell = Command::new("bash");
     shell.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &files.to_string(), env!("CARGO_BIN_EXE_closegate")]);
     isolated(shell, folder)
@@ -61,7 +61,7 @@ fn isolated(mut command: Command, folder: &Path) -> Command {
 }
 
 /// Runs to the end; what was written, and the exit code.
-pub fn run(command: &mut Command) -> Ended {
+pub(crate) fn run(command: &mut Command) -> Ended {
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
@@ -69,7 +69,7 @@ pub fn run(command: &mut Command) -> Ended {
 
 /// A process that has ended; the code is missing when a signal ended it.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
@@ -77,12 +77,12 @@ pub struct Ended {
 
 impl Setup {
     /// Starts the program with this configuration.
-    pub fn spawn(self) -> Spawned {
+    pub(crate) fn spawn(self) -> Spawned {
         self.spawn_as(closegate)
     }
 
     /// Starts a command in the folder of this configuration.
-    pub fn spawn_as(self, command: impl FnOnce(&Path) -> Command) -> Spawned {
+    pub(crate) fn spawn_as(self, command: impl FnOnce(&Path) -> Command) -> Spawned {
         let folder = self.write();
         let command = command(folder.path());
         Spawned::start(command, folder)
@@ -91,31 +91,31 @@ impl Setup {
 
 impl Spawned {
     /// Starts the command and waits until it says where it listens.
-    pub fn start(command: Command, folder: TempDir) -> Self {
+    pub(crate) fn start(command: Command, folder: TempDir) -> Self {
         let process = Process::start(command);
         let proxy = process.stderr.address_after("the proxy listens address=");
         let admin = process.stderr.address_after("the admin listener listens address=");
         Self { process, proxy, admin, folder }
     }
 
-    pub fn connect(&self) -> Raw {
+    pub(crate) fn connect(&self) -> Raw {
         Raw::connect(self.proxy)
     }
 
     /// Sends one request on a connection of its own and reads the answer.
-    pub fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+    pub(crate) fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
         let mut client = self.connect();
         client.send(request);
         client.answer()
     }
 
     /// A GET with [`KEY`].
-    pub fn get(&self, path: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str) -> Answer {
         self.ask(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\n\r\n"))
     }
 
     /// A GET at the admin listener.
-    pub fn ask_admin(&self, path: &str) -> Answer {
+    pub(crate) fn ask_admin(&self, path: &str) -> Answer {
         let mut client = Raw::connect(self.admin);
         client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
         client.answer()
@@ -137,29 +137,29 @@ impl DerefMut for Spawned {
 }
 
 impl Process {
-    pub fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = Stream::gather(child.stdout.take().unwrap());
         let stderr = Stream::gather(child.stderr.take().unwrap());
         Self { child, stdout, stderr }
     }
 
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// A file of `/proc/PID`.
-    pub fn proc(&self, file: &str) -> Vec<u8> {
+    pub(crate) fn proc(&self, file: &str) -> Vec<u8> {
         std::fs::read(format!("/proc/{}/{file}", self.id())).unwrap()
     }
 
     /// The memory that is resident, in KiB.
-    pub fn memory(&self) -> u64 {
+    pub(crate) fn memory(&self) -> u64 {
         self.status("VmRSS:")
     }
 
     /// The most memory that was ever resident, in KiB.
-    pub fn peak_memory(&self) -> u64 {
+    pub(crate) fn peak_memory(&self) -> u64 {
         self.status("VmHWM:")
     }
 
@@ -170,25 +170,25 @@ impl Process {
     }
 
     /// The processor time used so far, in hundredths of a second.
-    pub fn processor_time(&self) -> u64 {
+    pub(crate) fn processor_time(&self) -> u64 {
         let stat = String::from_utf8(self.proc("stat")).unwrap();
         let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
     /// Waits until the process has ended and everything that it wrote is there.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         self.stdout.wait_for_end();
         self.stderr.wait_for_end();
         self.child.wait().unwrap()
     }
 
-    pub fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 }
@@ -221,16 +221,16 @@ impl Stream {
         stream
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         self.0.0.lock().unwrap().bytes.clone()
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 
     /// Waits until a text was written so many times.
-    pub fn wait_for(&self, text: &str, times: usize) {
+    pub(crate) fn wait_for(&self, text: &str, times: usize) {
         self.wait_until(|bytes| String::from_utf8_lossy(bytes).matches(text).count() >= times);
     }
 

@@ -16,27 +16,27 @@ use crate::raw::{Answer, Raw};
 
 /// What Close would know the gateway by; no client may ever see it. One secret for all tests, so that one search over
 /// everything that they wrote finds it.
-pub const SECRET: &str = "api_7b8KOSMa0OevK9qJvT6F9s.PLANTEDsecretPLANTEDse";
+pub(crate) const SECRET: &str = "api_7b8KOSMa0OevK9qJvT6F9s.PLANTEDsecretPLANTEDse";
 /// `Basic` of [`SECRET`].
-pub const INJECTED: &str = "Basic YXBpXzdiOEtPU01hME9ldks5cUp2VDZGOXMuUExBTlRFRHNlY3JldFBMQU5URURzZTo=";
+pub(crate) const INJECTED: &str = "Basic YXBpXzdiOEtPU01hME9ldks5cUp2VDZGOXMuUExBTlRFRHNlY3JldFBMQU5URURzZTo=";
 /// The gateway key of the tests.
-pub const KEY: &str = "cgk_0123abcd_plantedkeyplantedkeyplantedkey0";
+pub(crate) const KEY: &str = "cgk_0123abcd_plantedkeyplantedkeyplantedkey0";
 /// A second one.
-pub const OTHER_KEY: &str = "cgk_4567efgh_plantedkeyplantedkeyplantedkey1";
+pub(crate) const OTHER_KEY: &str = "cgk_4567efgh_plantedkeyplantedkeyplantedkey1";
 
 /// For what in a test is asynchronous.
-pub static RUNTIME: LazyLock<Runtime> =
+pub(crate) static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
 
 /// A gateway that is being set up.
-pub struct Setup {
+pub(crate) struct Setup {
     sections: Vec<(&'static str, String)>,
     rest: String,
     folder: TempDir,
 }
 
 /// A running gateway.
-pub struct World {
+pub(crate) struct World {
     gateway: Option<Gateway>,
     pub proxy: SocketAddr,
     pub admin: SocketAddr,
@@ -46,12 +46,12 @@ pub struct World {
 
 /// The access records so far.
 #[derive(Clone, Default)]
-pub struct Records(Arc<(Mutex<Vec<u8>>, Condvar)>);
+pub(crate) struct Records(Arc<(Mutex<Vec<u8>>, Condvar)>);
 
 const STUCK: Duration = Duration::from_secs(30);
 
 /// One worker, one credential `sales`, an upstream in clear text on loopback.
-pub fn gateway(upstream: SocketAddr) -> Setup {
+pub(crate) fn gateway(upstream: SocketAddr) -> Setup {
     let folder = TempDir::new().unwrap();
     let setup = Setup { sections: Vec::new(), rest: String::new(), folder };
     setup
@@ -64,7 +64,7 @@ pub fn gateway(upstream: SocketAddr) -> Setup {
 
 impl Setup {
     /// Adds lines to a section.
-    pub fn set(mut self, section: &'static str, lines: &str) -> Self {
+    pub(crate) fn set(mut self, section: &'static str, lines: &str) -> Self {
         match self.sections.iter_mut().find(|(name, _)| *name == section) {
             Some((_, text)) => write!(text, "\n{lines}").unwrap(),
             None => self.sections.push((section, lines.to_owned())),
@@ -73,41 +73,41 @@ impl Setup {
     }
 
     /// Replaces the lines of a section.
-    pub fn replace(mut self, section: &'static str, lines: &str) -> Self {
+    pub(crate) fn replace(mut self, section: &'static str, lines: &str) -> Self {
         self.sections.retain(|(name, _)| *name != section);
         self.set(section, lines)
     }
 
     /// Writes a file beside the configuration.
-    pub fn file(self, name: &str, text: &str) -> Self {
+    pub(crate) fn file(self, name: &str, text: &str) -> Self {
         std::fs::write(self.folder.path().join(name), text).unwrap();
         self
     }
 
     /// The key [`KEY`] for the routes (TOML strings, comma separated).
-    pub fn key(self, routes: &str) -> Self {
+    pub(crate) fn key(self, routes: &str) -> Self {
         self.file("main.key", KEY).set("keys.main", &format!("secret = {{ file = \"main.key\" }}\nroutes = [{routes}]"))
     }
 
     /// The key [`OTHER_KEY`] for the routes.
-    pub fn other_key(self, routes: &str) -> Self {
+    pub(crate) fn other_key(self, routes: &str) -> Self {
         let lines = format!("secret = {{ file = \"other.key\" }}\nroutes = [{routes}]");
         self.file("other.key", OTHER_KEY).set("keys.other", &lines)
     }
 
     /// The text of the configuration.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let sections = self.sections.iter().map(|(name, lines)| format!("[{name}]\n{lines}\n"));
         sections.collect::<String>() + &self.rest
     }
 
     /// Writes the configuration as `closegate.toml` beside the other files.
-    pub fn write(self) -> TempDir {
+    pub(crate) fn write(self) -> TempDir {
         std::fs::write(self.folder.path().join("closegate.toml"), self.text()).unwrap();
         self.folder
     }
 
-    pub fn start(self) -> World {
+    pub(crate) fn start(self) -> World {
         let folder = self.write();
         let path = folder.path().join("closegate.toml");
         let sources =
@@ -120,43 +120,38 @@ impl Setup {
 }
 
 impl World {
-    pub fn connect(&self) -> Raw {
+    pub(crate) fn connect(&self) -> Raw {
         Raw::connect(self.proxy)
     }
 
     /// Sends one request on a connection of its own and reads the answer.
-    pub fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+    pub(crate) fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
         let mut client = self.connect();
         client.send(request);
         client.answer()
     }
 
     /// A GET with [`KEY`] and further header lines (each with its CRLF).
-    pub fn get(&self, path: &str, headers: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str, headers: &str) -> Answer {
         self.ask(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\n{headers}\r\n"))
     }
 
     /// What `/metrics` says.
-    pub fn metrics(&self) -> String {
+    pub(crate) fn metrics(&self) -> String {
         let mut client = Raw::connect(self.admin);
         client.send("GET /metrics HTTP/1.1\r\nHost: metrics\r\nConnection: close\r\n\r\n");
         client.answer().text()
     }
 
     /// The value of a series of `/metrics`; 0 when there is none.
-    pub fn metric(&self, series: &str) -> f64 {
+    pub(crate) fn metric(&self, series: &str) -> f64 {
         let text = self.metrics();
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
-    /// Ends the gateway as SIGTERM does.
-    pub fn stop(mut self) -> bool {
-        RUNTIME.block_on(self.gateway.take().unwrap().stop())
-    }
-
     /// Begins to end the gateway; the handle says whether everything in flight was finished.
-    pub fn stop_beside(&mut self) -> tokio::task::JoinHandle<bool> {
+    pub(crate) fn stop_beside(&mut self) -> tokio::task::JoinHandle<bool> {
         RUNTIME.spawn(self.gateway.take().unwrap().stop())
     }
 }
@@ -171,12 +166,12 @@ impl Drop for World {
 
 impl Records {
     /// Waits until so many records are there, and returns them all.
-    pub fn wait_for(&self, count: usize) -> Vec<Value> {
+    pub(crate) fn wait_for(&self, count: usize) -> Vec<Value> {
         self.wait_until(|records| records.len() >= count)
     }
 
     /// Waits until the records are as asked.
-    pub fn wait_until(&self, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    pub(crate) fn wait_until(&self, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let (bytes, arrived) = &*self.0;
         let guard = bytes.lock().unwrap();
         let (guard, timeout) = arrived.wait_timeout_while(guard, STUCK, |bytes| !enough(&parse(bytes))).unwrap();
@@ -186,7 +181,7 @@ impl Records {
     }
 
     /// Everything that was written.
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         self.0.0.lock().unwrap().clone()
     }
 }

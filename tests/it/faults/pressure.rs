@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::{WHOLE, assert_error, exchange, get, head, record};
 use crate::origin::Origin;
 use crate::raw::Raw;
@@ -113,10 +115,16 @@ fn line_38_exhausted_files_neither_kill_nor_spin() {
     let warning = "no connection can be accepted for now";
     world.stderr.wait_for(warning, 4);
     let before = world.processor_time();
-    // The pause doubles: from the fourth warning to the seventh it takes 560 ms.
     world.stderr.wait_for(warning, 7);
     assert!(began.elapsed() > Duration::from_millis(600), "there is no pause between two attempts");
     let used = world.processor_time() - before;
+    // The pause doubles: from the fourth warning to the seventh it takes 560 ms.
+    let text = world.stderr.text();
+    let times: Vec<Timestamp> = (text.lines().filter(|line| line.contains(warning)))
+        .map(|line| line.split_whitespace().next().unwrap().parse().unwrap())
+        .collect();
+    let took = times[6].duration_since(times[3]);
+    assert!(took.as_millis() >= 560, "{took:?} between one try and the next but two");
     assert!(used < 28, "{used} hundredths of a second of 56 were spent on waiting");
     assert_eq!(exchange(&mut first, &get()).status, 200, "who is in is served");
     assert!(world.is_running());

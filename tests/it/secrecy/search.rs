@@ -7,14 +7,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 /// A search for some secrets in bytes.
-pub struct Search {
+pub(super) struct Search {
     /// Pieces of the forms by their length, in lower case.
     pieces: BTreeMap<usize, HashSet<Vec<u8>>>,
 }
 
 impl Search {
     /// For the secret parts of texts: of `api_ID.SECRET` and `cgk_ID_SECRET` the ids may be known.
-    pub fn of(secrets: &[&str]) -> Self {
+    pub(super) fn of(secrets: &[&str]) -> Self {
         let mut search = Self { pieces: BTreeMap::new() };
         for (secret, form) in
             secrets.iter().flat_map(|secret| forms(secret).into_iter().map(move |form| (secret, form)))
@@ -29,7 +29,7 @@ impl Search {
     }
 
     /// The first piece of a secret in the bytes, with what is around it.
-    pub fn find(&self, bytes: &[u8]) -> Option<String> {
+    pub(super) fn find(&self, bytes: &[u8]) -> Option<String> {
         let lower = bytes.to_ascii_lowercase();
         self.pieces.iter().find_map(|(length, pieces)| {
             let at = lower.windows(*length).position(|window| pieces.contains(window))?;
@@ -40,7 +40,7 @@ impl Search {
 }
 
 /// The part that is secret.
-pub fn private(secret: &str) -> &str {
+pub(super) fn private(secret: &str) -> &str {
     let begins = |lead: &str, mark: char| {
         let rest = secret.strip_prefix(lead)?;
         Some(&rest[rest.find(mark)? + 1..])
@@ -49,7 +49,7 @@ pub fn private(secret: &str) -> &str {
 }
 
 /// Each form, and how much of it in a row betrays the secret.
-pub fn forms(secret: &str) -> Vec<(String, usize)> {
+pub(super) fn forms(secret: &str) -> Vec<(String, usize)> {
     let private = private(secret);
     let hex = private.bytes().fold(String::new(), |mut hex, byte| {
         write!(hex, "{byte:02x}").unwrap();
