@@ -269,6 +269,9 @@ fn line_34_no_time_of_the_clients_runs_while_an_answer_is_waited_for() {
         // The time has passed for others that came later.
         gate.open();
         assert_eq!(client.answer().status, 200, "{setting}");
+        if setting == "idle_timeout" {
+            assert!(client.ends(), "the idle time does not begin after the answer");
+        }
     }
 }
 
