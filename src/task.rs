@@ -9,6 +9,21 @@ pub fn spawn_local<F: Future<Output = ()> + 'static>(future: F) {
     drop(tokio::task::spawn_local(future));
 }
 
+/// A task that ends when this is dropped.
+pub struct Attached(tokio::task::AbortHandle);
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs a future on the current thread's local runtime until it ends or what it is attached to does.
+#[expect(clippy::disallowed_methods, reason = "the one place that spawns on a worker")]
+pub fn spawn_attached<F: Future<Output = ()> + 'static>(future: F) -> Attached {
+    Attached(tokio::task::spawn_local(future).abort_handle())
+}
+
 /// Runs a future on the service thread's runtime; a panic in it is logged with the task's name, without its payload.
 #[expect(clippy::disallowed_methods, reason = "the one place that spawns on the service thread")]
 pub fn spawn<F: Future<Output = ()> + Send + 'static>(name: &'static str, future: F) {

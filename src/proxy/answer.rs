@@ -53,6 +53,9 @@ fn relocate(place: &HeaderValue, origin: &Origin, prefix: &str) -> Option<Header
         None | Some(b'?' | b'#') => b"/",
         Some(_) => return None,
     };
+    // Where nothing stands before it, `//host` and `/\\host` would lead to another host.
+    let run = below.iter().take_while(|byte| matches!(byte, b'/' | b'\\')).count();
+    let (slash, below) = if prefix.is_empty() { (&b"/"[..], &below[run..]) } else { (slash, below) };
     HeaderValue::from_bytes(&[prefix.as_bytes(), slash, below].concat()).ok()
 }
 
@@ -105,6 +108,14 @@ mod tests {
             assert_eq!(relocated(place, close, "/sales").as_deref(), Some(here), "{place}");
         }
         assert_eq!(relocated("/api/v1/lead/", close, "").as_deref(), Some("/api/v1/lead/"));
+        for place in [
+            "https://api.close.com//evil.example/x",
+            "https://api.close.com/\\evil.example/x",
+            "https://api.close.com/\\/evil.example/x",
+        ] {
+            assert_eq!(relocated(place, close, "").as_deref(), Some("/evil.example/x"), "{place}");
+        }
+        assert_eq!(relocated("https://api.close.com//x", close, "/sales").as_deref(), Some("/sales//x"));
         assert_eq!(relocated("http://127.0.0.1:9/b/x", "http://127.0.0.1:9/b", "/s").as_deref(), Some("/s/x"));
     }
 

@@ -94,7 +94,7 @@ impl<B: Upload> Waiting<B> {
         if let Poll::Ready(head) = self.poll_head(cx) {
             return Poll::Ready(head);
         }
-        if self.link.written() != self.written {
+        if self.sending.waits_for_body() || self.link.written() != self.written {
             self.written = self.link.written();
             self.deadline.set(pool.limits.response_timeout);
         }

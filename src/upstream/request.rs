@@ -22,6 +22,8 @@ pub(super) struct Sending<B> {
     stage: Stage,
     /// Whether the body was asked for a piece: then the request cannot be sent again.
     touched: bool,
+    /// Whether everything that came of the body is written.
+    waits: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,7 +68,12 @@ impl<B: Upload> Sending<B> {
             }
         }
         let framing = frame(outbox, request.method(), &body);
-        Self { body, framing, at: 0, piece: Bytes::new(), stage: Stage::Body, touched: false }
+        Self { body, framing, at: 0, piece: Bytes::new(), stage: Stage::Body, touched: false, waits: false }
+    }
+
+    /// Whether the next move is the client's: a piece of the body has not come yet.
+    pub(super) fn waits_for_body(&self) -> bool {
+        self.waits
     }
 
     /// Whether the connection has all of it.
@@ -87,7 +94,9 @@ impl<B: Upload> Sending<B> {
             }
             // A first piece that is there already goes out with the head.
             let waits = self.stage == Stage::Body && self.piece.is_empty() && self.encode_next(link, cx)?.is_pending();
+            self.waits = false;
             ready!(self.write(link, cx)).map_err(Unsent::Connection)?;
+            self.waits = waits;
             if waits {
                 // What the stream itself holds back goes out while the body is waited for.
                 let _ = link.poll_flush(cx).map_err(Unsent::Connection)?;

@@ -45,6 +45,9 @@ pub(super) fn take_head(link: &mut Link, method: &Method) -> Result<Option<Head>
             httparse::Status::Partial => return Ok(None),
             httparse::Status::Complete(length) => length,
         };
+        if !has_plain_lines(&link.inbox[..length]) {
+            return Err(Malformed);
+        }
         let code = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed)?;
         if code.is_informational() {
             // A tunnel is nothing that was asked for (security.md 11).
@@ -60,6 +63,11 @@ pub(super) fn take_head(link: &mut Link, method: &Method) -> Result<Option<Head>
         let headers = read(&head, &places)?;
         return judge(method, code, old, headers).map(Some);
     }
+}
+
+/// Whether the head begins at once and each of its lines ends in CRLF: the parser takes less.
+fn has_plain_lines(head: &[u8]) -> bool {
+    head.first() == Some(&b'H') && memchr::memchr_iter(b'\n', head).all(|at| at > 0 && head[at - 1] == b'\r')
 }
 
 /// Where a field of a head is, in a head that is still being borrowed from.

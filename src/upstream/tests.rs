@@ -146,7 +146,9 @@ const AGREED: [&str; 23] = [
 ];
 
 /// Answers that hyper's client takes and that leave a doubt about their end, or are no answer to what was asked.
-const REFUSED: [&str; 10] = [
+const REFUSED: [&str; 12] = [
+    "HTTP/1.1 200 OK\ncontent-length: 2\n\n{}",
+    "\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
     "HTTP/1.1 200 OK\r\ncontent-length: five\r\n\r\nhello",
     "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\n{}",
