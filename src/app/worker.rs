@@ -111,7 +111,10 @@ async fn work(seed: Seed, mut accepted: mpsc::UnboundedReceiver<Accepted>, mut s
                     Stage::Serving => {}
                     Stage::Leaving => edge.drain.announce(),
                     Stage::Draining => edge.drain.begin(&sweep),
-                    Stage::Gone => return,
+                    Stage::Gone => {
+                        edge.drain.abandon();
+                        return;
+                    }
                 }
             }
             () = open.emptied(), if edge.drain.is_draining() && !taking => return,

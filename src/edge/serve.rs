@@ -54,6 +54,7 @@ enum Stage {
     Serving,
     Leaving,
     Draining,
+    Gone,
 }
 
 impl Drain {
@@ -68,6 +69,16 @@ impl Drain {
         sweep.wake_all();
     }
 
+    /// From now on what is still in flight is dropped, by us and not by the clients.
+    pub fn abandon(&self) {
+        self.0.set(Stage::Gone);
+    }
+
+    /// Whether what is in flight is dropped.
+    pub fn is_gone(&self) -> bool {
+        self.0.get() == Stage::Gone
+    }
+
     /// Whether answers shall say `Connection: close`.
     pub fn is_leaving(&self) -> bool {
         self.0.get() != Stage::Serving
@@ -75,7 +86,7 @@ impl Drain {
 
     /// Whether no further request is taken.
     pub fn is_draining(&self) -> bool {
-        self.0.get() == Stage::Draining
+        matches!(self.0.get(), Stage::Draining | Stage::Gone)
     }
 }
 

@@ -155,7 +155,8 @@ impl ProxyError {
                 "the credential behind this route cannot be used now; whoever runs the gateway sees why on /readyz",
             ),
             Self::Send(fault) => tell_send(fault),
-            Self::ClientLeft => tell(499, "client_left", "http_request_error", ""),
+            // It may have ended its own side only, and read on.
+            Self::ClientLeft => MALFORMED,
             Self::Draining => tell(
                 503,
                 "draining",

@@ -7,10 +7,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, header};
 
 use super::error::ProxyError;
+use super::incident;
 use super::upload::Upload;
-use crate::edge::{Arrival, Line};
-use crate::id::RequestId;
+use crate::edge::{Arrival, Drain, Line};
+use crate::id::{RequestId, RouteName};
 use crate::keys;
+use crate::routes::Route;
 use crate::telemetry::{Answerer, Core, Label, Record};
 
 /// An open record; closes itself when dropped, then as that of a client that left.
@@ -20,12 +22,15 @@ pub(super) struct Ledger {
     line: Rc<Line>,
     number: Option<u64>,
     upload: Option<Upload>,
+    /// The route, once it is known.
+    route: Option<RouteName>,
+    drain: Rc<Drain>,
     closed: bool,
 }
 
 impl Ledger {
     /// Opens the record of a request as it arrived.
-    pub(super) fn open(core: &Rc<Core>, arrival: &Arrival, parts: &Parts) -> Box<Self> {
+    pub(super) fn open(core: &Rc<Core>, drain: &Rc<Drain>, arrival: &Arrival, parts: &Parts) -> Box<Self> {
         let message = arrival.verdict.ok();
         // A refused message has a stand-in for its request: nothing of that is the client's.
         let seen = message.map(|_| parts);
@@ -59,15 +64,17 @@ impl Ledger {
             truncated: false,
         };
         let number = message.map(|message| message.number);
-        Box::new(Self { record, core: core.clone(), line: arrival.line.clone(), number, upload: None, closed: false })
+        let (core, drain, line) = (core.clone(), drain.clone(), arrival.line.clone());
+        Box::new(Self { record, core, line, number, upload: None, route: None, drain, closed: false })
     }
 
     /// Notes the route, and that a request is in flight on it.
-    pub(super) fn enter(&mut self, route: Label, credential: Label) {
-        self.record.route = route;
-        self.record.credential = credential;
-        self.record.began = Some(route);
-        self.core.begin(route);
+    pub(super) fn enter(&mut self, route: &Route) {
+        self.record.route = route.label;
+        self.record.credential = route.credential_label;
+        self.record.began = Some(route.label);
+        self.core.begin(route.label);
+        self.route = Some(route.name.clone());
     }
 
     /// Notes the body whose bytes are counted.
@@ -85,7 +92,11 @@ impl Ledger {
         let telling = error.telling();
         self.record.status = telling.status;
         self.record.response_bytes = body as u64;
+        if let ProxyError::Send(fault) = error {
+            incident::upstream_failed(self.route_name(), &self.record.request_id, fault);
+        }
         if matches!(error, ProxyError::ClientLeft) {
+            self.record.status = LEFT;
             self.record.origin = Answerer::Client;
         } else {
             self.record.origin = Answerer::Gateway;
@@ -94,10 +105,17 @@ impl Ledger {
         self.close();
     }
 
+    fn route_name(&self) -> &str {
+        self.route.as_ref().map_or("none", RouteName::as_str)
+    }
+
     /// Closes the record as it stands.
     pub(super) fn close(&mut self) {
         if std::mem::replace(&mut self.closed, true) {
             return;
+        }
+        if self.record.redactions > 0 {
+            incident::secret_came_back(self.route_name(), &self.record.request_id, self.record.redactions);
         }
         self.record.request_bytes = self.upload.as_ref().map_or(0, Upload::bytes);
         self.core.finish(&self.record);
@@ -110,13 +128,22 @@ impl Ledger {
 impl Drop for Ledger {
     fn drop(&mut self) {
         if !self.closed {
-            self.record.status = 499;
-            self.record.code = None;
-            self.record.origin = Answerer::Client;
+            if self.drain.is_gone() {
+                self.record.status = ProxyError::Draining.telling().status;
+                self.record.code = Some(ProxyError::Draining.telling().code);
+                self.record.origin = Answerer::Gateway;
+            } else {
+                self.record.status = LEFT;
+                self.record.code = None;
+                self.record.origin = Answerer::Client;
+            }
             self.close();
         }
     }
 }
+
+/// The status of a request whose client left (contract.md 6).
+const LEFT: u16 = 499;
 
 fn adopted(headers: &HeaderMap) -> Option<RequestId> {
     // A key would end in logs.

@@ -10,6 +10,7 @@ mod door;
 mod error;
 mod fields;
 mod inbound;
+mod incident;
 mod ledger;
 mod outbound;
 mod permit;
@@ -114,7 +115,9 @@ where
         }
         let found = access.resolve(path, caller)?;
         ledger.record.key = found.key_label();
-        ledger.enter(found.route().label, found.route().credential_label);
+        ledger.enter(found.route());
+        // A request counts as what it does (contract.md 4).
+        ledger.record.method = Some(inbound.asks.effective().clone());
         let upstream_path = found.upstream_path();
         let asked = DecisionPath::of(&upstream_path);
         let operation = Catalogue::close().lookup(inbound.asks.effective(), &asked);
@@ -138,7 +141,7 @@ where
     ) -> Result<Sent<U::Future>, ProxyError> {
         let authorization = self.authorization(permit.route())?;
         let generation = authorization.generation();
-        let again = Again::of(&inbound.method, inbound.asks.effective(), &body);
+        let again = Again::of(inbound.asks.effective(), &body);
         let outbound = Outbound::new(inbound, &permit)?;
         let (request, redactor) = outbound.authorized(authorization, body);
         let call = self.call(request, permit.route(), again.freshness());
@@ -149,12 +152,12 @@ where
 
     /// Waits for the answer, sends the request once more where that is safe, and cleans what comes back.
     async fn answer(&self, ledger: &mut Ledger, sent: Sent<U::Future>) -> Result<Answer<D>, ProxyError> {
-        let Sent { exchange, again, mut redactor, leave, upload, generation } = sent;
+        let Sent { exchange, again, mut redactor, leave, upload, mut generation } = sent;
         let response = match exchange.await {
             Ok(response) => response,
             Err(error) => {
-                let (call, fresh) = self.resend(&again, error, leave.route(), upload.as_ref())?;
-                redactor = fresh;
+                let call;
+                (call, redactor, generation) = self.resend(&again, error, leave.route(), upload.as_ref())?;
                 ledger.record.attempts = 2;
                 ledger.record.retries = 1;
                 ledger.record.retry_reason = Some("closed");
@@ -185,12 +188,14 @@ where
         error: SendError<UploadBody>,
         route: &Route,
         upload: Option<&Upload>,
-    ) -> Result<(Call<UploadBody>, Redactor), ProxyError> {
+    ) -> Result<(Call<UploadBody>, Redactor, u64), ProxyError> {
         let closed = error.reused && matches!(error.fault, SendFault::Closed(_));
         let request = error.request.filter(|_| closed && again.is_safe_after(error.progress));
         let mut request = request.ok_or_else(|| explain(error.fault, upload))?;
-        let redactor = self.authorization(route)?.inject(request.headers_mut());
-        Ok((self.call(*request, route, Freshness::New), redactor))
+        let authorization = self.authorization(route)?;
+        let generation = authorization.generation();
+        let redactor = authorization.inject(request.headers_mut());
+        Ok((self.call(*request, route, Freshness::New), redactor, generation))
     }
 
     fn accept(
@@ -257,7 +262,7 @@ where
     ) -> impl Future<Output = Response<Self::Body>> {
         let (parts, incoming) = request.into_parts();
         let asked = Asked { head: parts.method == Method::HEAD, old: parts.version == Version::HTTP_10 };
-        let mut ledger = Ledger::open(&self.core, &arrival, &parts);
+        let mut ledger = Ledger::open(&self.core, &self.drain, &arrival, &parts);
         // Everything before the exchange is done at once: what the future carries stays small.
         let sent = catch_unwind(AssertUnwindSafe(|| self.send(&mut ledger, &arrival, parts, incoming)));
         async move {
@@ -301,9 +306,9 @@ struct Again {
 }
 
 impl Again {
-    fn of(written: &Method, effective: &Method, body: &UploadBody) -> Self {
-        let idempotent = Outbound::is_idempotent(written) && Outbound::is_idempotent(effective);
-        Self { idempotent, empty: matches!(body, UploadBody::Empty) }
+    /// Doing it twice is doing it once (RFC 9110 9.2.2), by the method that is carried out.
+    fn of(effective: &Method, body: &UploadBody) -> Self {
+        Self { idempotent: effective.is_idempotent(), empty: matches!(body, UploadBody::Empty) }
     }
 
     /// What cannot be sent again takes a connection that is known to live.

@@ -37,9 +37,4 @@ impl Outbound {
         let redactor = authorization.inject(request.headers_mut());
         (request, redactor)
     }
-
-    /// Whether doing it twice is doing it once (RFC 9110 9.2.2), by the method that is carried out.
-    pub(super) fn is_idempotent(method: &Method) -> bool {
-        method.is_idempotent()
-    }
 }

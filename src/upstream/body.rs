@@ -36,7 +36,7 @@ enum Source {
     Own(Box<Link>),
     /// The request's body is still on its way up: a task of its own writes it, so that a client that reads nothing
     /// before it has sent everything does not wait for itself. It ends with this body at the latest.
-    Shared(Rc<RefCell<Box<Link>>>, task::Attached),
+    Shared { link: Rc<RefCell<Box<Link>>>, _writer: task::Attached },
     /// The body was read to its end, or the connection failed.
     None,
 }
@@ -84,7 +84,7 @@ impl<B: Upload> AnswerBody<B> {
             let taken = match &mut self.source {
                 Source::None => return Poll::Ready(None),
                 Source::Own(link) => self.left.take(link),
-                Source::Shared(link, _) => self.left.take(&mut link.borrow_mut()),
+                Source::Shared { link, .. } => self.left.take(&mut link.borrow_mut()),
             };
             match taken {
                 Err(fault) => return Poll::Ready(Some(Err(self.fail(fault)))),
@@ -118,7 +118,7 @@ impl<B: Upload> AnswerBody<B> {
         let room = self.left.room();
         match &mut self.source {
             Source::Own(link) => link.poll_fill(cx, room),
-            Source::Shared(link, _) => link.borrow_mut().poll_fill(cx, room),
+            Source::Shared { link, .. } => link.borrow_mut().poll_fill(cx, room),
             Source::None => Poll::Ready(Ok(0)),
         }
     }
@@ -208,11 +208,11 @@ fn take_chunk(chunks: &mut Chunks, link: &mut Link) -> Result<(Bytes, bool), Bod
 fn write_beside<B: Upload>(link: Box<Link>, mut upload: Sending<B>) -> Source {
     let link = Rc::new(RefCell::new(link));
     let own = link.clone();
-    let task = task::spawn_attached(async move {
+    let writer = task::spawn_attached(async move {
         // Whether it succeeds shows in the answer; the connection serves no other exchange.
         let _ = std::future::poll_fn(|cx| upload.poll(&mut own.borrow_mut(), cx)).await;
     });
-    Source::Shared(link, task)
+    Source::Shared { link, _writer: writer }
 }
 
 impl<B: Upload> Body for AnswerBody<B> {

@@ -61,3 +61,66 @@ fn a_body_goes_up_and_down() {
     assert_eq!(client.answer().text(), "hello");
     assert_eq!(origin.seen()[1].body, b"hello");
 }
+
+#[test]
+fn an_upload_ends_with_the_answer_that_came_before_its_end() {
+    // The upstream answers early and reads nothing more: nothing but the end of the answer can end the exchange.
+    let over = std::sync::Arc::new(std::sync::Barrier::new(2));
+    let held = over.clone();
+    let origin = Origin::start(move |conversation| {
+        conversation.request_head();
+        conversation.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+        held.wait();
+    });
+    let world = gateway(origin.address).key("\"sales\"").start();
+    let mut client = world.connect();
+    let size = 100 << 20;
+    client.send(format!(
+        "POST /sales/api/v1/lead/ HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\nContent-Length: {size}\r\n\r\n"
+    ));
+    // More than `max_body`: refused without a byte upstream.
+    assert_eq!(client.answer().status, 413);
+    let mut client = world.connect();
+    client.send(format!(
+        "POST /sales/api/v1/lead/ HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\nContent-Length: {}\r\n\r\n",
+        20 << 20
+    ));
+    client.send(vec![b'x'; 64 * 1024]);
+    assert_eq!(client.answer().text(), "{}");
+    drop(client);
+    let series = format!("closegate_upstream_connections{{upstream=\"{}\",state=\"active\"}}", origin.address);
+    let gone = (0..10_000)
+        .any(|_| world.metric(&series) == 0.0 && world.metric("closegate_connections{listener=\"default\"}") == 0.0);
+    assert!(gone, "{}", world.metrics());
+    over.wait();
+}
+
+#[test]
+fn the_clients_pauses_are_not_the_upstreams() {
+    let origin = Origin::plain();
+    let world = gateway(origin.address)
+        .key("\"sales\"")
+        .set("listen", "body_timeout = \"900ms\"")
+        .set("upstream", "response_timeout = \"200ms\"")
+        .start();
+    let mut client = world.connect();
+    client.send(format!(
+        "POST /sales/api/v1/lead/ HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\nContent-Length: 9\r\n\r\nhalf"
+    ));
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.code()), (408, Some("request_timeout")));
+}
+
+#[test]
+fn a_request_counts_as_the_method_that_overrides_it() {
+    let origin = Origin::plain();
+    let world = gateway(origin.address).key("\"sales\"").start();
+    let answer = world.ask(format!(
+        "POST /sales/api/v1/lead/ HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\nX-HTTP-Method-Override: GET\r\nContent-Length: 2\r\n\r\n{{}}"
+    ));
+    assert_eq!(answer.status, 200);
+    world.records.wait_for(1);
+    let series = "closegate_endpoint_requests_total{credential=\"sales\",endpoint=\"/api/v1/lead/\",method=\"GET\",status_class=\"2xx\"}";
+    assert_eq!(world.metric(series), 1.0, "{}", world.metrics());
+    assert!(origin.seen()[0].line().starts_with("POST "), "what goes out is what was written");
+}

@@ -1,0 +1,91 @@
+//! What operators must hear of beside the access records: secrets that came back, and why an upstream was not reached.
+//!
+//! At most one message a second of each kind, which says how many were held back: a hostile upstream fills no disk.
+
+use std::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::id::RequestId;
+use crate::upstream::SendFault;
+
+/// An upstream's answer held the credential that was injected; it was overwritten.
+pub(super) fn secret_came_back(route: &str, request_id: &RequestId, times: u32) {
+    static PACE: Pace = Pace::new();
+    if let Some(held_back) = PACE.permit() {
+        let request_id = request_id.as_str();
+        tracing::warn!(
+            route,
+            request_id,
+            times,
+            held_back,
+            "an answer repeated the injected secret; it was overwritten"
+        );
+    }
+}
+
+/// The exchange with an upstream failed; its client was told no more than a code.
+pub(super) fn upstream_failed(route: &str, request_id: &RequestId, fault: &SendFault) {
+    static PACE: Pace = Pace::new();
+    if let Some(held_back) = PACE.permit() {
+        let (request_id, cause) = (request_id.as_str(), chain(fault));
+        tracing::warn!(route, request_id, %cause, held_back, "no answer of the upstream");
+    }
+}
+
+/// The fault and what is behind it.
+fn chain(fault: &SendFault) -> String {
+    let mut text = fault.to_string();
+    let mut source = fault.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// One a second.
+struct Pace {
+    last: AtomicU64,
+    held_back: AtomicU64,
+}
+
+impl Pace {
+    const fn new() -> Self {
+        Self { last: AtomicU64::new(0), held_back: AtomicU64::new(0) }
+    }
+
+    /// How many were held back since the last that was permitted; nothing when this one is held back too.
+    fn permit(&self) -> Option<u64> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        if self.last.swap(now, Ordering::Relaxed) != now {
+            return Some(self.held_back.swap(0, Ordering::Relaxed));
+        }
+        self.held_back.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::net::ConnectError;
+
+    #[test]
+    fn a_fault_is_told_with_its_cause() {
+        let fault = SendFault::Connect(ConnectError::Tls(io::Error::other("certificate expired")));
+        assert_eq!(chain(&fault), "no TLS session with the upstream: certificate expired");
+    }
+
+    #[test]
+    fn messages_of_one_second_are_counted_instead() {
+        let pace = Pace::new();
+        let permitted = (0..1000).filter(|_| pace.permit().is_some()).count();
+        assert!((1..=2).contains(&permitted), "{permitted}: two when a second ended meanwhile");
+    }
+}
