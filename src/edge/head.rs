@@ -125,8 +125,12 @@ fn judge_request_line(line: &[u8], limits: &HeadLimits) -> Result<Version, WireF
     let first = memchr(b' ', line).ok_or(malformed)?;
     let last = memchr::memrchr(b' ', line).ok_or(malformed)?;
     let (method, version) = (&line[..first], &line[last + 1..]);
-    if method.is_empty() || method.len() > MAX_METHOD || !method.iter().all(|byte| is_token(*byte)) {
+    if method.is_empty() || method.len() > MAX_METHOD {
         return Err(malformed);
+    }
+    // Methods are told apart by case, but some servers fold it, and would see `DELETE` where a rule saw `delete`.
+    if !method.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-') {
+        return Err(WireFault::Malformed("the method is not of the letters A to Z"));
     }
     let version = match version {
         b"HTTP/1.1" => Version::Http11,
@@ -329,6 +333,7 @@ mod tests {
         );
         assert_eq!(judged("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n"), Ok(Framing::Chunked));
         assert_eq!(judged("GET / HTTP/1.0\r\n\r\n"), Ok(Framing::Length(0)));
+        assert_eq!(judged("M-SEARCH / HTTP/1.1\r\nHost: a\r\n\r\n"), Ok(Framing::Length(0)));
         assert_eq!(judged("GET http://a:80/ HTTP/1.1\r\nHost: a\r\n\r\n"), Ok(Framing::Length(0)));
     }
 
@@ -362,6 +367,10 @@ mod tests {
             "GET /\tHTTP/1.1\r\nHost: a\r\n\r\n",
             "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
             "GET /\r\n\r\n",
+            "get / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "gEt / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "Post / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "M_X / HTTP/1.1\r\nHost: a\r\n\r\n",
             "G(T / HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /#f HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /a\"b HTTP/1.1\r\nHost: a\r\n\r\n",

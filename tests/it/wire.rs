@@ -268,6 +268,11 @@ fn line_06_the_request_line_has_one_form() {
         "G(T /sales/api/v1/me/ HTTP/1.1",
         "GET\0 /sales/api/v1/me/ HTTP/1.1",
         "GET, /sales/api/v1/me/ HTTP/1.1",
+        "delete /sales/api/v1/me/ HTTP/1.1",
+        "Post /sales/api/v1/me/ HTTP/1.1",
+        "gEt /sales/api/v1/me/ HTTP/1.1",
+        "connect /sales/api/v1/me/ HTTP/1.1",
+        "G_T /sales/api/v1/me/ HTTP/1.1",
         "\u{e9} /sales/api/v1/me/ HTTP/1.1",
         "METHODMETHODMETHODMETHODMETHODMETHOD /sales/api/v1/me/ HTTP/1.1",
         "GET /sales/api/v1/me/ HTTP/0.9",
@@ -306,6 +311,16 @@ fn line_06_the_request_line_has_one_form() {
     wall.refuses(head("CONNECT localhost:443 HTTP/1.1", ""), 405, "method_refused");
     wall.refuses(head("CONNECT /sales/api/v1/me/ HTTP/1.1", ""), 405, "method_refused");
     wall.stands_untouched();
+}
+
+#[test]
+fn line_06_an_unknown_method_passes_as_it_is() {
+    let mut wall = Wall::new(|setup| setup);
+    for method in ["PURGE", "M-SEARCH"] {
+        let line = format!("{method} /sales/api/v1/me/ HTTP/1.1");
+        assert_eq!(wall.passes(head(&line, "")).line(), format!("{method} /api/v1/me/ HTTP/1.1"));
+    }
+    wall.stands();
 }
 
 #[test]
