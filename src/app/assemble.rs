@@ -9,7 +9,7 @@ use http::HeaderValue;
 
 use crate::config::{AccessFormat, Config, KeySecret, Redact};
 use crate::id::{CredentialId, RouteName};
-use crate::keys::{Key, KeySet};
+use crate::keys::{DuplicateKey, Key, KeySet};
 use crate::net::{Connector, NetFault};
 use crate::origin::Origin;
 use crate::proxy::{Door, Gate};
@@ -189,7 +189,13 @@ fn keys(
                 .map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at.as_second().max(0).unsigned_abs())),
         });
     }
-    KeySet::new(keys).map_err(|duplicate| vec![format!("error: keys: {duplicate}")])
+    KeySet::new(keys).map_err(|duplicates| duplicates.iter().map(same_key).collect())
+}
+
+fn same_key(duplicate: &DuplicateKey) -> String {
+    let others: Vec<String> = duplicate.others.iter().map(|name| format!("`keys.{name}`")).collect();
+    let hint = "give each tool a key of its own";
+    format!("error: keys.{}: the same key as {}\n  hint: {hint}", duplicate.first, others.join(", "))
 }
 
 /// Runs a future to its end on this thread.
