@@ -66,17 +66,15 @@ pub fn main() -> ExitCode {
         eprintln!("error: {fault}");
         return ExitCode::FAILURE;
     }
-    match cli.command {
-        Some(Command::Demo(args)) => demo::run(&args),
-        command => match load(cli.config, cli.output) {
-            Err(code) => code,
-            Ok(loaded) => match command {
-                None | Some(Command::Serve) => serve::run(&loaded),
-                Some(Command::Check(args)) => check::run(&args, &loaded, cli.output),
-                Some(Command::Health) => health::run(loaded.config.admin.address),
-                Some(Command::Demo(args)) => demo::run(&args),
-            },
-        },
+    let configured = |run: &dyn Fn(&Loaded) -> ExitCode| match load(cli.config, cli.output) {
+        Ok(loaded) => run(&loaded),
+        Err(code) => code,
+    };
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => configured(&serve::run),
+        Command::Demo(args) => demo::run(&args),
+        Command::Check(args) => configured(&|loaded| check::run(&args, loaded, cli.output)),
+        Command::Health => configured(&|loaded| health::run(loaded.config.admin.address)),
     }
 }
 
