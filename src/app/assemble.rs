@@ -1,22 +1,21 @@
 //! From the configuration to the parts that decide about requests: keys, routes, credentials, slots of the pool.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 
-use crate::config::{AccessFormat, Config, KeySecret, Redact};
+use super::secrets::{Fault, Secrets, connector, no_connector};
+use crate::config::{AccessFormat, Config, Redact};
 use crate::id::{CredentialId, RouteName};
-use crate::keys::{Key, KeySet};
-use crate::net::{Connector, NetFault};
+use crate::keys::{Digest, Key, KeySet};
 use crate::origin::Origin;
 use crate::proxy::{Door, Gate};
 use crate::routes::{Route, RouteTable};
 use crate::telemetry::{Access, Options, Telemetry};
 use crate::upstream::{Shared, Slot};
-use crate::vault::{self, SecretFault, Vault, Warning, Withheld};
+use crate::vault::Vault;
 
 /// What the threads are made of.
 pub(super) struct Parts {
@@ -34,57 +33,12 @@ pub(super) fn telemetry_options(config: &Config) -> Options {
     Options { max_key_series: config.metrics.max_key_series, access }
 }
 
-/// How connections out are made.
-pub fn connector(config: &Config) -> Result<Connector, NetFault> {
-    connector_with(config.upstream.ca.clone(), config)
-}
-
-fn connector_with(ca: Option<PathBuf>, config: &Config) -> Result<Connector, NetFault> {
-    let upstream = &config.upstream;
-    let place = upstream.address.clone().map(|address| (upstream.url.clone(), address));
-    Connector::new(ca, place, upstream.connect_timeout, upstream.tls_timeout)
-}
-
-/// Reads every secret; faults come as text for people.
-pub fn open_vault(config: &Config, telemetry: &Telemetry) -> Result<Arc<Vault>, Vec<String>> {
-    let mut faults = Vec::new();
-    // Without its roots nothing will be connected to; what else is wrong is told all the same.
-    let connector = connector(config).or_else(|fault| {
-        faults.push(format!("error: upstream.ca: {fault}"));
-        connector_with(None, config)
-    });
-    let connector = connector.map_err(|fault| vec![format!("error: {fault}")])?;
-    let meters = |name: &crate::id::CredentialName| telemetry.credential_meters(telemetry.credential(name.as_str()));
-    let withheld = Arc::new(Withheld::of(&config.credentials, &config.keys));
-    let opened = blocking(Vault::open(&config.credentials, withheld, meters, Arc::new(connector)))?;
-    match opened {
-        Ok((vault, warnings)) if faults.is_empty() => {
-            warnings.iter().for_each(warn);
-            Ok(vault)
-        }
-        opened => {
-            faults.extend(opened.err().into_iter().flatten().map(|fault| told(&fault)));
-            Err(faults)
-        }
+pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts, Vec<Fault>> {
+    let Secrets { vault, digests, warnings } = Secrets::read(config, telemetry)?;
+    for warning in &warnings {
+        tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
-}
-
-fn told(fault: &SecretFault) -> String {
-    format!("error: {fault}\n  hint: {}", fault.hint)
-}
-
-fn warn(warning: &Warning) {
-    tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
-}
-
-pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts, Vec<String>> {
-    let vault = open_vault(config, telemetry);
-    let digests = digests(config);
-    let (vault, digests) = match (vault, digests) {
-        (Ok(vault), Ok(digests)) => (vault, digests),
-        (vault, digests) => return Err([vault.err(), digests.err()].into_iter().flatten().flatten().collect()),
-    };
-    let connector = connector(config).map_err(|fault| vec![format!("error: upstream.ca: {fault}")])?;
+    let connector = connector(config).map_err(|fault| vec![no_connector(&fault)])?;
     let mut slots = Slots::default();
     let (routes, route_slots) = routes(config, telemetry, &vault, &mut slots);
     let keys = keys(config, telemetry, &routes, digests)?;
@@ -143,33 +97,12 @@ fn routes(config: &Config, telemetry: &Telemetry, vault: &Vault, slots: &mut Slo
     (RouteTable::new(routes), places)
 }
 
-fn digests(config: &Config) -> Result<Vec<[u8; 32]>, Vec<String>> {
-    let withheld = Withheld::of(&config.credentials, &config.keys);
-    let mut digests = Vec::new();
-    let mut faults = Vec::new();
-    for (name, key) in &config.keys {
-        match &key.secret {
-            KeySecret::Digest(digest) => digests.push(*digest),
-            KeySecret::Reference(reference) => {
-                match blocking(vault::digest(&format!("keys.{name}.secret"), reference, &withheld))? {
-                    Ok((digest, warning)) => {
-                        warning.iter().for_each(warn);
-                        digests.push(digest);
-                    }
-                    Err(fault) => faults.push(told(&fault)),
-                }
-            }
-        }
-    }
-    if faults.is_empty() { Ok(digests) } else { Err(faults) }
-}
-
 fn keys(
     config: &Config,
     telemetry: &Telemetry,
     routes: &RouteTable,
-    digests: Vec<[u8; 32]>,
-) -> Result<KeySet, Vec<String>> {
+    digests: Vec<Digest>,
+) -> Result<KeySet, Vec<Fault>> {
     let places: BTreeMap<&RouteName, u32> =
         config.routes.keys().filter_map(|name| routes.named(name).map(|route| (name, route.index))).collect();
     let mut keys = Vec::new();
@@ -189,11 +122,5 @@ fn keys(
                 .map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at.as_second().max(0).unsigned_abs())),
         });
     }
-    KeySet::new(keys).map_err(|duplicate| vec![format!("error: keys: {duplicate}")])
-}
-
-/// Runs a future to its end on this thread.
-fn blocking<F: Future>(future: F) -> Result<F::Output, Vec<String>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map(|runtime| runtime.block_on(future)).map_err(|error| vec![format!("error: no runtime: {error}")])
+    KeySet::new(keys).map_err(|duplicates| duplicates.iter().map(Fault::from).collect())
 }

@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes a running gateway. The only place that knows every part.
 
 mod assemble;
+mod secrets;
 mod service;
 mod worker;
 
@@ -17,7 +18,7 @@ use crate::config::Config;
 use crate::edge::{self, Acceptor, Doors};
 use crate::telemetry::Telemetry;
 
-pub use assemble::{connector, open_vault};
+pub use secrets::{Fault, Secrets};
 
 /// Why a gateway does not start: everything that is wrong, each in a sentence or three.
 #[derive(Debug)]
@@ -79,8 +80,8 @@ impl Gateway {
         let (sockets, parts) = match (sockets, parts) {
             (Ok(sockets), Ok(parts)) => (sockets, parts),
             (sockets, parts) => {
-                let faults = [sockets.err(), parts.err()].into_iter().flatten().flatten().collect();
-                return Err(StartFaults(faults));
+                let faults = [sockets.err(), parts.err()].into_iter().flatten().flatten();
+                return Err(StartFaults(faults.map(|fault| fault.to_string()).collect()));
             }
         };
         Self::run(config, telemetry, sockets, parts).map_err(|error| StartFaults(vec![format!("error: {error}")]))
@@ -142,14 +143,18 @@ impl Gateway {
     }
 }
 
-fn bind(config: &Config) -> Result<Sockets, Vec<String>> {
+/// What cannot be listened on; nothing is listened on afterwards.
+pub fn unbindable(config: &Config) -> Vec<Fault> {
+    bind(config).err().unwrap_or_default()
+}
+
+fn bind(config: &Config) -> Result<Sockets, Vec<Fault>> {
     let mut faults = Vec::new();
     let mut bind = |key: &str, address| match edge::bind(address) {
         Ok(listener) => Some(listener),
         Err(fault) => {
-            faults.push(format!(
-                "error: {key}: {fault}\n  hint: end the program that listens there, or set another address"
-            ));
+            let hint = "end the program that listens there, or set another address";
+            faults.push(Fault { key: key.to_owned(), what: fault.to_string(), hint });
             None
         }
     };

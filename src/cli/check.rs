@@ -1,13 +1,15 @@
-//! `closegate check`: what a configuration comes to, for people and for scripts, without a secret read.
+//! `closegate check`: what a configuration comes to, for people and for scripts; its secrets are read, and not shown.
 
 use std::fmt;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{CONFIGURATION, Output};
+use super::{Output, finding, refuse};
+use crate::app::Secrets;
 use crate::config::{Config, CredentialKind, Finding, Key, KeySecret, Loaded, Place, Route, SecretRef, Setting};
 use crate::config::{Credential, settings};
+use crate::vault::Warning;
 
 /// Validates the configuration, and prints routes, keys and where each setting came from.
 #[derive(Debug, Clone, clap::Args)]
@@ -30,15 +32,29 @@ pub struct Report {
     live: Vec<LiveRow>,
 }
 
-/// Prints the report; with `--live` every credential is tried at Close as well.
+/// Prints the report, or what is wrong with the secrets; with `--live` every credential is tried at Close as well.
 pub(super) fn run(args: &Args, loaded: &Loaded, output: Output) -> ExitCode {
+    let secrets = match Secrets::check(&loaded.config) {
+        Ok(secrets) => secrets,
+        Err(faults) => {
+            let findings = faults.into_iter().map(|fault| {
+                let place = loaded.place(&fault.key);
+                finding(fault, place)
+            });
+            return refuse(&findings.collect(), output);
+        }
+    };
     let mut report = report(loaded);
+    report.warnings.extend(secrets.warnings.into_iter().map(|warning| {
+        let Warning { key, what, hint } = warning;
+        Finding { place: loaded.place(&key), key, what: what.into(), hint: hint.into() }
+    }));
     if args.live {
-        match super::live::rows(&loaded.config) {
+        match super::live::rows(&loaded.config, &secrets.vault) {
             Ok(rows) => report.append_live(rows),
-            Err(faults) => {
-                eprintln!("{faults}");
-                return ExitCode::from(CONFIGURATION);
+            Err(error) => {
+                eprintln!("error: {error}");
+                return ExitCode::FAILURE;
             }
         }
     }

@@ -1,17 +1,13 @@
 //! What Close says of each credential: `GET /api/v1/me/`, once.
 
-use crate::app::{StartFaults, open_vault};
+use std::io;
+
 use crate::config::Config;
-use crate::telemetry::{Access, Options, Telemetry};
-use crate::vault::Verdict;
+use crate::vault::{Vault, Verdict};
 
 /// Name, outcome in words, and whether it works, of every credential at the upstream of its first route.
-pub(super) fn rows(config: &Config) -> Result<Vec<(String, String, bool)>, StartFaults> {
-    let options = Options { max_key_series: config.metrics.max_key_series, access: Access::Off };
-    let telemetry = Telemetry::new(options, std::io::sink());
-    let vault = open_vault(config, &telemetry).map_err(StartFaults)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| StartFaults(vec![format!("error: {error}")]))?;
+pub(super) fn rows(config: &Config, vault: &Vault) -> io::Result<Vec<(String, String, bool)>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut rows = Vec::new();
     for name in config.credentials.keys() {
         let route = config.routes.values().find(|route| route.credential == *name);

@@ -11,7 +11,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::{self, Loaded, Sources};
+use crate::app::Fault;
+use crate::config::{self, Faults, Finding, Loaded, Place, Sources};
 use crate::telemetry::log;
 use crate::vault;
 
@@ -45,7 +46,8 @@ enum Command {
     Serve,
     /// Run a simulated Close and a gateway in front of it, on loopback, and print calls that work
     Demo(demo::Args),
-    /// Validate the configuration: name every fault at once, print routes, keys and where each setting came from
+    /// Validate the configuration and its secrets: name every fault at once, print routes, keys and where each setting
+    /// came from
     Check(check::Args),
     /// Exit 0 when the gateway of this configuration is ready
     Health,
@@ -66,27 +68,32 @@ pub fn main() -> ExitCode {
         eprintln!("error: {fault}");
         return ExitCode::FAILURE;
     }
-    match cli.command {
-        Some(Command::Demo(args)) => demo::run(&args),
-        command => match load(cli.config, cli.output) {
-            Err(code) => code,
-            Ok(loaded) => match command {
-                None | Some(Command::Serve) => serve::run(&loaded),
-                Some(Command::Check(args)) => check::run(&args, &loaded, cli.output),
-                Some(Command::Health) => health::run(loaded.config.admin.address),
-                Some(Command::Demo(args)) => demo::run(&args),
-            },
-        },
+    let configured = |run: &dyn Fn(&Loaded) -> ExitCode| match load(cli.config, cli.output) {
+        Ok(loaded) => run(&loaded),
+        Err(code) => code,
+    };
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => configured(&serve::run),
+        Command::Demo(args) => demo::run(&args),
+        Command::Check(args) => configured(&|loaded| check::run(&args, loaded, cli.output)),
+        Command::Health => configured(&|loaded| health::run(loaded.config.admin.address)),
     }
 }
 
 fn load(file: Option<PathBuf>, output: Output) -> Result<Loaded, ExitCode> {
-    config::load(&Sources::of_process(file)).map_err(|faults| {
-        if output == Output::Json {
-            println!("{}", faults.to_json());
-        } else {
-            eprintln!("{faults}");
-        }
-        ExitCode::from(CONFIGURATION)
-    })
+    config::load(&Sources::of_process(file)).map_err(|faults| refuse(&faults, output))
+}
+
+/// Says what is wrong, and with which exit code.
+fn refuse(faults: &Faults, output: Output) -> ExitCode {
+    match output {
+        Output::Text => eprintln!("{faults}"),
+        Output::Json => println!("{}", faults.to_json()),
+    }
+    ExitCode::from(CONFIGURATION)
+}
+
+/// A fault of the start as one of the configuration: with the place of its setting.
+fn finding(fault: Fault, place: Place) -> Finding {
+    Finding { key: fault.key, place, what: fault.what.into(), hint: fault.hint.into() }
 }

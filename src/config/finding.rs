@@ -69,6 +69,12 @@ impl Faults {
     }
 }
 
+impl FromIterator<Finding> for Faults {
+    fn from_iter<I: IntoIterator<Item = Finding>>(faults: I) -> Self {
+        Self::new(faults.into_iter().collect())
+    }
+}
+
 impl<'a> IntoIterator for &'a Faults {
     type Item = &'a Finding;
     type IntoIter = std::slice::Iter<'a, Finding>;

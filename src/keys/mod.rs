@@ -42,10 +42,29 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Two keys have the same text.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`keys.{0}` and `keys.{1}` are the same key\n  hint: give each tool a key of its own")]
-pub struct DuplicateKey(KeyName, KeyName);
+/// Keys that have the same text, all of them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct DuplicateKey {
+    /// The first of them.
+    pub first: KeyName,
+    /// The others, at least one.
+    pub others: Vec<KeyName>,
+}
+
+/// Every text that more than one key has, in the order of the keys.
+pub fn duplicates<'a>(keys: impl IntoIterator<Item = (&'a KeyName, &'a Digest)>) -> Vec<DuplicateKey> {
+    let mut places: HashMap<_, usize, _> = HashMap::with_hasher(key::DigestState::random());
+    let mut found: Vec<DuplicateKey> = Vec::new();
+    for (name, digest) in keys {
+        let place = *places.entry(key::Exact(*digest)).or_insert(found.len());
+        match found.get_mut(place) {
+            Some(known) => known.others.push(name.clone()),
+            None => found.push(DuplicateKey { first: name.clone(), others: Vec::new() }),
+        }
+    }
+    found.retain(|known| !known.others.is_empty());
+    found
+}
 
 /// Who presents what a request presents.
 #[derive(Debug)]
@@ -65,14 +84,13 @@ pub struct KeySet {
 
 impl KeySet {
     /// A set of keys, each with a text of its own.
-    pub fn new(keys: Vec<Key>) -> Result<Self, DuplicateKey> {
-        let mut by_digest: HashMap<_, Arc<Key>, _> = HashMap::with_hasher(key::DigestState::random());
-        for key in keys {
-            let key = Arc::new(key);
-            if let Some(twin) = by_digest.insert(key::Exact(key.digest), key.clone()) {
-                return Err(DuplicateKey(twin.name.clone(), key.name.clone()));
-            }
+    pub fn new(keys: Vec<Key>) -> Result<Self, Vec<DuplicateKey>> {
+        let duplicates = duplicates(keys.iter().map(|key| (&key.name, &key.digest)));
+        if !duplicates.is_empty() {
+            return Err(duplicates);
         }
+        let mut by_digest = HashMap::with_capacity_and_hasher(keys.len(), key::DigestState::random());
+        by_digest.extend(keys.into_iter().map(|key| (key::Exact(key.digest), Arc::new(key))));
         Ok(Self { by_digest })
     }
 
@@ -160,8 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn two_keys_cannot_share_a_text() {
-        let twins = vec![key("a", "cgk_aaaaaaaa_secret", None), key("b", "cgk_aaaaaaaa_secret", None)];
-        assert!(KeySet::new(twins).is_err());
+    fn keys_cannot_share_a_text_and_all_that_do_are_named() {
+        let texts = [("a", "one"), ("b", "two"), ("c", "one"), ("d", "three"), ("e", "two"), ("f", "one")];
+        let keys = texts.map(|(name, text)| key(name, &format!("cgk_aaaaaaaa_{text}"), None));
+        let duplicates = KeySet::new(keys.into()).err().unwrap();
+        let named = duplicates.iter().map(|duplicate| {
+            let others = duplicate.others.iter().map(KeyName::as_str).collect::<Vec<_>>();
+            (duplicate.first.as_str(), others)
+        });
+        assert_eq!(named.collect::<Vec<_>>(), [("a", vec!["c", "f"]), ("b", vec!["e"])]);
     }
 }

@@ -204,6 +204,42 @@ fn a_start_that_fails_says_all_that_is_wrong_and_no_secret() {
 }
 
 #[test]
+fn check_reads_every_secret_and_shows_none() {
+    let origin = Origin::plain();
+    let short = ["CLOSE_API_KEY", "CLOSEGATE_KEY"];
+    let nothing = TempDir::new().unwrap();
+    for command in ["check", "serve"] {
+        let ended = run(closegate(nothing.path()).arg(command).envs(short.map(|name| (name, "PLANTED"))));
+        assert_eq!(ended.code, CONFIGURATION, "{ended:?}");
+        assert!(ended.stderr.contains("error: keys.default.secret: environment variable `CLOSEGATE_KEY`"), "{ended:?}");
+        assert!(!ended.stderr.contains("PLANTED"), "{ended:?}");
+    }
+    let same = "secret = { file = \"main.key\" }\nroutes = [\"sales\"]";
+    let setup = gateway(origin.address)
+        .key("\"sales\"")
+        .set("keys.second", same)
+        .set("keys.third", same)
+        .other_key("\"sales\"")
+        .file("other.key", "PLANTED")
+        .set("credentials.empty", "bearer = { file = \"empty.secret\" }")
+        .file("empty.secret", "\n");
+    let folder = setup.write();
+    for (arguments, source) in
+        [(&["check"][..], "closegate.toml:"), (&["check", "--output", "json"], "closegate.toml:"), (&["serve"], "")]
+    {
+        let ended = called(folder.path(), arguments);
+        assert_eq!(ended.code, CONFIGURATION, "{ended:?}");
+        let text = ended.stdout + &ended.stderr;
+        for key in ["credentials.empty.bearer", "keys.other.secret", "keys.main"] {
+            assert!(names(&text, key), "{key}: {text}");
+        }
+        assert!(text.contains("the same key as `keys.second`, `keys.third`") && text.contains(source), "{text}");
+        assert!(!text.contains("PLANTED") && !text.contains("plantedkey"), "{text}");
+    }
+    assert_eq!(origin.connections(), 0);
+}
+
+#[test]
 fn line_40_clear_text_goes_to_loopback_and_only_when_told() {
     for (upstream, code) in [
         ("url = \"http://127.0.0.1:9\"\ndanger_cleartext_upstream = true", OK),
@@ -213,8 +249,9 @@ fn line_40_clear_text_goes_to_loopback_and_only_when_told() {
         ("url = \"http://localhost.example.com\"\ndanger_cleartext_upstream = true", CONFIGURATION),
         ("url = \"https://192.0.2.1\"", OK),
     ] {
-        let credential = "[credentials.sales]\napi_key = { file = \"closegate.toml\" }\n";
+        let credential = "[credentials.sales]\napi_key = { file = \"sales.secret\" }\n";
         let folder = folder_with(&format!("[upstream]\n{upstream}\n{credential}"));
+        std::fs::write(folder.path().join("sales.secret"), SECRET).unwrap();
         let ended = called(folder.path(), &["check"]);
         assert_eq!(ended.code, code, "{upstream}: {ended:?}");
     }
