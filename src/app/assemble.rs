@@ -9,12 +9,13 @@ use http::HeaderValue;
 use super::secrets::{Fault, Secrets, connector, no_connector};
 use crate::config::{AccessFormat, Config, Redact};
 use crate::id::{CredentialId, RouteName};
-use crate::keys::{Digest, Key, KeySet};
+use crate::keys::{Key, KeySet};
 use crate::origin::Origin;
 use crate::proxy::{Door, Gate};
 use crate::routes::{Route, RouteTable};
 use crate::telemetry::{Access, Options, Telemetry};
 use crate::upstream::{Shared, Slot};
+use crate::vault::KeyText;
 use crate::vault::Vault;
 
 /// What the threads are made of.
@@ -34,14 +35,14 @@ pub(super) fn telemetry_options(config: &Config) -> Options {
 }
 
 pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts, Vec<Fault>> {
-    let Secrets { vault, digests, warnings } = Secrets::read(config, telemetry)?;
+    let Secrets { vault, key_texts, warnings } = Secrets::read(config, telemetry)?;
     for warning in &warnings {
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
     let connector = connector(config).map_err(|fault| vec![no_connector(&fault)])?;
     let mut slots = Slots::default();
     let (routes, route_slots) = routes(config, telemetry, &vault, &mut slots);
-    let keys = keys(config, telemetry, &routes, digests)?;
+    let keys = keys(config, telemetry, &routes, key_texts)?;
     let door = Door { loopback: config.listen.address.ip().is_loopback(), hosts: config.listen.hosts.clone() };
     let gate = Arc::new(Gate {
         keys,
@@ -101,12 +102,12 @@ fn keys(
     config: &Config,
     telemetry: &Telemetry,
     routes: &RouteTable,
-    digests: Vec<Digest>,
+    texts: Vec<KeyText>,
 ) -> Result<KeySet, Vec<Fault>> {
     let places: BTreeMap<&RouteName, u32> =
         config.routes.keys().filter_map(|name| routes.named(name).map(|route| (name, route.index))).collect();
     let mut keys = Vec::new();
-    for ((name, key), digest) in config.keys.iter().zip(digests) {
+    for ((name, key), text) in config.keys.iter().zip(texts) {
         let label = telemetry.key(name.as_str());
         if let Some(expires) = key.expires {
             telemetry.key_expiry(label, expires);
@@ -114,7 +115,8 @@ fn keys(
         keys.push(Key {
             name: name.clone(),
             label,
-            digest,
+            digest: text.digest,
+            opaque_length: text.opaque_length,
             routes: key.routes.iter().filter_map(|route| places.get(route).copied()).collect(),
             rules: key.rules.clone(),
             expires: key

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use crate::config::{Config, CredentialKind, KeySecret, SecretRef};
 use crate::id::CredentialName;
-use crate::keys::{self, Digest, DuplicateKey};
+use crate::keys::{self, DuplicateKey};
 use crate::net::{Connector, NetFault};
 use crate::telemetry::{Access, Options, Telemetry};
-use crate::vault::{self, SecretFault, Vault, Warning, Withheld};
+use crate::vault::{self, KeyText, SecretFault, Vault, Warning, Withheld};
 
 /// One reason why a gateway does not start; it holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Secrets {
     /// The credentials.
     pub vault: Arc<Vault>,
     /// One digest a gateway key, in the order of their names.
-    pub digests: Vec<Digest>,
+    pub key_texts: Vec<KeyText>,
     /// What works and deserves a look.
     pub warnings: Vec<Warning>,
 }
@@ -42,12 +42,12 @@ pub struct Secrets {
 impl Secrets {
     /// Reads them all, and says everything that is wrong with them.
     pub fn read(config: &Config, telemetry: &Telemetry) -> Result<Self, Vec<Fault>> {
-        match (open(config, telemetry), digests(config)) {
-            (Ok((vault, mut warnings)), Ok((digests, others))) => {
+        match (open(config, telemetry), key_texts(config)) {
+            (Ok((vault, mut warnings)), Ok((key_texts, others))) => {
                 warnings.extend(others);
-                Ok(Self { vault, digests, warnings })
+                Ok(Self { vault, key_texts, warnings })
             }
-            (vault, digests) => Err([vault.err(), digests.err()].into_iter().flatten().flatten().collect()),
+            (vault, texts) => Err([vault.err(), texts.err()].into_iter().flatten().flatten().collect()),
         }
     }
 
@@ -104,27 +104,27 @@ fn open(config: &Config, telemetry: &Telemetry) -> Result<(Arc<Vault>, Vec<Warni
 }
 
 /// The digest of every gateway key, or what is wrong with each; those that can be read are compared in any case.
-fn digests(config: &Config) -> Result<(Vec<Digest>, Vec<Warning>), Vec<Fault>> {
+fn key_texts(config: &Config) -> Result<(Vec<KeyText>, Vec<Warning>), Vec<Fault>> {
     let withheld = Withheld::of(&config.credentials, &config.keys);
     let (mut known, mut warnings, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     for (name, key) in &config.keys {
         match &key.secret {
-            KeySecret::Digest(digest) => known.push((name, *digest)),
+            KeySecret::Digest(digest) => known.push((name, KeyText { digest: *digest, opaque_length: None })),
             KeySecret::Reference(reference) => {
                 match blocking(vault::digest(&format!("keys.{name}.secret"), reference, &withheld))? {
-                    Ok((digest, warning)) => {
+                    Ok((text, warning)) => {
                         warnings.extend(warning);
-                        known.push((name, digest));
+                        known.push((name, text));
                     }
                     Err(fault) => faults.push(fault.into()),
                 }
             }
         }
     }
-    let duplicates = keys::duplicates(known.iter().map(|(name, digest)| (*name, digest)));
+    let duplicates = keys::duplicates(known.iter().map(|(name, text)| (*name, &text.digest)));
     faults.extend(duplicates.iter().map(Fault::from));
-    let digests = known.into_iter().map(|(_, digest)| digest).collect();
-    if faults.is_empty() { Ok((digests, warnings)) } else { Err(faults) }
+    let texts = known.into_iter().map(|(_, text)| text).collect();
+    if faults.is_empty() { Ok((texts, warnings)) } else { Err(faults) }
 }
 
 impl From<SecretFault> for Fault {

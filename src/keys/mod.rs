@@ -28,6 +28,9 @@ pub struct Key {
     pub label: Label,
     /// The SHA-256 of its text.
     pub digest: Digest,
+    /// How long its text is, in bytes, where that is known and the text does not have the shape of a gateway key: then it
+    /// is looked for where no key may stand.
+    pub opaque_length: Option<usize>,
     /// The routes it may use, by index; prefix-less calls go to the first.
     pub routes: Vec<u32>,
     /// What it may ask.
@@ -80,6 +83,7 @@ pub enum Caller {
 /// All gateway keys.
 pub struct KeySet {
     by_digest: HashMap<key::Exact, Arc<Key>, key::DigestState>,
+    opaque_lengths: Vec<usize>,
 }
 
 impl KeySet {
@@ -89,14 +93,29 @@ impl KeySet {
         if !duplicates.is_empty() {
             return Err(duplicates);
         }
+        let opaque_lengths = keys.iter().filter_map(|key| key.opaque_length).collect();
         let mut by_digest = HashMap::with_capacity_and_hasher(keys.len(), key::DigestState::random());
         by_digest.extend(keys.into_iter().map(|key| (key::Exact(key.digest), Arc::new(key))));
-        Ok(Self { by_digest })
+        Ok(Self { by_digest, opaque_lengths })
     }
 
     /// Whether a key was ever defined, valid or not: from then on routes need one.
     pub fn ever_defined(&self) -> bool {
         !self.by_digest.is_empty()
+    }
+
+    /// Whether a path or query holds a key, whatever its shape, also percent-encoded: it would end in logs.
+    pub fn stand_in_target(&self, target: &str) -> bool {
+        let pieces = || target.split(['/', '?', '&', ';', '=']).map(str::as_bytes);
+        shape::mentions_key(target)
+            || !self.opaque_lengths.is_empty()
+                && pieces().any(|piece| self.is_opaque(piece) || self.is_opaque(&shape::decoded(piece)))
+    }
+
+    /// Whether a header's value is a key that does not have the shape of one.
+    pub fn is_opaque(&self, text: &[u8]) -> bool {
+        // A digest is worth its price only where the length fits.
+        self.opaque_lengths.contains(&text.len()) && self.by_digest.contains_key(&key::Exact(digest(text)))
     }
 
     /// Who presents this now; the same work for known and unknown keys.
@@ -130,6 +149,7 @@ mod tests {
             name,
             label: Label::NONE,
             digest: digest(text.as_bytes()),
+            opaque_length: (!text.starts_with("cgk_")).then_some(text.len()),
             routes: vec![0],
             rules: Rules::default(),
             expires,
@@ -175,6 +195,17 @@ mod tests {
         let keys = KeySet::new(vec![key("a", "cgk_aaaaaaaa_secret", None)]).unwrap();
         let caller = keys.identify(&presented("cgk_aaaaaaaa_secret"), SystemTime::UNIX_EPOCH);
         assert_eq!(format!("{caller:?}"), "Known(key `a`)");
+    }
+
+    #[test]
+    fn a_key_of_any_shape_is_seen_in_a_target() {
+        let keys = KeySet::new(vec![key("a", "a tool's own secret+1", None)]).unwrap();
+        for target in ["/a%20tool's%20own%20secret+1", "/x?y=a%20tool's own secret%2B1", "/cgk_0123abcd_x"] {
+            assert!(keys.stand_in_target(target), "{target}");
+        }
+        for target in ["/", "/x?y=a%20tool's%20own%20secret+2", "/a%20tool's%20own%20secret+1x"] {
+            assert!(!keys.stand_in_target(target), "{target}");
+        }
     }
 
     #[test]

@@ -54,6 +54,11 @@ fn begins_like_key(bytes: &[u8]) -> bool {
     marked && letters.take(ID).filter(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count() == ID
 }
 
+/// Bytes with their percent-encoding undone, once.
+pub(super) fn decoded(bytes: &[u8]) -> Vec<u8> {
+    Decoded(bytes).collect()
+}
+
 /// Bytes with their percent-encoding undone.
 struct Decoded<'a>(&'a [u8]);
 

@@ -17,6 +17,9 @@ pub enum ProxyError {
     /// The request is well-formed HTTP but not one that may be forwarded.
     #[error("{0}")]
     Malformed(&'static str),
+    /// A gateway key stands in the path or query.
+    #[error("a key in the path or query would end in logs")]
+    KeyInTarget,
     /// The path is not canonical.
     #[error(transparent)]
     Path(#[from] PathFault),
@@ -104,7 +107,7 @@ impl ProxyError {
     pub(super) fn telling(&self) -> Telling {
         match self {
             Self::Wire(fault) => tell_wire(*fault),
-            Self::Body(BodyFault::Malformed(_)) | Self::Malformed(_) => MALFORMED,
+            Self::Body(BodyFault::Malformed(_)) | Self::Malformed(_) | Self::KeyInTarget => MALFORMED,
             Self::Body(BodyFault::Timeout) => TIMED_OUT,
             Self::Path(_) => tell(
                 400,

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, Method};
 use super::asks::Asks;
 use super::error::ProxyError;
 use super::fields::{self, Field};
-use crate::keys::{self, Presented};
+use crate::keys::{KeySet, Presented};
 use crate::path::check_query;
 
 /// A sanitised request: hop-by-hop, credential and forwarding fields are gone, the key is a digest.
@@ -21,25 +21,25 @@ pub(super) struct Inbound {
 
 impl Inbound {
     /// Takes what is the gateway's out of the request, or refuses it.
-    pub(super) fn sanitise(parts: Parts) -> Result<Self, ProxyError> {
+    pub(super) fn sanitise(parts: Parts, keys: &KeySet) -> Result<Self, ProxyError> {
         let Parts { method, uri, mut headers, .. } = parts;
         if method == Method::TRACE || method == Method::CONNECT {
             return Err(ProxyError::MethodRefused);
         }
         let target = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        if keys::mentions_key(target.as_str()) {
-            return Err(ProxyError::Malformed("a key in the path or query would end in logs"));
+        if keys.stand_in_target(target.as_str()) {
+            return Err(ProxyError::KeyInTarget);
         }
         check_query(target.query().unwrap_or_default())
             .map_err(|_| ProxyError::Malformed("the query holds a character that must be percent-encoded"))?;
         let presented = Presented::read(&headers).map_err(|_| ProxyError::KeyAmbiguous)?;
-        strip(&mut headers)?;
+        strip(&mut headers, keys)?;
         let asks = Asks::read(&method, &headers, target.query())?;
         Ok(Self { method, target, headers, presented, asks })
     }
 }
 
-fn strip(headers: &mut HeaderMap) -> Result<(), ProxyError> {
+fn strip(headers: &mut HeaderMap, keys: &KeySet) -> Result<(), ProxyError> {
     let mut leaving: Vec<HeaderName> = Vec::with_capacity(8);
     leaving.extend(fields::nominated(headers));
     if !leaving.iter().all(fields::may_be_nominated) {
@@ -47,7 +47,7 @@ fn strip(headers: &mut HeaderMap) -> Result<(), ProxyError> {
     }
     for (name, value) in headers.iter() {
         match fields::of_request(name) {
-            Field::Pass if fields::holds_key(value) => leaving.push(name.clone()),
+            Field::Pass if fields::holds_key(value) || keys.is_opaque(value.as_bytes()) => leaving.push(name.clone()),
             Field::Pass => {}
             Field::Drop => leaving.push(name.clone()),
             Field::OddOverride => {

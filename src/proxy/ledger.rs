@@ -95,6 +95,9 @@ impl Ledger {
         if let ProxyError::Send(fault) = error {
             incident::upstream_failed(self.route_name(), &self.record.request_id, fault);
         }
+        if matches!(error, ProxyError::KeyInTarget) {
+            self.record.target = None;
+        }
         if matches!(error, ProxyError::ClientLeft) {
             self.record.status = LEFT;
             self.record.origin = Answerer::Client;

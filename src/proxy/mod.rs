@@ -105,7 +105,7 @@ where
             return Err(ProxyError::Draining);
         }
         self.gate.door.admit(&parts)?;
-        let inbound = Inbound::sanitise(parts)?;
+        let inbound = Inbound::sanitise(parts, &self.gate.keys)?;
         let target = inbound.target.clone();
         let path = RequestPath::parse(target.path())?;
         let access = Access { keys: &self.gate.keys, routes: &self.gate.routes, door: &self.gate.door };

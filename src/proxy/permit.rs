@@ -177,6 +177,7 @@ mod tests {
             name: KeyName::parse("tool").unwrap(),
             label: Label::NONE,
             digest: keys::digest(b"the-key-of-the-tool"),
+            opaque_length: None,
             routes: vec![0],
             rules: Rules::default(),
             expires: None,

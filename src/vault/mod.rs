@@ -32,7 +32,7 @@ pub use entry::{State, Unavailable};
 pub use harden::{HardenFault, harden};
 pub use probe::{Undecided, Verdict};
 pub use redactor::Redactor;
-pub use source::{SecretFault, Warning, Withheld, digest};
+pub use source::{KeyText, SecretFault, Warning, Withheld, digest};
 
 use credential::{Candidate, Slot};
 use entry::Entry;

@@ -73,12 +73,21 @@ impl Withheld {
     }
 }
 
-/// The SHA-256 of a gateway key's text, which must be at least 16 visible ASCII characters; the text goes no further.
+/// What may be known of a gateway key's text outside of the vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyText {
+    /// The SHA-256 of it.
+    pub digest: [u8; 32],
+    /// How long it is, in bytes, where it does not have the shape of a gateway key.
+    pub opaque_length: Option<usize>,
+}
+
+/// Digests a gateway key's text, which must be at least 16 visible ASCII characters; the text goes no further.
 pub async fn digest(
     key: &str,
     reference: &SecretRef,
     withheld: &Withheld,
-) -> Result<([u8; 32], Option<Warning>), SecretFault> {
+) -> Result<(KeyText, Option<Warning>), SecretFault> {
     let found = read(reference, withheld).await.map_err(|unread| unread.at(key))?;
     if found.secret.len() < SHORTEST_KEY || !found.secret.is_visible() {
         return Err(Unread::new(reference, "holds no gateway key", KEY_HINT).at(key));
@@ -86,7 +95,9 @@ pub async fn digest(
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, found.secret.expose());
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest.as_ref());
-    Ok((bytes, found.exposure(key, reference)))
+    let text = found.secret.expose();
+    let opaque_length = (!text.starts_with(b"cgk_")).then_some(text.len());
+    Ok((KeyText { digest: bytes, opaque_length }, found.exposure(key, reference)))
 }
 
 /// A secret, and whether its file lets others in.

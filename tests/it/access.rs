@@ -718,3 +718,28 @@ fn a_key_in_the_path_or_query_is_refused_and_not_recorded() {
     }
     assert_eq!(origin.connections(), 0);
 }
+
+#[test]
+fn a_key_of_any_shape_goes_no_further_than_the_gateway() {
+    const OPAQUE: &str = "a-tools-own-secret-123456";
+    let origin = Origin::plain();
+    let setup = gateway(origin.address).file("tool.key", OPAQUE);
+    let world = setup.set("keys.tool", "secret = { file = \"tool.key\" }\nroutes = [\"sales\"]").start();
+    let ask = |path: &str, header: &str| {
+        world.ask(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {OPAQUE}\r\n{header}\r\n"))
+    };
+    for path in [
+        format!("/sales/{OPAQUE}/x"),
+        format!("/sales/x?api_key={OPAQUE}"),
+        "/sales/x?api_key=a-tools-own-secret%2D123456".to_owned(),
+    ] {
+        let refused = ask(&path, "");
+        assert_eq!((refused.status, refused.code()), (400, Some("request_malformed")), "{path}");
+    }
+    assert_eq!(origin.connections(), 0);
+    assert_eq!(ask("/sales/x", &format!("X-Tool-Secret: {OPAQUE}\r\nX-Other: kept\r\n")).status, 200);
+    let seen = &origin.seen()[0];
+    assert!(!seen.head.contains(OPAQUE) && seen.values("x-other") == ["kept"], "{}", seen.head);
+    world.records.wait_for(4);
+    assert!(!String::from_utf8(world.records.bytes()).unwrap().contains(OPAQUE));
+}
