@@ -9,14 +9,21 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::CONFIGURATION;
 use crate::app::Gateway;
 use crate::config::Loaded;
-use crate::telemetry::log;
+use crate::telemetry::log::{self, LogFault};
 
 /// Runs the gateway of a configuration.
 pub(super) fn run(loaded: &Loaded) -> ExitCode {
-    if let Err(fault) = log::init(&loaded.config.log.level) {
-        eprintln!("error: log.level: {fault}");
-        return ExitCode::from(CONFIGURATION);
-    }
+    let log = match log::init(&loaded.config.log.level) {
+        Ok(log) => log,
+        Err(fault @ LogFault::Level { .. }) => {
+            eprintln!("error: log.level: {fault}");
+            return ExitCode::from(CONFIGURATION);
+        }
+        Err(fault) => {
+            eprintln!("error: {fault}");
+            return ExitCode::FAILURE;
+        }
+    };
     for warning in &loaded.warnings {
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
@@ -29,6 +36,8 @@ pub(super) fn run(loaded: &Loaded) -> ExitCode {
     let gateway = match Gateway::start(&loaded.config, std::io::stdout()) {
         Ok(gateway) => gateway,
         Err(faults) => {
+            // After the warnings.
+            log.flush();
             eprintln!("{faults}");
             return ExitCode::from(CONFIGURATION);
         }
