@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::CONFIGURATION;
-use crate::app::Gateway;
+use crate::app::{End, Gateway};
 use crate::config::Loaded;
 use crate::telemetry::log::{self, LogFault};
 
@@ -90,26 +90,31 @@ fn announce(gateway: &Gateway, loaded: &Loaded) {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, then ends in order; a second signal ends at once.
-pub(super) async fn until_signalled(gateway: Gateway, signals: Signals) -> ExitCode {
+/// Serves until SIGTERM or SIGINT, or until a part of the gateway fails, then ends in order; one more signal ends at once.
+pub(super) async fn until_signalled(mut gateway: Gateway, signals: Signals) -> ExitCode {
     let Signals { mut terminate, mut interrupt } = signals;
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    tracing::info!(signal = name, "draining");
-    tokio::select! {
-        drained = gateway.stop() => {
-            if drained {
-                tracing::info!("drained");
-            } else {
-                tracing::warn!("requests were still in flight after listen.shutdown_grace, and were dropped");
-            }
-            ExitCode::SUCCESS
+    let signal = tokio::select! {
+        _ = terminate.recv() => Some("SIGTERM"),
+        _ = interrupt.recv() => Some("SIGINT"),
+        part = gateway.failed() => {
+            tracing::error!(part, "a part of the gateway has ended: so does the gateway");
+            None
         }
-        _ = terminate.recv() => ExitCode::FAILURE,
-        _ = interrupt.recv() => ExitCode::FAILURE,
+    };
+    tracing::info!(signal, "draining");
+    let end = tokio::select! {
+        end = gateway.stop() => end,
+        _ = terminate.recv() => return ExitCode::FAILURE,
+        _ = interrupt.recv() => return ExitCode::FAILURE,
+    };
+    match end {
+        End::Drained => tracing::info!("drained"),
+        End::Dropped => {
+            tracing::warn!("requests were still in flight after listen.shutdown_grace, and were dropped");
+        }
+        End::Broken => tracing::error!("a thread panicked: what it had in flight was lost"),
     }
+    if signal.is_some() && end != End::Broken { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// As many connections as the system lets this process have; the soft limit is often 1024.
