@@ -79,15 +79,6 @@ fn announce(gateway: &Gateway, loaded: &Loaded) {
     for (name, route) in &config.routes {
         tracing::info!(route = %name, prefix = route.prefix.as_str(), credential = %route.credential, upstream = %route.upstream, "a route");
     }
-    if config.credentials.is_empty() {
-        tracing::warn!(
-            "there is no credential yet, so every path is answered 404; hint: set CLOSE_API_KEY, or declare [credentials.NAME] in closegate.toml"
-        );
-    } else if config.keys.is_empty() && !config.listen.address.ip().is_loopback() {
-        tracing::warn!(
-            "there is no gateway key and the listener reaches beyond loopback, so every request is answered 401; hint: set CLOSEGATE_KEY, or declare [keys.NAME] in closegate.toml"
-        );
-    }
 }
 
 /// Serves until SIGTERM or SIGINT, or until a part of the gateway fails, then ends in order; one more signal ends at once.

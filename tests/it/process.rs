@@ -221,6 +221,18 @@ fn line_40_clear_text_goes_to_loopback_and_only_when_told() {
 }
 
 #[test]
+fn a_start_without_a_credential_or_a_key_warns_once_of_each() {
+    let folder = folder_with("[listen]\naddress = \"0.0.0.0:0\"\n\n[admin]\naddress = \"127.0.0.1:0\"\n");
+    let mut world = Spawned::start(closegate(folder.path()), folder);
+    world.signal(rustix::process::Signal::TERM);
+    assert_eq!(world.wait().code(), OK);
+    let text = world.stderr.text();
+    for variable in ["CLOSE_API_KEY", "CLOSEGATE_KEY"] {
+        assert_eq!(text.matches(variable).count(), 1, "{variable}: {text}");
+    }
+}
+
+#[test]
 fn health_tells_by_its_exit_code() {
     let origin = Origin::plain();
     let mut world = gateway(origin.address).key("\"sales\"").spawn();
