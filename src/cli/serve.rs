@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::CONFIGURATION;
 use crate::app::{End, Gateway};
-use crate::config::Loaded;
+use crate::config::{Config, Loaded};
 use crate::telemetry::log::{self, LogFault};
 
 /// Runs the gateway of a configuration.
@@ -27,7 +27,9 @@ pub(super) fn run(loaded: &Loaded) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
-    raise_file_limit();
+    if let Some(files) = raise_file_limit() {
+        warn_of_few_files(&loaded.config, files);
+    }
     // Before anybody can connect: a crowd could leave no files for it.
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -108,12 +110,24 @@ pub(super) async fn until_signalled(mut gateway: Gateway, signals: Signals) -> E
     if signal.is_some() && end != End::Broken { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// As many connections as the system lets this process have; the soft limit is often 1024.
-fn raise_file_limit() {
+/// As many connections as the system lets this process have; the soft limit is often 1024. The limit, if there is one.
+fn raise_file_limit() -> Option<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+    getrlimit(Resource::Nofile).current
+}
+
+/// Each connection is an open file: beyond the limit none is accepted or made, whatever the configuration says.
+fn warn_of_few_files(config: &Config, files: u64) {
+    let connections = (config.listen.max_connections + config.upstream.max_connections) as u64;
+    if connections > files {
+        tracing::warn!(
+            "listen.max_connections and upstream.max_connections: together {connections} connections, but the process \
+             may open {files} files only; hint: raise the limit (`ulimit -n`, `LimitNOFILE=`), or lower the two"
+        );
     }
 }
