@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes a running gateway. The only place that knows every part.
 
 mod assemble;
+mod part;
 mod secrets;
 mod service;
 mod worker;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::part::Ends;
 use crate::admin::{Health, Phase};
 use crate::config::Config;
 use crate::edge::{self, Acceptor, Doors};
@@ -45,6 +47,17 @@ pub(crate) enum Stage {
     Gone,
 }
 
+/// How a gateway ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Everything in flight was finished.
+    Drained,
+    /// Something was still in flight after `listen.shutdown_grace`, and was dropped.
+    Dropped,
+    /// A thread panicked, and what it had in flight was lost.
+    Broken,
+}
+
 /// A running gateway.
 pub struct Gateway {
     /// Where the proxy listens.
@@ -59,6 +72,7 @@ pub struct Gateway {
     closed: watch::Sender<bool>,
     workers: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
+    ends: Ends,
     grace: Duration,
     delay: Duration,
 }
@@ -97,13 +111,14 @@ impl Gateway {
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stage, staged) = watch::channel(Stage::Serving);
         let (closed, closing) = watch::channel(false);
+        let (watched, ends) = part::parts();
         let health = service::health(&parts.gate.vault);
         let cores =
             config.listen.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let mut workers = Vec::new();
         let mut senders = Vec::new();
         for number in 0..cores {
-            let (sender, thread) = worker::spawn(number, config, &parts, &telemetry, staged.clone())?;
+            let (sender, thread) = worker::spawn(number, config, &parts, &telemetry, staged.clone(), &watched)?;
             senders.push(sender);
             workers.push(thread);
         }
@@ -115,18 +130,22 @@ impl Gateway {
         let acceptor = Acceptor { listener: sockets.proxy, doors, workers: senders };
         let listeners = [Some(sockets.admin), sockets.metrics].into_iter().flatten().collect();
         let others = vec![
-            service::spawn_acceptor(acceptor, closing)?,
-            service::spawn(listeners, telemetry.clone(), health.clone(), parts.gate.vault.clone(), staged)?,
+            service::spawn_acceptor(acceptor, closing, &watched)?,
+            service::spawn(listeners, telemetry.clone(), health.clone(), parts.gate.vault.clone(), staged, &watched)?,
         ];
         health.enter(Phase::Ready);
         let (grace, delay) = (config.listen.shutdown_grace, config.listen.shutdown_delay);
-        Ok(Self { proxy, admin, metrics, telemetry, health, stage, closed, workers, others, grace, delay })
+        Ok(Self { proxy, admin, metrics, telemetry, health, stage, closed, workers, others, ends, grace, delay })
+    }
+
+    /// Waits until a part of the running gateway ends, which none should: a thread, or what an operator's listener is
+    /// served by. Its name; the gateway is to be stopped then.
+    pub async fn failed(&mut self) -> String {
+        self.ends.next().await
     }
 
     /// Ends the gateway: not ready, then no new connections, then what is in flight, then nothing.
-    ///
-    /// Whether everything in flight was finished in time.
-    pub async fn stop(self) -> bool {
+    pub async fn stop(self) -> End {
         self.health.enter(Phase::Draining);
         self.stage.send_replace(Stage::Leaving);
         tokio::time::sleep(self.delay).await;
@@ -139,7 +158,11 @@ impl Gateway {
         let joined = tokio::task::spawn_blocking(move || threads.map(JoinHandle::join).filter(Result::is_err).count());
         let panicked = joined.await.unwrap_or(1);
         self.telemetry.flush();
-        drained && panicked == 0
+        match (panicked, drained) {
+            (0, true) => End::Drained,
+            (0, false) => End::Dropped,
+            _ => End::Broken,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 
 use super::Stage;
+use super::part::Parts;
 use crate::admin::{self, Details, Health};
 use crate::edge::Acceptor;
 use crate::task;
@@ -30,9 +31,15 @@ pub(super) fn health(vault: &Arc<Vault>) -> Arc<Health> {
     }))
 }
 
-pub(super) fn spawn_acceptor(acceptor: Acceptor, closing: watch::Receiver<bool>) -> io::Result<JoinHandle<()>> {
+pub(super) fn spawn_acceptor(
+    acceptor: Acceptor,
+    closing: watch::Receiver<bool>,
+    watched: &Parts,
+) -> io::Result<JoinHandle<()>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
+    let part = watched.part("acceptor");
     std::thread::Builder::new().name("acceptor".to_owned()).spawn(move || {
+        let _part = part;
         if let Err(error) = runtime.block_on(acceptor.run(closing)) {
             tracing::error!(%error, "no connection is accepted any more");
         }
@@ -45,14 +52,19 @@ pub(super) fn spawn(
     health: Arc<Health>,
     vault: Arc<Vault>,
     stage: watch::Receiver<Stage>,
+    watched: &Parts,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
+    let part = watched.part("service");
+    let listeners: Vec<_> = listeners.into_iter().map(|listener| (listener, watched.part("admin"))).collect();
     std::thread::Builder::new().name("service".to_owned()).spawn(move || {
+        let _part = part;
         runtime.block_on(async move {
             task::spawn("vault", vault.run());
-            for listener in listeners {
+            for (listener, part) in listeners {
                 let served = admin::serve(listener, telemetry.clone(), health.clone(), gone(stage.clone()));
-                task::spawn("admin", async {
+                task::spawn("admin", async move {
+                    let _part = part;
                     if let Err(error) = served.await {
                         tracing::error!(%error, "the admin listener does not answer");
                     }
@@ -66,4 +78,27 @@ pub(super) fn spawn(
 async fn gone(mut stage: watch::Receiver<Stage>) {
     // A sender that is dropped is a gateway that is gone.
     let _ = stage.wait_for(|stage| *stage == Stage::Gone).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::sync::atomic::AtomicI64;
+
+    use super::super::part::parts;
+    use super::*;
+    use crate::edge::Doors;
+
+    #[tokio::test]
+    async fn an_acceptor_that_cannot_go_on_is_noticed() {
+        // What cannot be polled: a file.
+        let listener = TcpListener::from(OwnedFd::from(tempfile::tempfile().unwrap()));
+        let doors = Doors::new(1, 1, Arc::new(AtomicI64::new(0)));
+        let (watched, mut ends) = parts();
+        let (_closed, closing) = watch::channel(false);
+        let acceptor = Acceptor { listener, doors, workers: Vec::new() };
+        let thread = spawn_acceptor(acceptor, closing, &watched).unwrap();
+        assert_eq!(ends.next().await, "acceptor");
+        thread.join().unwrap();
+    }
 }

@@ -11,8 +11,8 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::Stage;
 use super::assemble::Parts;
+use super::{Stage, part};
 use crate::clock::{Sweep, TICK};
 use crate::config::Config;
 use crate::edge::{Accepted, Drain, Edge, HeadLimits, Timeouts, serve};
@@ -39,6 +39,7 @@ pub(super) fn spawn(
     parts: &Parts,
     telemetry: &Arc<Telemetry>,
     stage: watch::Receiver<Stage>,
+    watched: &part::Parts,
 ) -> io::Result<(mpsc::UnboundedSender<Accepted>, JoinHandle<()>)> {
     let (listen, upstream) = (&config.listen, &config.upstream);
     let seed = Seed {
@@ -57,12 +58,17 @@ pub(super) fn spawn(
     let (sender, receiver) = mpsc::unbounded_channel();
     let (report, built) = std::sync::mpsc::sync_channel(1);
     let runtime = move || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-    let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || match runtime() {
-        Ok(runtime) => {
-            let _ = report.send(Ok(()));
-            runtime.block_on(work(seed, receiver, stage));
+    let name = format!("worker-{number}");
+    let part = watched.part(name.as_str());
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let _part = part;
+        match runtime() {
+            Ok(runtime) => {
+                let _ = report.send(Ok(()));
+                runtime.block_on(work(seed, receiver, stage));
+            }
+            Err(error) => drop(report.send(Err(error))),
         }
-        Err(error) => drop(report.send(Err(error))),
     })?;
     // A local runtime is built on its own thread. A gateway that started before it is there would drop the connections
     // of a worker that cannot have one.

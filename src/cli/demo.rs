@@ -20,7 +20,7 @@ use crate::origin::Origin;
 use crate::path::Prefix;
 use crate::rule::{Rule, Rules};
 use crate::sim::{Accepted, Options, RateLimit, Simulator, demo_credentials};
-use crate::telemetry::log;
+use crate::telemetry::log::{self, Log};
 
 /// Runs a simulated Close and a gateway in front of it.
 #[derive(Debug, Clone, clap::Args)]
@@ -43,6 +43,8 @@ struct Demo {
     report: Zeroizing<String>,
     /// Where the gateway reads its credentials.
     _files: [File; 2],
+    /// Dropped last: what is said until then is written.
+    _log: Log,
 }
 
 /// Runs the demo until a signal says otherwise.
@@ -64,7 +66,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
 }
 
 fn start(args: &Args) -> Result<Demo, Box<dyn std::error::Error>> {
-    log::init("warn")?;
+    let log = log::init("warn")?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let credentials = demo_credentials()?;
     let limit = RateLimit::new(100, std::time::Duration::from_secs(1));
@@ -93,7 +95,7 @@ fn start(args: &Args) -> Result<Demo, Box<dyn std::error::Error>> {
     .into();
     let gateway = Gateway::start(&config, io::stdout())?;
     let signals = Signals::take_over(&runtime)?;
-    Ok(Demo { runtime, simulator, gateway, signals, sync: sync.text, report: report.text, _files: files })
+    Ok(Demo { runtime, simulator, gateway, signals, sync: sync.text, report: report.text, _files: files, _log: log })
 }
 
 /// 127.0.0.1:8080, as everywhere in the documentation, unless somebody listens there.

@@ -7,20 +7,29 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::CONFIGURATION;
-use crate::app::Gateway;
-use crate::config::Loaded;
-use crate::telemetry::log;
+use crate::app::{End, Gateway};
+use crate::config::{Config, Loaded};
+use crate::telemetry::log::{self, LogFault};
 
 /// Runs the gateway of a configuration.
 pub(super) fn run(loaded: &Loaded) -> ExitCode {
-    if let Err(fault) = log::init(&loaded.config.log.level) {
-        eprintln!("error: log.level: {fault}");
-        return ExitCode::from(CONFIGURATION);
-    }
+    let log = match log::init(&loaded.config.log.level) {
+        Ok(log) => log,
+        Err(fault @ LogFault::Level { .. }) => {
+            eprintln!("error: log.level: {fault}");
+            return ExitCode::from(CONFIGURATION);
+        }
+        Err(fault) => {
+            eprintln!("error: {fault}");
+            return ExitCode::FAILURE;
+        }
+    };
     for warning in &loaded.warnings {
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
-    raise_file_limit();
+    if let Some(files) = raise_file_limit() {
+        warn_of_few_files(&loaded.config, files);
+    }
     // Before anybody can connect: a crowd could leave no files for it.
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -29,6 +38,8 @@ pub(super) fn run(loaded: &Loaded) -> ExitCode {
     let gateway = match Gateway::start(&loaded.config, std::io::stdout()) {
         Ok(gateway) => gateway,
         Err(faults) => {
+            // After the warnings.
+            log.flush();
             eprintln!("{faults}");
             return ExitCode::from(CONFIGURATION);
         }
@@ -70,45 +81,53 @@ fn announce(gateway: &Gateway, loaded: &Loaded) {
     for (name, route) in &config.routes {
         tracing::info!(route = %name, prefix = route.prefix.as_str(), credential = %route.credential, upstream = %route.upstream, "a route");
     }
-    if config.credentials.is_empty() {
-        tracing::warn!(
-            "there is no credential yet, so every path is answered 404; hint: set CLOSE_API_KEY, or declare [credentials.NAME] in closegate.toml"
-        );
-    } else if config.keys.is_empty() && !config.listen.address.ip().is_loopback() {
-        tracing::warn!(
-            "there is no gateway key and the listener reaches beyond loopback, so every request is answered 401; hint: set CLOSEGATE_KEY, or declare [keys.NAME] in closegate.toml"
-        );
-    }
 }
 
-/// Serves until SIGTERM or SIGINT, then ends in order; a second signal ends at once.
-pub(super) async fn until_signalled(gateway: Gateway, signals: Signals) -> ExitCode {
+/// Serves until SIGTERM or SIGINT, or until a part of the gateway fails, then ends in order; one more signal ends at once.
+pub(super) async fn until_signalled(mut gateway: Gateway, signals: Signals) -> ExitCode {
     let Signals { mut terminate, mut interrupt } = signals;
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    tracing::info!(signal = name, "draining");
-    tokio::select! {
-        drained = gateway.stop() => {
-            if drained {
-                tracing::info!("drained");
-            } else {
-                tracing::warn!("requests were still in flight after listen.shutdown_grace, and were dropped");
-            }
-            ExitCode::SUCCESS
+    let signal = tokio::select! {
+        _ = terminate.recv() => Some("SIGTERM"),
+        _ = interrupt.recv() => Some("SIGINT"),
+        part = gateway.failed() => {
+            tracing::error!(part, "a part of the gateway has ended: so does the gateway");
+            None
         }
-        _ = terminate.recv() => ExitCode::FAILURE,
-        _ = interrupt.recv() => ExitCode::FAILURE,
+    };
+    tracing::info!(signal, "draining");
+    let end = tokio::select! {
+        end = gateway.stop() => end,
+        _ = terminate.recv() => return ExitCode::FAILURE,
+        _ = interrupt.recv() => return ExitCode::FAILURE,
+    };
+    match end {
+        End::Drained => tracing::info!("drained"),
+        End::Dropped => {
+            tracing::warn!("requests were still in flight after listen.shutdown_grace, and were dropped");
+        }
+        End::Broken => tracing::error!("a thread panicked: what it had in flight was lost"),
     }
+    if signal.is_some() && end != End::Broken { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// As many connections as the system lets this process have; the soft limit is often 1024.
-fn raise_file_limit() {
+/// As many connections as the system lets this process have; the soft limit is often 1024. The limit, if there is one.
+fn raise_file_limit() -> Option<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+    getrlimit(Resource::Nofile).current
+}
+
+/// Each connection is an open file: beyond the limit none is accepted or made, whatever the configuration says.
+fn warn_of_few_files(config: &Config, files: u64) {
+    let connections = (config.listen.max_connections + config.upstream.max_connections) as u64;
+    if connections > files {
+        tracing::warn!(
+            "listen.max_connections and upstream.max_connections: together {connections} connections, but the process \
+             may open {files} files only; hint: raise the limit (`ulimit -n`, `LimitNOFILE=`), or lower the two"
+        );
     }
 }

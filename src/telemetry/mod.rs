@@ -12,6 +12,7 @@ mod foreign;
 mod histogram;
 pub mod log;
 mod mask;
+mod messages;
 mod meters;
 mod names;
 mod process;

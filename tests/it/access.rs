@@ -478,7 +478,6 @@ fn line_22_rules_judge_the_bytes_that_the_upstream_sees() {
         ("GET", ""),
         ("GET", "/API/v1/lead/"),
         ("GET", "/api/v2/lead/"),
-        ("get", "/api/v1/lead/"),
         ("GET", "/y"),
     ] {
         let mut client = world.connect();

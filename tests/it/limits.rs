@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
 
+use closegate::app::End;
 use socket2::{Domain, Socket, Type};
 
 use crate::origin::Origin;
@@ -399,7 +400,7 @@ fn line_39_draining_ends_what_is_idle_and_finishes_what_is_in_flight() {
         assert_eq!((answer.status, answer.whole, answer.header("connection")), (200, true, Some("close")));
         assert!(client.ends());
     }
-    assert!(RUNTIME.block_on(stopped).unwrap(), "everything in flight was finished");
+    assert_eq!(RUNTIME.block_on(stopped).unwrap(), End::Drained);
     assert_eq!(world.records.wait_for(3).len(), 3, "each has its record");
 }
 
@@ -412,7 +413,7 @@ fn line_39_what_takes_longer_than_the_grace_time_is_dropped() {
     gate.origin.wait_for(1);
     let stopped = world.stop_beside();
     assert!(client.ends());
-    assert!(!RUNTIME.block_on(stopped).unwrap(), "something was dropped");
+    assert_eq!(RUNTIME.block_on(stopped).unwrap(), End::Dropped);
     assert_eq!(world.records.wait_for(1).len(), 1, "what is dropped has its record");
 }
 
@@ -436,7 +437,7 @@ fn line_39_during_the_delay_requests_are_served_and_told_to_close() {
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     assert!(kept.ends());
     assert!(!stopped.is_finished(), "the delay is still running");
-    assert!(RUNTIME.block_on(stopped).unwrap());
+    assert_eq!(RUNTIME.block_on(stopped).unwrap(), End::Drained);
 }
 
 #[test]

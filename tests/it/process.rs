@@ -12,7 +12,7 @@ use crate::faults::{WHOLE, exchange, get};
 use crate::origin::Origin;
 use crate::raw::Raw;
 use crate::signal::Signal;
-use crate::spawned::{Ended, Process, Spawned, closegate, run};
+use crate::spawned::{Ended, Process, Spawned, closegate, closegate_with_files, run};
 use crate::world::{INJECTED, KEY, SECRET, gateway};
 
 /// Exit codes of contract.md 2.
@@ -254,6 +254,35 @@ fn line_40_clear_text_goes_to_loopback_and_only_when_told() {
         std::fs::write(folder.path().join("sales.secret"), SECRET).unwrap();
         let ended = called(folder.path(), &["check"]);
         assert_eq!(ended.code, code, "{upstream}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_start_without_a_credential_or_a_key_warns_once_of_each() {
+    let folder = folder_with("[listen]\naddress = \"0.0.0.0:0\"\n\n[admin]\naddress = \"127.0.0.1:0\"\n");
+    let mut world = Spawned::start(closegate(folder.path()), folder);
+    world.signal(rustix::process::Signal::TERM);
+    assert_eq!(world.wait().code(), OK);
+    let text = world.stderr.text();
+    for variable in ["CLOSE_API_KEY", "CLOSEGATE_KEY"] {
+        assert_eq!(text.matches(variable).count(), 1, "{variable}: {text}");
+    }
+}
+
+#[test]
+fn more_connections_than_files_are_warned_of() {
+    let origin = Origin::plain();
+    for (connections, warned) in [(400, false), (500, true)] {
+        let mut world = gateway(origin.address)
+            .key("\"sales\"")
+            .set("listen", &format!("max_connections = {connections}"))
+            .set("upstream", "max_connections = 100")
+            .spawn_as(|folder| closegate_with_files(folder, 512));
+        world.signal(rustix::process::Signal::TERM);
+        assert_eq!(world.wait().code(), OK);
+        let text = world.stderr.text();
+        assert_eq!(text.contains("together 600 connections, but the process may open 512 files"), warned, "{text}");
+        assert_eq!(text.contains("files only; hint: "), warned, "{text}");
     }
 }
 

@@ -393,10 +393,13 @@ fn line_43_a_panic_does_not_quote_what_it_was_working_on() {
         run(&mut command)
     };
     let search = Search::of(&ALL);
-    let ended = child("panics_with_a_secret");
-    let text = ended.stdout + &ended.stderr;
-    assert_eq!(search.find(text.as_bytes()), None, "{text}");
-    assert!(text.contains("a thread panicked") && text.contains("secrecy.rs"), "{text}");
+    for (test, panics) in [("panics_with_a_secret", 3), ("panics_before_there_are_messages", 1)] {
+        let ended = child(test);
+        let text = ended.stdout + &ended.stderr;
+        assert_eq!(search.find(text.as_bytes()), None, "{text}");
+        assert_eq!(text.matches("a thread panicked").count(), panics, "{text}");
+        assert_eq!(text.matches("secrecy.rs").count(), panics, "{text}");
+    }
     // The control: without the hook of the gateway the payload is printed.
     let ended = child("panics_without_the_hook");
     assert!(search.find((ended.stdout + &ended.stderr).as_bytes()).is_some());
@@ -405,11 +408,18 @@ fn line_43_a_panic_does_not_quote_what_it_was_working_on() {
 #[test]
 #[ignore = "run by another test, in a process of its own"]
 fn panics_with_a_secret() {
-    log::init("trace").unwrap();
+    let _log = log::init("trace").unwrap();
     log::install_panic_hook();
     let _ = std::thread::spawn(|| panic!("while sending {SECRET}")).join();
     let _ = std::thread::spawn(|| std::panic::panic_any(SECRET.to_owned())).join();
     let _ = std::thread::spawn(|| std::panic::panic_any(KEY)).join();
+}
+
+#[test]
+#[ignore = "run by another test, in a process of its own"]
+fn panics_before_there_are_messages() {
+    log::install_panic_hook();
+    let _ = std::thread::spawn(|| panic!("while sending {SECRET}")).join();
 }
 
 #[test]

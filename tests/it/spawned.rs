@@ -1,13 +1,17 @@
 //! The program itself as a process of its own, for what only a process shows: exit codes, memory, signals, `/proc`.
 
-use std::io::Read;
+use std::fs::OpenOptions;
+use std::io::{PipeReader, Read, Write};
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
@@ -93,10 +97,33 @@ impl Setup {
 impl Spawned {
     /// Starts the command and waits until it says where it listens.
     pub(crate) fn start(command: Command, folder: TempDir) -> Self {
-        let process = Process::start(command);
+        Self::listening(Process::start(command), folder)
+    }
+
+    fn listening(process: Process, folder: TempDir) -> Self {
         let proxy = process.stderr.address_after("the proxy listens address=");
         let admin = process.stderr.address_after("the admin listener listens address=");
         Self { process, proxy, admin, folder }
+    }
+
+    /// Like [`Self::start`], but from then on nobody reads its stderr, a pipe that is full.
+    pub(crate) fn start_unread(mut command: Command, folder: TempDir) -> (Self, PipeReader) {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let full = format!("/proc/self/fd/{}", writer.as_raw_fd());
+        let mut full =
+            OpenOptions::new().write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(full).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(writer).spawn().unwrap();
+        // It holds the other end of the pipe.
+        drop(command);
+        let stderr = Stream::default();
+        while !stderr.text().contains("the admin listener listens") || !stderr.bytes().ends_with(b"\n") {
+            stderr.take(&mut reader);
+        }
+        while full.write(&[b'.'; 4096]).is_ok() {}
+        while full.write(b".").is_ok() {}
+        stderr.0.0.lock().unwrap().ended = true;
+        let stdout = Stream::gather(child.stdout.take().unwrap());
+        (Self::listening(Process { child, stdout, stderr }, folder), reader)
     }
 
     pub(crate) fn connect(&self) -> Raw {
@@ -205,20 +232,19 @@ impl Stream {
     fn gather(mut from: impl Read + Send + 'static) -> Self {
         let stream = Self::default();
         let own = stream.clone();
-        std::thread::spawn(move || {
-            let mut piece = [0; 65536];
-            loop {
-                let count = from.read(&mut piece).unwrap_or(0);
-                let mut written = own.0.0.lock().unwrap();
-                written.bytes.extend_from_slice(&piece[..count]);
-                written.ended = count == 0;
-                own.0.1.notify_all();
-                if written.ended {
-                    return;
-                }
-            }
-        });
+        std::thread::spawn(move || while own.take(&mut from) {});
         stream
+    }
+
+    /// Takes what comes next; whether there may be more.
+    fn take(&self, from: &mut impl Read) -> bool {
+        let mut piece = [0; 65536];
+        let count = from.read(&mut piece).unwrap_or(0);
+        let mut written = self.0.0.lock().unwrap();
+        written.bytes.extend_from_slice(&piece[..count]);
+        written.ended = count == 0;
+        self.0.1.notify_all();
+        !written.ended
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::time::Duration;
 
-use closegate::app::Gateway;
+use closegate::app::{End, Gateway};
 use closegate::config::{self, Environment, Sources};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -150,8 +150,8 @@ impl World {
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
-    /// Begins to end the gateway; the handle says whether everything in flight was finished.
-    pub(crate) fn stop_beside(&mut self) -> tokio::task::JoinHandle<bool> {
+    /// Begins to end the gateway; the handle says how it ended.
+    pub(crate) fn stop_beside(&mut self) -> tokio::task::JoinHandle<End> {
         RUNTIME.spawn(self.gateway.take().unwrap().stop())
     }
 }

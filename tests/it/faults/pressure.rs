@@ -133,6 +133,26 @@ fn line_38_exhausted_files_neither_kill_nor_spin() {
 }
 
 #[test]
+fn a_stderr_that_nobody_reads_holds_nothing_up() {
+    let origin = Origin::plain();
+    let folder = gateway(origin.address).key("\"sales\"").write();
+    let command = closegate_with_files(folder.path(), 128);
+    let (mut world, _unread) = Spawned::start_unread(command, folder);
+    let mut first = world.connect();
+    assert_eq!(exchange(&mut first, &get()).status, 200);
+    // Of these the acceptor has something to say.
+    let crowd: Vec<Raw> = (0..200).map(|_| world.connect()).collect();
+    for _ in 0..200 {
+        assert_eq!(exchange(&mut first, &get()).status, 200);
+    }
+    drop(crowd);
+    assert_eq!(exchange(&mut world.connect(), &get()).status, 200, "the acceptor goes on");
+    assert_eq!(world.ask_admin("/readyz").status, 200, "so does the admin listener");
+    world.signal(rustix::process::Signal::TERM);
+    assert_eq!(world.wait().code(), Some(0));
+}
+
+#[test]
 fn too_many_upstream_connections_are_overloaded() {
     let finish = Signal::default();
     let go_on = finish.clone();
