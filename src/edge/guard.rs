@@ -166,7 +166,10 @@ impl<IO: Socket> Guard<IO> {
     /// Bytes of a whole head, 0 when it goes on, nothing when it is refused.
     fn vet_head(&mut self, bytes: &[u8]) -> Option<usize> {
         // RFC 9112 2.2: an empty line before a request is ignored, as old clients send one after a body.
-        let blank = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
+        if is_blank(bytes) {
+            return Some(0);
+        }
+        let blank = if bytes.starts_with(BLANK) { BLANK.len() } else { 0 };
         let head = &bytes[blank..];
         let found = match find_end(head, &self.limits) {
             Ok(Found::Whole(end)) => judge(&head[..end], &self.limits).map(|framing| (end, framing)),
@@ -294,7 +297,7 @@ impl<IO: Socket> Guard<IO> {
     /// Nothing to read for now: sees to the deadline of what is waited for.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
         let waits_for = match self.phase {
-            Phase::Head if !self.held.is_empty() => Armed::Head,
+            Phase::Head if !is_blank(&self.held) => Armed::Head,
             Phase::Head if self.line.answered() == self.number => Armed::Idle(self.number),
             Phase::Head | Phase::Refused | Phase::Expired => Armed::Nothing,
             Phase::Length(_) | Phase::Chunks(_) => Armed::Body,
@@ -471,7 +474,7 @@ impl<IO: Socket> AsyncWrite for Guard<IO> {
         }
         if this.armed != Armed::Linger {
             ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
-            let still_sending = !matches!(this.phase, Phase::Head | Phase::Expired) || !this.held.is_empty();
+            let still_sending = !matches!(this.phase, Phase::Head | Phase::Expired) || !is_blank(&this.held);
             if !still_sending {
                 return Poll::Ready(Ok(()));
             }
@@ -492,6 +495,13 @@ impl<IO: Socket> Drop for Guard<IO> {
     }
 }
 
+/// Whether nothing of a request has come yet, but for the empty line that may stand before it.
+fn is_blank(bytes: &[u8]) -> bool {
+    BLANK.starts_with(bytes)
+}
+
+/// The empty line that may stand before a request.
+const BLANK: &[u8] = b"\r\n";
 /// What the codec sees instead of a refused head.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 /// The same for a HEAD, whose answer has no body.
