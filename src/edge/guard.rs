@@ -3,15 +3,17 @@
 //! Each head is judged once, where it lies in the codec's buffer; only a head that came in pieces is held back until
 //! it is whole. A bad head is replaced by a minimal one and nothing after it is delivered, so that the handler is
 //! called and answers with a 4xx of ours; a body that breaks its framing is reported through the [`Line`]. The guard
-//! also tells idle, head and body time apart, and lets a refused client read its answer before the connection ends.
+//! also tells idle, head and body time apart, notices a client that left before the codec has read all that it sent,
+//! and lets a refused client read its answer before the connection ends.
 
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::head::{Found, Framing, HeadLimits, WireFault, find_end, judge};
@@ -34,12 +36,21 @@ pub struct Timeouts {
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Makes the end of the connection a TCP reset.
     fn reset_at_end(&self);
+
+    /// Whether the other side has ended the connection, or its half of it, however much is left to be read.
+    fn is_left(&self) -> bool;
 }
 
 impl Socket for TcpStream {
     fn reset_at_end(&self) {
         // Where it fails the connection is gone already.
         let _ = self.set_zero_linger();
+    }
+
+    fn is_left(&self) -> bool {
+        // What the runtime has heard of the socket already: this asks the system nothing.
+        let heard = pin!(self.ready(Interest::READABLE)).poll(&mut Context::from_waker(Waker::noop()));
+        matches!(heard, Poll::Ready(Ok(heard)) if heard.is_read_closed())
     }
 }
 
@@ -61,6 +72,10 @@ pub(super) struct Guard<IO: Socket> {
     reading: Rc<Deadline>,
     armed: Armed,
     writing: Option<Deadline>,
+    /// When to see whether the client of a request in flight is still there.
+    presence: Deadline,
+    /// The last message that the deadline was set for.
+    attended: u64,
     lingered: u64,
 }
 
@@ -110,6 +125,8 @@ impl<IO: Socket> Guard<IO> {
             reading,
             armed: Armed::Nothing,
             writing: None,
+            presence: Deadline::new(sweep),
+            attended: 0,
             lingered: 0,
         }
     }
@@ -149,7 +166,10 @@ impl<IO: Socket> Guard<IO> {
     /// Bytes of a whole head, 0 when it goes on, nothing when it is refused.
     fn vet_head(&mut self, bytes: &[u8]) -> Option<usize> {
         // RFC 9112 2.2: an empty line before a request is ignored, as old clients send one after a body.
-        let blank = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
+        if is_blank(bytes) {
+            return Some(0);
+        }
+        let blank = if bytes.starts_with(BLANK) { BLANK.len() } else { 0 };
         let head = &bytes[blank..];
         let found = match find_end(head, &self.limits) {
             Ok(Found::Whole(end)) => judge(&head[..end], &self.limits).map(|framing| (end, framing)),
@@ -277,7 +297,7 @@ impl<IO: Socket> Guard<IO> {
     /// Nothing to read for now: sees to the deadline of what is waited for.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
         let waits_for = match self.phase {
-            Phase::Head if !self.held.is_empty() => Armed::Head,
+            Phase::Head if !is_blank(&self.held) => Armed::Head,
             Phase::Head if self.line.answered() == self.number => Armed::Idle(self.number),
             Phase::Head | Phase::Refused | Phase::Expired => Armed::Nothing,
             Phase::Length(_) | Phase::Chunks(_) => Armed::Body,
@@ -396,6 +416,27 @@ impl<IO: Socket> Guard<IO> {
     }
 }
 
+impl<IO: Socket> Guard<IO> {
+    /// Fails once the client of a request in flight has left. The codec reads only so far ahead of a handler: while it
+    /// does not, nothing but this would see the end of the connection behind what is unread.
+    fn attend(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.line.answered() >= self.number {
+            return Ok(());
+        }
+        if self.attended != self.number {
+            self.attended = self.number;
+            self.presence.set(PRESENCE);
+        }
+        while self.presence.poll_passed(cx).is_ready() {
+            if self.io.is_left() {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            self.presence.set(PRESENCE);
+        }
+        Ok(())
+    }
+}
+
 impl<IO: Socket> AsyncWrite for Guard<IO> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
@@ -418,7 +459,10 @@ impl<IO: Socket> AsyncWrite for Guard<IO> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        // The codec flushes each time that it is woken.
+        this.attend(cx)?;
+        Pin::new(&mut this.io).poll_flush(cx)
     }
 
     /// Ends the write half, and reads on for a moment when the client may still be sending: closing at once would
@@ -430,7 +474,7 @@ impl<IO: Socket> AsyncWrite for Guard<IO> {
         }
         if this.armed != Armed::Linger {
             ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
-            let still_sending = !matches!(this.phase, Phase::Head | Phase::Expired) || !this.held.is_empty();
+            let still_sending = !matches!(this.phase, Phase::Head | Phase::Expired) || !is_blank(&this.held);
             if !still_sending {
                 return Poll::Ready(Ok(()));
             }
@@ -451,12 +495,21 @@ impl<IO: Socket> Drop for Guard<IO> {
     }
 }
 
+/// Whether nothing of a request has come yet, but for the empty line that may stand before it.
+fn is_blank(bytes: &[u8]) -> bool {
+    BLANK.starts_with(bytes)
+}
+
+/// The empty line that may stand before a request.
+const BLANK: &[u8] = b"\r\n";
 /// What the codec sees instead of a refused head.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 /// The same for a HEAD, whose answer has no body.
 const HEAD_STAND_IN: &[u8] = b"HEAD / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 /// How much is read at once of a head that comes in pieces.
 const PIECE: usize = 4096;
+/// How often it is seen whether the client of a request in flight is still there.
+const PRESENCE: Duration = Duration::from_millis(500);
 /// How long a client that was refused may go on sending.
 const LINGER: Duration = Duration::from_secs(5);
 /// How much a client that was refused may go on sending, in bytes.

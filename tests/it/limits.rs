@@ -243,6 +243,29 @@ fn line_34_an_idle_connection_ends_without_a_word() {
 }
 
 #[test]
+fn line_34_an_empty_line_after_a_body_is_idle_time() {
+    for blank in ["\r", "\r\n"] {
+        let mut wall = Wall::new(|setup| setup.set("listen", "header_timeout = \"300ms\"\nidle_timeout = \"900ms\""));
+        let (mut used, mut fresh) = (wall.world.connect(), wall.world.connect());
+        used.send(post("Content-Length: 5\r\n") + "hello" + blank);
+        wall.note_pass(&used.answer());
+        fresh.send(blank);
+        // A head's time passes.
+        wall.refuses("GET ", 408, "request_timeout");
+        for client in [&mut used, &mut fresh] {
+            client.send(&"\r\n"[blank.len()..]);
+            client.send(get(""));
+            wall.note_pass(&client.answer());
+            client.send(blank);
+        }
+        for client in [&mut used, &mut fresh] {
+            assert!(client.ends(), "an empty line was answered");
+        }
+        wall.stands();
+    }
+}
+
+#[test]
 fn line_34_no_time_of_the_clients_runs_while_an_answer_is_waited_for() {
     let whole = get("");
     let (front, back) = whole.split_at(30);

@@ -1,7 +1,14 @@
 //! Clients that leave, and uploads that are cut (security.md 13, 37).
 
+use std::io::{ErrorKind, Write};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use socket2::SockRef;
+
 use super::{WHOLE, exchange, get, head, record};
 use crate::origin::Origin;
+use crate::raw::Raw;
 use crate::signal::Signal;
 use crate::world::gateway;
 
@@ -60,6 +67,74 @@ fn line_37_a_client_that_left_while_connecting_leaves_nothing_behind() {
     assert_eq!(record(&world, 1)["status"], 499);
     let connections = format!("closegate_upstream_connections{{upstream=\"{}\",state=\"active\"}}", stuck.address);
     while world.metric(&connections) > 0.0 {}
+}
+
+#[test]
+fn line_37_a_client_that_left_behind_a_second_request_cancels_the_first() {
+    for leave in [leave_by_half, leave_by_reset] {
+        let origin = Origin::start(|conversation| {
+            conversation.request();
+            conversation.wait_for_end();
+        });
+        let world = gateway(origin.address).key("\"sales\"").start();
+        let mut client = world.connect();
+        assert!(client.send(get() + &get()));
+        origin.wait_for(1);
+        let kept = leave(client);
+        assert_cancelled_soon(&record(&world, 1));
+        origin.wait_for_ends(1);
+        assert_eq!(origin.seen().len(), 1);
+        drop(kept);
+    }
+}
+
+#[test]
+fn line_37_a_client_that_left_an_upload_that_is_not_read_cancels_it() {
+    let (begun, recorded) = (Signal::default(), Signal::default());
+    let (first_piece, read_on) = (begun.clone(), recorded.clone());
+    let origin = Origin::start(move |conversation| {
+        conversation.request_head();
+        first_piece.give();
+        read_on.wait();
+        conversation.wait_for_end();
+    });
+    let world = gateway(origin.address).key("\"sales\"").set("listen", "max_body = \"1024MiB\"").start();
+    let mut client = world.connect();
+    assert!(client.send(head("POST", "/sales/api/v1/lead/", "Content-Length: 1000000000\r\n") + "a beginning"));
+    begun.wait();
+    fill(&client);
+    leave_by_reset(client);
+    assert_cancelled_soon(&record(&world, 1));
+    recorded.give();
+    origin.wait_for_ends(1);
+}
+
+/// Sends until nobody has taken anything for a while.
+fn fill(client: &Raw) {
+    let mut socket = client.socket();
+    socket.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    let piece = [b'x'; 65536];
+    let error = loop {
+        if let Err(error) = socket.write(&piece) {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+}
+
+fn leave_by_half(client: Raw) -> Option<Raw> {
+    client.socket().shutdown(Shutdown::Write).unwrap();
+    Some(client)
+}
+
+fn leave_by_reset(client: Raw) -> Option<Raw> {
+    SockRef::from(client.socket()).set_linger(Some(Duration::ZERO)).unwrap();
+    None
+}
+
+fn assert_cancelled_soon(record: &serde_json::Value) {
+    assert_eq!((&record["status"], &record["origin"]), (&499.into(), &"client".into()), "{record}");
+    assert!(record["duration_ms"].as_f64().unwrap() < 2000.0, "{record}");
 }
 
 #[test]
