@@ -7,8 +7,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::CONFIGURATION;
-use crate::app::Gateway;
-use crate::config::Loaded;
+use crate::app::{self, Fault, Gateway, Secrets};
+use crate::config::{Config, Loaded};
 use crate::telemetry::log;
 
 /// Runs the gateway of a configuration.
@@ -39,6 +39,11 @@ pub(super) fn run(loaded: &Loaded) -> ExitCode {
     };
     announce(&gateway, loaded);
     runtime.block_on(until_signalled(gateway, signals))
+}
+
+/// What else would keep a configuration with faults from being served: ports in use, secrets that are none.
+pub(super) fn faults_of_part(part: &Config) -> Vec<Fault> {
+    app::unbindable(part).into_iter().chain(Secrets::faults_of_part(part)).collect()
 }
 
 fn unsignalled(error: &io::Error) -> ExitCode {
