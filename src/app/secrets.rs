@@ -60,7 +60,8 @@ impl Secrets {
     /// What is wrong with the secrets of a configuration that is not whole.
     ///
     /// No command is run: a table that is missing may have named the variables that it must not see (security.md 45).
-    pub fn faults_of_part(mut part: Config) -> Vec<Fault> {
+    pub fn faults_of_part(part: &Config) -> Vec<Fault> {
+        let mut part = part.clone();
         part.credentials.retain(|_, credential| !runs_command(&credential.kind));
         part.keys.retain(|_, key| !matches!(&key.secret, KeySecret::Reference(reference) if is_command(reference)));
         Self::check(&part).err().unwrap_or_default()

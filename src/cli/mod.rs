@@ -11,8 +11,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::app::Fault;
-use crate::config::{self, Faults, Finding, Loaded, Place, Sources};
+use crate::app::{Fault, Secrets};
+use crate::config::{self, Config, Faults, Finding, Loaded, Place, Sources};
 use crate::telemetry::log;
 use crate::vault;
 
@@ -68,20 +68,31 @@ pub fn main() -> ExitCode {
         eprintln!("error: {fault}");
         return ExitCode::FAILURE;
     }
-    let configured = |run: &dyn Fn(&Loaded) -> ExitCode| match load(cli.config, cli.output) {
+    let configured = |more: More, run: &dyn Fn(&Loaded) -> ExitCode| match load(cli.config, more) {
         Ok(loaded) => run(&loaded),
-        Err(code) => code,
+        Err(faults) => refuse(&faults, cli.output),
     };
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => configured(&serve::run),
+        Command::Serve => configured(serve::faults_of_part, &serve::run),
         Command::Demo(args) => demo::run(&args),
-        Command::Check(args) => configured(&|loaded| check::run(&args, loaded, cli.output)),
-        Command::Health => configured(&|loaded| health::run(loaded.config.admin.address)),
+        Command::Check(args) => configured(Secrets::faults_of_part, &|loaded| check::run(&args, loaded, cli.output)),
+        Command::Health => configured(|_| Vec::new(), &|loaded| health::run(loaded.config.admin.address)),
     }
 }
 
-fn load(file: Option<PathBuf>, output: Output) -> Result<Loaded, ExitCode> {
-    config::load(&Sources::of_process(file)).map_err(|faults| refuse(&faults, output))
+/// What else a command finds wrong with as much of a configuration as could be typed.
+type More = fn(&Config) -> Vec<Fault>;
+
+/// Reads the configuration; when it has faults, those that `more` finds are told with them.
+fn load(file: Option<PathBuf>, more: More) -> Result<Loaded, Faults> {
+    config::load(&Sources::of_process(file)).map_err(|mut faults| {
+        let more = faults.part().map(more).unwrap_or_default();
+        // What is wrong with a setting is said once, and of a default in its place there is nothing to say.
+        let more = more.into_iter().filter(|fault| !faults.concern(&fault.key));
+        let more: Vec<_> = more.map(|fault| (faults.place(&fault.key), fault)).collect();
+        faults.append(more.into_iter().map(|(place, fault)| finding(fault, place)));
+        faults
+    })
 }
 
 /// Says what is wrong, and with which exit code.

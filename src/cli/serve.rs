@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::CONFIGURATION;
-use crate::app::{End, Gateway};
+use crate::app::{self, End, Fault, Gateway, Secrets};
 use crate::config::{Config, Loaded};
 use crate::telemetry::log::{self, LogFault};
 
@@ -50,6 +50,11 @@ pub(super) fn run(loaded: &Loaded) -> ExitCode {
     };
     announce(&gateway, loaded);
     runtime.block_on(until_signalled(gateway, signals))
+}
+
+/// What else would keep a configuration with faults from being served: ports in use, secrets that are none.
+pub(super) fn faults_of_part(part: &Config) -> Vec<Fault> {
+    app::unbindable(part).into_iter().chain(Secrets::faults_of_part(part)).collect()
 }
 
 fn unsignalled(error: &io::Error) -> ExitCode {

@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::place::Place;
+use super::Config;
+use super::place::{self, Origins, Place};
 
 /// One fault or warning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,9 +23,17 @@ pub struct Finding {
 }
 
 /// Every fault of a configuration, at least one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone)]
 pub struct Faults {
     faults: Vec<Finding>,
+    part: Option<Box<Part>>,
+}
+
+/// What could be typed in spite of the faults. Keys and paths in it may be secrets in the wrong place: no `Debug`.
+#[derive(Clone)]
+struct Part {
+    config: Config,
+    origins: Origins,
 }
 
 /// Why one value is not what its key takes; the walk adds key and place.
@@ -55,7 +64,37 @@ impl Finding {
 impl Faults {
     pub(super) fn new(mut faults: Vec<Finding>) -> Self {
         faults.sort_by_key(|fault| fault.place.line());
-        Self { faults }
+        Self { faults, part: None }
+    }
+
+    /// The same faults, of a configuration of which so much could be typed; what is named like a secret is left out.
+    pub(super) fn of(self, mut config: Config, origins: Origins) -> Self {
+        config.credentials.retain(|name, _| place::shown(name.as_str()) == name.as_str());
+        config.keys.retain(|name, _| place::shown(name.as_str()) == name.as_str());
+        Self { part: Some(Box::new(Part { config, origins })), ..self }
+    }
+
+    /// What could be typed in spite of the faults; where a setting is wrong its default stands, and a table that
+    /// cannot be used is missing. None when the sources could not be read at all.
+    pub fn part(&self) -> Option<&Config> {
+        self.part.as_ref().map(|part| &part.config)
+    }
+
+    /// Where a key came from, as far as the sources could be read.
+    pub fn place(&self, key: &str) -> Place {
+        self.part.as_ref().map_or(Place::Default, |part| place::of(&part.origins, key))
+    }
+
+    /// Whether there is a fault of a key, of the table around it or of what stands below it.
+    pub fn concern(&self, key: &str) -> bool {
+        let below = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
+        self.iter().any(|fault| fault.key == key || below(&fault.key, key) || below(key, &fault.key))
+    }
+
+    /// Adds what was found wrong later; the order stays that of the file.
+    pub fn append(&mut self, more: impl IntoIterator<Item = Finding>) {
+        self.faults.extend(more);
+        self.faults.sort_by_key(|fault| fault.place.line());
     }
 
     /// The faults, in the order of the file, those of the environment last.
@@ -86,7 +125,7 @@ impl<'a> IntoIterator for &'a Faults {
 
 impl From<Finding> for Faults {
     fn from(fault: Finding) -> Self {
-        Self { faults: vec![fault] }
+        Self::new(vec![fault])
     }
 }
 
@@ -97,6 +136,12 @@ impl fmt::Display for Faults {
             f.write_str(&fault.labelled("error"))?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.faults.fmt(f)
     }
 }
 

@@ -68,7 +68,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
     starter::add(&mut tree, &sources.environment, &mut walk);
     let (config, cleartext) = resolve::config(&tree, &mut walk);
     agree::check(&config, &cleartext, &mut walk);
-    let (warnings, origins) = walk.end()?;
+    let (config, warnings, origins) = walk.end(config)?;
     Ok(Loaded { config, warnings, file: path, origins })
 }
 

@@ -348,3 +348,43 @@ fn every_setting_that_is_read_is_shown() {
     }
     assert!(shown.iter().all(|key| loaded.origins.contains_key(*key)));
 }
+
+const FAULTY: &str = r#"[listen]
+address = "127.0.0.1:1"
+max_bdy = 1
+[admin]
+address = "nowhere"
+[credentials.a]
+bearer = { env = "NEVER_SET" }
+[credentials.abcdefghijklmnopqrstuvwxyz]
+bearer = { env = "A" }
+[keys.abcdefghijklmnopqrstuvwxyz]
+secret = { env = "A" }
+routes = ["a"]
+"#;
+
+#[test]
+fn what_could_be_typed_outlives_the_faults() {
+    let mut faults = load(&setup(FAULTY, &[]).sources).expect_err("faults");
+    let part = faults.part().unwrap();
+    let left = (part.listen.address.port(), part.credentials.len(), part.keys.len());
+    assert_eq!(left, (1, 1, 0), "what is named like a secret is left out");
+    for (key, concerned) in [
+        ("listen.address", false),
+        ("listen.max_bdy", true),
+        ("listen", true),
+        ("admin.address", true),
+        ("admin.address.deeper", true),
+        ("credentials.a.bearer", true),
+        ("credentials.a.bear", false),
+        ("credentials.ab", false),
+    ] {
+        assert_eq!(faults.concern(key), concerned, "{key}");
+    }
+    let key = "listen.address".to_owned();
+    faults.append([Finding { place: faults.place(&key), key, what: "taken".into(), hint: "move".into() }]);
+    let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
+    assert_eq!(keys, ["listen.address", "listen.max_bdy", "admin.address", "credentials.a.bearer.env"]);
+    assert_eq!(faults.to_json()["faults"][0]["source"], "closegate.toml:2");
+    assert!(load(&setup("[listen", &[]).sources).expect_err("faults").part().is_none());
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::Config;
 use super::environment::{Environment, Held};
 use super::file;
 use super::finding::{Faults, Finding, Wrong};
@@ -100,9 +101,13 @@ impl Walk {
         place::of(&self.origins, key)
     }
 
-    /// Warnings and origins, or all faults.
-    pub(super) fn end(self) -> Result<(Vec<Finding>, Origins), Faults> {
-        if self.faults.is_empty() { Ok((self.warnings, self.origins)) } else { Err(Faults::new(self.faults)) }
+    /// What was typed with warnings and origins, or all faults.
+    pub(super) fn end(self, config: Config) -> Result<(Config, Vec<Finding>, Origins), Faults> {
+        if self.faults.is_empty() {
+            Ok((config, self.warnings, self.origins))
+        } else {
+            Err(Faults::new(self.faults).of(config, self.origins))
+        }
     }
 }
 

@@ -240,6 +240,63 @@ fn check_reads_every_secret_and_shows_none() {
 }
 
 #[test]
+fn faults_of_the_configuration_hide_no_others() {
+    let origin = Origin::plain();
+    let taken = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [proxy, metrics] = taken.each_ref().map(|taken| taken.local_addr().unwrap());
+    let missing = |name: &str| format!("bearer = {{ file = \"{name}.absent\" }}");
+    let same = "secret = { file = \"main.key\" }\nroutes = [\"sales\"]";
+    let setup = gateway(origin.address)
+        .replace("listen", &format!("address = \"{proxy}\"\nmax_bdy = \"1MiB\""))
+        .replace("admin", &format!("address = \"{proxy}\""))
+        .set("metrics", &format!("address = \"{metrics}\""))
+        .set("credentials.gone", &missing("one"))
+        .set("credentials.lost", &missing("two"))
+        .set("credentials.made", "bearer = { command = [\"sh\", \"-c\", \"env > seen.txt\"] }")
+        .key("\"sales\"")
+        .set("keys.second", same)
+        .set("keys.third", same)
+        .other_key("\"sales\"")
+        .file("other.key", "PLANTED");
+    let folder = setup.write();
+    let of_both = [
+        "listen.max_bdy",
+        "admin.address",
+        "credentials.gone.bearer.file",
+        "credentials.lost.bearer.file",
+        "keys.main",
+        "keys.other.secret",
+    ];
+    let of_serve = ["listen.address", "metrics.address"];
+    for (command, ports) in [("serve", true), ("check", false)] {
+        let ended = called(folder.path(), &[command]);
+        assert_eq!((ended.code, ended.stdout.as_str()), (CONFIGURATION, ""), "{ended:?}");
+        let text = ended.stderr;
+        for key in of_both.into_iter().chain(of_serve.into_iter().filter(|_| ports)) {
+            assert_eq!(text.matches(&format!("error: {key}: ")).count(), 1, "{key}: {text}");
+        }
+        let expected = of_both.len() + if ports { of_serve.len() } else { 0 };
+        assert_eq!(text.matches("error: ").count(), expected, "each once, and no other: {text}");
+        assert_eq!(text.matches("\n  --> closegate.toml:").count(), expected, "{text}");
+        assert!(text.contains("the same key as `keys.second`, `keys.third`"), "{text}");
+        assert!(!text.contains("PLANTED") && !text.contains("plantedkey"), "{text}");
+    }
+    assert!(!folder.path().join("seen.txt").exists(), "no command is run for a configuration with faults");
+}
+
+#[test]
+fn a_listener_whose_address_is_wrong_is_not_tried_elsewhere() {
+    // Whether somebody listens where the default is says nothing of the address that was meant.
+    let _somebody = TcpListener::bind("127.0.0.1:8080");
+    for listen in ["listen = 1", "[listen]\naddress = \"nowhere\""] {
+        let folder = folder_with(&format!("{listen}\n[admin]\naddress = \"127.0.0.1:0\"\n"));
+        let ended = called(folder.path(), &["serve"]);
+        assert_eq!(ended.code, CONFIGURATION, "{ended:?}");
+        assert_eq!(ended.stderr.matches("error: ").count(), 1, "{ended:?}");
+    }
+}
+
+#[test]
 fn line_40_clear_text_goes_to_loopback_and_only_when_told() {
     for (upstream, code) in [
         ("url = \"http://127.0.0.1:9\"\ndanger_cleartext_upstream = true", OK),
