@@ -488,6 +488,7 @@ impl<IO: Socket> AsyncWrite for Guard<IO> {
             this.arm(Armed::Linger);
         }
         match this.drain(cx) {
+            Poll::Pending if this.line.is_hurried() => Poll::Ready(Ok(())),
             Poll::Ready(()) => Poll::Ready(Ok(())),
             Poll::Pending => this.reading.poll_passed(cx).map(Ok),
         }

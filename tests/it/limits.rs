@@ -459,6 +459,18 @@ fn line_39_what_takes_longer_than_the_grace_time_is_dropped() {
 }
 
 #[test]
+fn line_39_a_refused_client_that_goes_on_sending_is_not_waited_for() {
+    let mut wall = Wall::new(|setup| setup.set("listen", "shutdown_grace = \"2s\""));
+    let mut client = wall.world.connect();
+    client.send(post("Content-Length: 10\r\nContent-Length: 10\r\n") + "hello");
+    wall.note_refusal(&client.answer(), 400, "request_malformed", "two lengths");
+    assert!(client.ends());
+    let stopped = wall.world.stop_beside();
+    assert!(RUNTIME.block_on(stopped).unwrap(), "the client was waited for");
+    wall.stands();
+}
+
+#[test]
 fn line_39_during_the_delay_requests_are_served_and_told_to_close() {
     let origin = Origin::plain();
     let mut world = gateway(origin.address).key("\"sales\"").set("listen", "shutdown_delay = \"2s\"").start();
