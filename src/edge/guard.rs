@@ -298,13 +298,17 @@ impl<IO: Socket> Guard<IO> {
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Read>> {
         let waits_for = match self.phase {
             Phase::Head if !is_blank(&self.held) => Armed::Head,
+            // The last answer was handed over, but the codec still has some of it.
+            Phase::Head if self.writing.is_some() => Armed::Nothing,
             Phase::Head if self.line.answered() == self.number => Armed::Idle(self.number),
             Phase::Head | Phase::Refused | Phase::Expired => Armed::Nothing,
             Phase::Length(_) | Phase::Chunks(_) => Armed::Body,
         };
         match waits_for {
+            // The end of an exchange may have set the deadline.
+            Armed::Nothing => self.arm(Armed::Nothing),
             same if same == self.armed => {}
-            // The line has set the deadline when the exchange was over.
+            // The deadline was set when the exchange was over, or the rest of its answer was written.
             Armed::Idle(1..) => self.armed = waits_for,
             other => self.arm(other),
         }
@@ -398,6 +402,9 @@ impl<IO: Socket> Guard<IO> {
             (Poll::Ready(_), None) => poll,
             (Poll::Ready(_), Some(_)) => {
                 self.writing = None;
+                if self.line.answered() == self.number && matches!(self.armed, Armed::Nothing | Armed::Idle(_)) {
+                    self.arm(Armed::Idle(self.number));
+                }
                 poll
             }
             (Poll::Pending, Some(deadline)) => {
@@ -481,6 +488,7 @@ impl<IO: Socket> AsyncWrite for Guard<IO> {
             this.arm(Armed::Linger);
         }
         match this.drain(cx) {
+            Poll::Pending if this.line.is_hurried() => Poll::Ready(Ok(())),
             Poll::Ready(()) => Poll::Ready(Ok(())),
             Poll::Pending => this.reading.poll_passed(cx).map(Ok),
         }

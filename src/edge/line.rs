@@ -41,6 +41,7 @@ pub struct Line {
     reader: RefCell<Option<Waker>>,
     answered: Cell<u64>,
     reset: Cell<bool>,
+    hurried: Cell<bool>,
 }
 
 impl Line {
@@ -54,6 +55,7 @@ impl Line {
             reader: RefCell::default(),
             answered: Cell::new(0),
             reset: Cell::new(false),
+            hurried: Cell::new(false),
         })
     }
 
@@ -113,5 +115,14 @@ impl Line {
 
     pub(super) fn is_reset(&self) -> bool {
         self.reset.get()
+    }
+
+    /// Notes that the worker ends: nobody is waited for who was answered.
+    pub(super) fn hurry(&self) {
+        self.hurried.set(true);
+    }
+
+    pub(super) fn is_hurried(&self) -> bool {
+        self.hurried.get()
     }
 }

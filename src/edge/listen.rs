@@ -27,6 +27,8 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenFault> {
     let listening = || {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
+        // What is accepted here inherits it.
+        socket.set_tcp_notsent_lowat(UNSENT)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
@@ -180,5 +182,8 @@ fn is_exhaustion(error: &io::Error) -> bool {
 }
 
 const BACKLOG: i32 = 4096;
+/// How much of an answer the system takes beyond what is under way to the client, in bytes. Without a bound it takes
+/// megabytes, and then nothing until a third of them has been read: a slow client would look like one that has stopped.
+const UNSENT: u32 = 128 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LAST_PAUSE: Duration = Duration::from_secs(1);

@@ -126,6 +126,7 @@ pub async fn serve<H: Handler>(edge: Rc<Edge<H>>, accepted: Accepted) {
     let ended = poll_fn(|cx| {
         if edge.drain.is_draining() && !told {
             told = true;
+            line.hurry();
             connection.as_mut().graceful_shutdown();
         }
         connection.as_mut().poll(cx)

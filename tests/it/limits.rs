@@ -322,11 +322,7 @@ fn line_34_a_client_that_takes_its_answer_slowly_is_served() {
     let origin =
         Origin::answering(format!("HTTP/1.1 200 OK\r\ncontent-length: 6000000\r\n\r\n{}", "x".repeat(6_000_000)));
     let world = gateway(origin.address).key("\"sales\"").set("listen", "idle_timeout = \"1s\"").start();
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    // With small buffers most of the answer waits in the gateway.
-    socket.set_recv_buffer_size(16 * 1024).unwrap();
-    socket.connect(&world.proxy.into()).unwrap();
-    let mut client = Raw::over(socket.into());
+    let mut client = narrow(world.proxy);
     client.send(get(""));
     let mut answer = client.head();
     let mut pauses = 0;
@@ -342,6 +338,29 @@ fn line_34_a_client_that_takes_its_answer_slowly_is_served() {
         }
     }
     assert_eq!(answer.body.len(), 6_000_000);
+    assert_eq!(world.records.wait_for(1)[0]["status"], 200);
+}
+
+#[test]
+fn line_34_a_client_that_takes_a_long_answer_slowly_is_served() {
+    const LENGTH: usize = 12_000_000;
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n{}", "x".repeat(LENGTH));
+    let origin = Origin::answering(answer);
+    let world = gateway(origin.address).key("\"sales\"").set("listen", "idle_timeout = \"1s\"").start();
+    let mut client = narrow(world.proxy);
+    client.send(get(""));
+    let mut answer = client.head();
+    let mut pauses = 0;
+    while answer.body.len() < LENGTH {
+        let part = client.part();
+        assert!(!part.is_empty(), "cut after {} bytes and {pauses} pauses", answer.body.len());
+        answer.body.extend(part);
+        // In the idle time far less is taken than the system would keep for the client, and far more than nothing.
+        if pauses < 12 && answer.body.len() > pauses * 50_000 {
+            pauses += 1;
+            pause(Duration::from_millis(250));
+        }
+    }
     assert_eq!(world.records.wait_for(1)[0]["status"], 200);
 }
 
@@ -441,6 +460,18 @@ fn line_39_what_takes_longer_than_the_grace_time_is_dropped() {
 }
 
 #[test]
+fn line_39_a_refused_client_that_goes_on_sending_is_not_waited_for() {
+    let mut wall = Wall::new(|setup| setup.set("listen", "shutdown_grace = \"2s\""));
+    let mut client = wall.world.connect();
+    client.send(post("Content-Length: 10\r\nContent-Length: 10\r\n") + "hello");
+    wall.note_refusal(&client.answer(), 400, "request_malformed", "two lengths");
+    assert!(client.ends());
+    let stopped = wall.world.stop_beside();
+    assert!(RUNTIME.block_on(stopped).unwrap(), "the client was waited for");
+    wall.stands();
+}
+
+#[test]
 fn line_39_during_the_delay_requests_are_served_and_told_to_close() {
     let origin = Origin::plain();
     let mut world = gateway(origin.address).key("\"sales\"").set("listen", "shutdown_delay = \"2s\"").start();
@@ -511,6 +542,14 @@ fn ready(world: &World) -> Answer {
     let mut client = Raw::connect(world.admin);
     client.send("GET /readyz HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n");
     client.answer()
+}
+
+/// A connection with small buffers: most of a long answer waits in the gateway.
+fn narrow(to: SocketAddr) -> Raw {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(16 * 1024).unwrap();
+    socket.connect(&to.into()).unwrap();
+    Raw::over(socket.into())
 }
 
 /// A connection that comes from the address.
