@@ -467,7 +467,7 @@ fn line_39_a_refused_client_that_goes_on_sending_is_not_waited_for() {
     wall.note_refusal(&client.answer(), 400, "request_malformed", "two lengths");
     assert!(client.ends());
     let stopped = wall.world.stop_beside();
-    assert!(RUNTIME.block_on(stopped).unwrap(), "the client was waited for");
+    assert_eq!(RUNTIME.block_on(stopped).unwrap(), End::Drained, "the client was waited for");
     wall.stands();
 }
 
