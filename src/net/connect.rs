@@ -65,7 +65,7 @@ pub enum Stream {
     /// Clear text.
     Plain(TcpStream),
     /// TLS over large reads: one system call for a 16 KiB record instead of four.
-    Tls(Box<TlsStream<BufReader<TcpStream>>>),
+    Tls(Box<TlsStream<BufReader<Socket>>>),
 }
 
 const READ_AHEAD: usize = 64 * 1024;
@@ -110,7 +110,7 @@ impl Connector {
     async fn handshake(&self, origin: &Origin, socket: TcpStream) -> Result<Stream, ConnectError> {
         let name = ServerName::try_from(origin.host().to_owned())
             .map_err(|error| ConnectError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-        let io = BufReader::with_capacity(READ_AHEAD, socket);
+        let io = BufReader::with_capacity(READ_AHEAD, Socket(socket));
         let stream = TlsConnector::from(self.tls.clone()).connect(name, io).await.map_err(ConnectError::Tls)?;
         Ok(Stream::Tls(Box::new(stream)))
     }
@@ -121,8 +121,47 @@ impl Stream {
     pub fn socket(&self) -> &TcpStream {
         match self {
             Self::Plain(socket) => socket,
-            Self::Tls(stream) => stream.get_ref().0.get_ref(),
+            Self::Tls(stream) => &stream.get_ref().0.get_ref().0,
         }
+    }
+}
+
+/// A socket to which one piece is written as one piece: TLS hands its records over as lists, mostly of one.
+pub struct Socket(TcpStream);
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let socket = Pin::new(&mut self.get_mut().0);
+        match slices {
+            [one] => socket.poll_write(cx, one),
+            many => socket.poll_write_vectored(cx, many),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(cx)
     }
 }
 
