@@ -190,6 +190,7 @@ impl<IO: Socket> Guard<IO> {
 
     fn admit(&mut self, framing: Framing) {
         self.number += 1;
+        self.line.note_head(false);
         self.line.push(Ok(Message { number: self.number, at: Instant::now() }));
         self.arm(Armed::Nothing);
         self.phase = match framing {
@@ -304,6 +305,7 @@ impl<IO: Socket> Guard<IO> {
             Phase::Head | Phase::Refused | Phase::Expired => Armed::Nothing,
             Phase::Length(_) | Phase::Chunks(_) => Armed::Body,
         };
+        self.line.note_head(waits_for == Armed::Head);
         match waits_for {
             // The end of an exchange may have set the deadline.
             Armed::Nothing => self.arm(Armed::Nothing),

@@ -36,6 +36,8 @@ pub struct Line {
     idle: Duration,
     /// How many verdicts there were.
     judged: Cell<u64>,
+    /// Whether the next message has begun to arrive: its head has a deadline already.
+    inside_head: Cell<bool>,
     verdicts: RefCell<VecDeque<Result<Message, WireFault>>>,
     fault: Cell<Option<(u64, BodyFault)>>,
     reader: RefCell<Option<Waker>>,
@@ -50,6 +52,7 @@ impl Line {
             reading,
             idle,
             judged: Cell::new(0),
+            inside_head: Cell::new(false),
             verdicts: RefCell::default(),
             fault: Cell::new(None),
             reader: RefCell::default(),
@@ -99,9 +102,14 @@ impl Line {
     /// The guard may not be asked to read again before something arrives: the deadline is set here.
     pub fn conclude(&self, number: u64) {
         self.answered.set(self.answered.get().max(number));
-        if number == self.judged.get() {
+        if number == self.judged.get() && !self.inside_head.get() {
             self.reading.set(self.idle);
         }
+    }
+
+    /// Notes whether a head has begun to arrive that is not whole.
+    pub(super) fn note_head(&self, begun: bool) {
+        self.inside_head.set(begun);
     }
 
     pub(super) fn answered(&self) -> u64 {

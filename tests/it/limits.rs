@@ -13,7 +13,7 @@ use crate::origin::Origin;
 use crate::raw::{Answer, Raw};
 use crate::refusal::{Wall, assert_goes_on, assert_own, get, head, post};
 use crate::spawned::{self, closegate_with_files};
-use crate::world::{RUNTIME, World, gateway};
+use crate::world::{KEY, RUNTIME, World, gateway};
 
 #[test]
 fn line_08_a_head_has_a_size() {
@@ -564,4 +564,29 @@ fn from(address: Ipv4Addr, to: SocketAddr) -> Raw {
 fn pause(time: Duration) {
     let (_sender, never) = mpsc::channel::<()>();
     assert!(never.recv_timeout(time).is_err());
+}
+
+#[test]
+fn a_head_that_begins_before_the_answer_before_it_keeps_its_own_time() {
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let origin = Origin::start(move |conversation| {
+        conversation.request();
+        held.lock().unwrap().recv().unwrap();
+        conversation.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+        conversation.wait_for_end();
+    });
+    let world = gateway(origin.address)
+        .key("\"sales\"")
+        .set("listen", "header_timeout = \"500ms\"\nidle_timeout = \"1h\"")
+        .start();
+    let mut client = world.connect();
+    client.send(format!(
+        "GET /sales/a HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {}\r\n\r\nGET /sales/b HT",
+        crate::world::KEY
+    ));
+    origin.wait_for(1);
+    release.send(()).unwrap();
+    assert_eq!(client.answer().status, 200);
+    assert_eq!(client.answer().status, 408, "and not after the idle time");
 }
