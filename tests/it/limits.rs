@@ -581,10 +581,7 @@ fn a_head_that_begins_before_the_answer_before_it_keeps_its_own_time() {
         .set("listen", "header_timeout = \"500ms\"\nidle_timeout = \"1h\"")
         .start();
     let mut client = world.connect();
-    client.send(format!(
-        "GET /sales/a HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {}\r\n\r\nGET /sales/b HT",
-        crate::world::KEY
-    ));
+    client.send(format!("GET /sales/a HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\n\r\nGET /sales/b HT"));
     origin.wait_for(1);
     release.send(()).unwrap();
     assert_eq!(client.answer().status, 200);
