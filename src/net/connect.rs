@@ -52,6 +52,28 @@ pub enum ConnectError {
     TlsTimeout,
 }
 
+/// Which versions of HTTP a TLS handshake offers (ALPN, RFC 7301); clear text has no such choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2 alone.
+    Http2,
+    /// Both, HTTP/2 preferred.
+    Both,
+}
+
+impl Offer {
+    fn protocols(self) -> Vec<Vec<u8>> {
+        let (h1, h2) = (b"http/1.1".to_vec(), ALPN_H2.to_vec());
+        match self {
+            Self::Http1 => vec![h1],
+            Self::Http2 => vec![h2],
+            Self::Both => vec![h2, h1],
+        }
+    }
+}
+
 /// How connections out are made.
 pub struct Connector {
     tls: Arc<ClientConfig>,
@@ -69,6 +91,7 @@ pub enum Stream {
 }
 
 const READ_AHEAD: usize = 64 * 1024;
+const ALPN_H2: &[u8] = b"h2";
 
 impl Connector {
     /// Prepares TLS (with the roots of `ca` beside the system's) and the time-outs; `place` is an origin and the
@@ -82,14 +105,14 @@ impl Connector {
         Ok(Self { tls: super::tls::client(ca.as_deref())?, place, connect_timeout, tls_timeout })
     }
 
-    /// Connects to the origin, or to the place said instead of it.
-    pub async fn connect(&self, origin: &Origin) -> Result<Stream, ConnectError> {
+    /// Connects to the origin, or to the place said instead of it; what the peer chose of the offer says the stream.
+    pub async fn connect(&self, origin: &Origin, offer: Offer) -> Result<Stream, ConnectError> {
         let dialled = tokio::time::timeout(self.connect_timeout, self.dial(origin)).await;
         let socket = dialled.map_err(|_| ConnectError::ConnectTimeout)??;
         match origin.scheme() {
             Scheme::Http => Ok(Stream::Plain(socket)),
             Scheme::Https => {
-                let shaken = tokio::time::timeout(self.tls_timeout, self.handshake(origin, socket)).await;
+                let shaken = tokio::time::timeout(self.tls_timeout, self.handshake(origin, offer, socket)).await;
                 shaken.map_err(|_| ConnectError::TlsTimeout)?
             }
         }
@@ -107,16 +130,25 @@ impl Connector {
         Ok(socket)
     }
 
-    async fn handshake(&self, origin: &Origin, socket: TcpStream) -> Result<Stream, ConnectError> {
+    async fn handshake(&self, origin: &Origin, offer: Offer, socket: TcpStream) -> Result<Stream, ConnectError> {
         let name = ServerName::try_from(origin.host().to_owned())
             .map_err(|error| ConnectError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
         let io = BufReader::with_capacity(READ_AHEAD, Socket(socket));
-        let stream = TlsConnector::from(self.tls.clone()).connect(name, io).await.map_err(ConnectError::Tls)?;
+        let connector = TlsConnector::from(self.tls.clone());
+        let stream = connector.with_alpn(offer.protocols()).connect(name, io).await.map_err(ConnectError::Tls)?;
         Ok(Stream::Tls(Box::new(stream)))
     }
 }
 
 impl Stream {
+    /// Whether the handshake agreed on HTTP/2; without TLS, or without an agreement, it is HTTP/1.1.
+    pub fn agreed_on_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(ALPN_H2),
+        }
+    }
+
     /// The socket below.
     pub fn socket(&self) -> &TcpStream {
         match self {

@@ -6,4 +6,4 @@
 mod connect;
 mod tls;
 
-pub use connect::{ConnectError, Connector, NetFault, Stream};
+pub use connect::{ConnectError, Connector, NetFault, Offer, Stream};

@@ -14,12 +14,11 @@ pub(super) fn client(extra: Option<&Path>) -> Result<Arc<ClientConfig>, NetFault
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     // AES-128-GCM costs least per byte on anything with AES instructions; the sort is stable.
     provider.cipher_suites.sort_by_key(|suite| !format!("{:?}", suite.suite()).contains("AES_128_GCM"));
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .map_err(|_| NetFault::Provider)?
         .with_root_certificates(roots(extra)?)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::authorization::Authorization;
-use crate::net::Connector;
+use crate::net::{Connector, Offer};
 use crate::origin::Origin;
 
 /// What Close says of a credential.
@@ -65,7 +65,7 @@ pub(super) trait Dial: Send + Sync {
 impl Dial for Connector {
     fn dial<'a>(&'a self, origin: &'a Origin) -> Dialling<'a> {
         Box::pin(async move {
-            let stream = self.connect(origin).await.map_err(|error| error.to_string())?;
+            let stream = self.connect(origin, Offer::Http1).await.map_err(|error| error.to_string())?;
             Ok(Box::new(stream) as Box<dyn Wire>)
         })
     }
