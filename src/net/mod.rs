@@ -4,6 +4,10 @@
 //! the URL (security.md 40).
 
 mod connect;
+mod fault;
+mod stream;
 mod tls;
 
-pub use connect::{ConnectError, Connector, NetFault, Offer, Stream};
+pub use connect::{Connector, Offer};
+pub use fault::{ConnectError, NetFault};
+pub use stream::Stream;

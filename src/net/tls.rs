@@ -7,7 +7,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::connect::NetFault;
+use super::fault::NetFault;
+
+/// The name of HTTP/2 in ALPN (RFC 9113 3.1).
+pub(super) const ALPN_H2: &[u8] = b"h2";
 
 /// The client side of TLS: the system's roots, and those of `extra`, a PEM file, beside them.
 pub(super) fn client(extra: Option<&Path>) -> Result<Arc<ClientConfig>, NetFault> {
