@@ -8,7 +8,7 @@ use http::HeaderValue;
 
 use super::secrets::{Fault, Secrets, connector, no_connector};
 use crate::config::{AccessFormat, Config, Redact};
-use crate::id::{CredentialId, RouteName};
+use crate::id::{CredentialName, RouteName};
 use crate::keys::{Key, KeySet};
 use crate::origin::Origin;
 use crate::proxy::{Door, Gate};
@@ -65,13 +65,14 @@ pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts,
 #[derive(Default)]
 struct Slots {
     list: Vec<Slot>,
-    places: HashMap<(CredentialId, Origin), usize>,
+    places: HashMap<(CredentialName, Origin), usize>,
 }
 
 impl Slots {
-    fn place(&mut self, credential: CredentialId, origin: &Origin, telemetry: &Telemetry) -> usize {
-        *self.places.entry((credential, origin.clone())).or_insert_with(|| {
-            self.list.push(Slot { origin: origin.clone(), meters: telemetry.upstream(&origin.authority()) });
+    fn place(&mut self, credential: &CredentialName, origin: &Origin, telemetry: &Telemetry) -> usize {
+        *self.places.entry((credential.clone(), origin.clone())).or_insert_with(|| {
+            let (credential, meters) = (credential.clone(), telemetry.upstream(&origin.authority()));
+            self.list.push(Slot { credential, origin: origin.clone(), meters });
             self.list.len() - 1
         })
     }
@@ -84,7 +85,7 @@ fn routes(config: &Config, telemetry: &Telemetry, vault: &Vault, slots: &mut Slo
         // The configuration has found every route's credential.
         let Some(credential) = vault.find(&route.credential) else { continue };
         let Ok(host) = HeaderValue::from_str(&route.upstream.authority()) else { continue };
-        places.push(slots.place(credential, &route.upstream, telemetry));
+        places.push(slots.place(&route.credential, &route.upstream, telemetry));
         routes.push(Route {
             name: name.clone(),
             label: telemetry.route(name.as_str()),

@@ -17,6 +17,7 @@ mod permit;
 mod respond;
 mod upload;
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -53,7 +54,7 @@ use crate::telemetry::{Answerer, Core};
 use crate::upstream::{BodyFault, Call, Freshness, Progress, SendError, SendFault};
 use crate::vault::{Authorization, Redactor, Vault};
 
-/// What decides about requests; shared by all workers.
+/// What decides about requests, for as long as nothing is changed; shared by all workers.
 pub struct Gate {
     /// Who may do what.
     pub keys: KeySet,
@@ -69,11 +70,16 @@ pub struct Gate {
 
 /// One worker's proxy over an upstream.
 pub struct Proxy<U> {
-    gate: Arc<Gate>,
+    current: RefCell<Rc<Snapshot<U>>>,
     doors: Rc<[Door]>,
     core: Rc<Core>,
-    upstream: U,
     drain: Rc<Drain>,
+}
+
+/// What a request is judged by and where it is sent; it keeps the one that it began with until its end.
+struct Snapshot<U> {
+    gate: Arc<Gate>,
+    upstream: U,
 }
 
 const CREDENTIAL: HeaderName = HeaderName::from_static("closegate-credential");
@@ -87,12 +93,19 @@ where
     /// A proxy that sends what the gate permits to the upstream; one door for each listener, in the order of
     /// [`Arrival::listener`].
     pub fn new(gate: Arc<Gate>, doors: Rc<[Door]>, core: Rc<Core>, upstream: U, drain: Rc<Drain>) -> Rc<Self> {
-        Rc::new(Self { gate, doors, core, upstream, drain })
+        let current = RefCell::new(Rc::new(Snapshot { gate, upstream }));
+        Rc::new(Self { current, doors, core, drain })
+    }
+
+    /// From now on requests are judged by this gate and sent to this upstream; those in flight end as they began.
+    pub fn renew(&self, gate: Arc<Gate>, upstream: U) {
+        *self.current.borrow_mut() = Rc::new(Snapshot { gate, upstream });
     }
 
     /// The straight line, up to the request that is on its way out.
     fn send(
         &self,
+        snapshot: &Snapshot<U>,
         ledger: &mut Ledger,
         arrival: &Arrival,
         parts: Parts,
@@ -104,10 +117,11 @@ where
         }
         let door = &self.doors[arrival.listener];
         door.admit(&parts)?;
-        let inbound = Inbound::sanitise(parts, &self.gate.keys)?;
+        let gate = &snapshot.gate;
+        let inbound = Inbound::sanitise(parts, &gate.keys)?;
         let target = inbound.target.clone();
         let path = RequestPath::parse(target.path())?;
-        let access = Access { keys: &self.gate.keys, routes: &self.gate.routes, door };
+        let access = Access { keys: &gate.keys, routes: &gate.routes, door };
         let caller = access.identify(&inbound.presented, SystemTime::now());
         if let Caller::Known(key) = &caller {
             ledger.record.key = key.label;
@@ -126,9 +140,40 @@ where
         if let Some(upload) = &upload {
             ledger.watch(upload.clone());
         }
-        self.dispatch(ledger, inbound, permit, body, upload)
+        snapshot.dispatch(ledger, inbound, permit, body, upload)
     }
 
+    fn conclude(
+        &self,
+        mut ledger: Box<Ledger>,
+        outcome: Result<Answer<D>, ProxyError>,
+        asked: &Asked,
+    ) -> Response<Body<D>> {
+        let unbounded = |answer: &Answer<D>| answer.response.body().size_hint().exact().is_none();
+        let ends_with_connection = asked.old && outcome.as_ref().is_ok_and(unbounded);
+        let mut response = match outcome {
+            Ok(Answer { response, redactor }) => {
+                response.map(|data| Body::streaming(data, redactor, ledger, ends_with_connection))
+            }
+            Err(error) => {
+                let response = respond(&error, &ledger.record.request_id);
+                ledger.refuse(&error, if asked.head { 0 } else { response.body().len() });
+                response.map(Body::whole)
+            }
+        };
+        // hyper would promise an HTTP/1.0 client to keep a connection whose end is the body's end.
+        if self.drain.is_leaving() || ends_with_connection {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl<U, D> Snapshot<U>
+where
+    U: Service<Call<UploadBody>, Response = Response<D>, Error = SendError<UploadBody>> + Clone + 'static,
+    D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin + 'static,
+{
     /// Makes the request of its credential and hands it to the upstream.
     fn dispatch(
         &self,
@@ -220,31 +265,6 @@ where
         let searched = self.gate.redact_bodies && answer::is_uncompressed(&parts.headers);
         Answer { response: Response::from_parts(parts, data), redactor: searched.then_some(redactor) }
     }
-
-    fn conclude(
-        &self,
-        mut ledger: Box<Ledger>,
-        outcome: Result<Answer<D>, ProxyError>,
-        asked: &Asked,
-    ) -> Response<Body<D>> {
-        let unbounded = |answer: &Answer<D>| answer.response.body().size_hint().exact().is_none();
-        let ends_with_connection = asked.old && outcome.as_ref().is_ok_and(unbounded);
-        let mut response = match outcome {
-            Ok(Answer { response, redactor }) => {
-                response.map(|data| Body::streaming(data, redactor, ledger, ends_with_connection))
-            }
-            Err(error) => {
-                let response = respond(&error, &ledger.record.request_id);
-                ledger.refuse(&error, if asked.head { 0 } else { response.body().len() });
-                response.map(Body::whole)
-            }
-        };
-        // hyper would promise an HTTP/1.0 client to keep a connection whose end is the body's end.
-        if self.drain.is_leaving() || ends_with_connection {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
-    }
 }
 
 impl<U, D> Handler for Proxy<U>
@@ -263,10 +283,11 @@ where
         let asked = Asked { head: parts.method == Method::HEAD, old: parts.version == Version::HTTP_10 };
         let mut ledger = Ledger::open(&self.core, &self.drain, &arrival, &parts);
         // Everything before the exchange is done at once: what the future carries stays small.
-        let sent = catch_unwind(AssertUnwindSafe(|| self.send(&mut ledger, &arrival, parts, incoming)));
+        let snapshot = self.current.borrow().clone();
+        let sent = catch_unwind(AssertUnwindSafe(|| self.send(&snapshot, &mut ledger, &arrival, parts, incoming)));
         async move {
             let outcome = match sent.unwrap_or(Err(ProxyError::Internal)) {
-                Ok(sent) => caught(self.answer(&mut ledger, sent)).await,
+                Ok(sent) => caught(snapshot.answer(&mut ledger, sent)).await,
                 Err(error) => Err(error),
             };
             self.conclude(ledger, outcome, &asked)

@@ -1,6 +1,6 @@
 //! The idle connections of one worker: last in, first out, one list a slot, bounded over all workers.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use super::exchange::Exchange;
 use super::link::{Link, Seat};
 use super::{AnswerBody, Call, Freshness, SendError, SendFault, Upload};
 use crate::clock::Sweep;
+use crate::id::CredentialName;
 use crate::net::{Connector, Offer};
 use crate::origin::Origin;
 use crate::telemetry::UpstreamMeters;
@@ -37,6 +38,8 @@ impl Shared {
 /// One credential at one origin; the connections of a slot are never used for another.
 #[derive(Clone)]
 pub struct Slot {
+    /// As whom.
+    pub credential: CredentialName,
     /// Where it connects to.
     pub origin: Origin,
     /// `upstream_connections` of the origin.
@@ -59,11 +62,18 @@ pub struct Pool<B>(pub(super) Rc<Inner>, PhantomData<fn(B)>);
 
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
-    pub(super) slots: Vec<Slot>,
+    pub(super) lanes: Vec<Rc<Lane>>,
     pub(super) limits: Limits,
     pub(super) sweep: Rc<Sweep>,
+}
+
+/// A slot and its idle connections; a pool and the one that follows it share those of a slot that both have.
+pub(super) struct Lane {
+    pub(super) slot: Slot,
     #[expect(clippy::vec_box, reason = "a link moves between the pool, the exchange and the body: as a pointer")]
-    idle: RefCell<Vec<Vec<Box<Link>>>>,
+    idle: RefCell<Vec<Box<Link>>>,
+    /// No pool has this lane any more: what comes back is let go.
+    closed: Cell<bool>,
 }
 
 impl<B> Clone for Pool<B> {
@@ -75,16 +85,31 @@ impl<B> Clone for Pool<B> {
 impl<B: Upload> Pool<B> {
     /// A pool without connections.
     pub fn new(shared: Arc<Shared>, slots: Vec<Slot>, limits: Limits, sweep: Rc<Sweep>) -> Self {
-        let idle = RefCell::new(slots.iter().map(|_| Vec::new()).collect());
-        Self(Rc::new(Inner { shared, slots, limits, sweep, idle }), PhantomData)
+        let lanes = slots.into_iter().map(Lane::new).collect();
+        Self(Rc::new(Inner { shared, lanes, limits, sweep }), PhantomData)
+    }
+
+    /// The pool that takes this one's place. It takes over the connections of every slot that both have, unless
+    /// connections are made otherwise now (`shared` is another); all others are let go once they are idle.
+    pub fn followed_by(&self, shared: Arc<Shared>, slots: Vec<Slot>, limits: Limits) -> Self {
+        let old = &*self.0;
+        let known = if Arc::ptr_eq(&old.shared, &shared) { old.lanes.as_slice() } else { &[] };
+        let lane = |slot: Slot| {
+            let same = known.iter().find(|lane| lane.serves(&slot)).cloned();
+            same.unwrap_or_else(|| Lane::new(slot))
+        };
+        let lanes: Vec<_> = slots.into_iter().map(lane).collect();
+        let left = old.lanes.iter().filter(|lane| !lanes.iter().any(|kept| Rc::ptr_eq(kept, lane)));
+        left.for_each(|lane| lane.close());
+        Self(Rc::new(Inner { shared, lanes, limits, sweep: old.sweep.clone() }), PhantomData)
     }
 
     /// Lets go of connections that were closed by the other side, got bytes unasked, or have lain too long.
     pub fn sweep(&self) {
         let now = self.0.sweep.now();
         let limit = self.0.limits.idle_timeout;
-        for slot in &mut *self.0.idle.borrow_mut() {
-            slot.retain_mut(|link| {
+        for lane in &self.0.lanes {
+            lane.idle.borrow_mut().retain_mut(|link| {
                 let keep = now.saturating_duration_since(link.idle_since) < limit && link.lives();
                 if !keep {
                     link.seat.rise();
@@ -95,13 +120,31 @@ impl<B: Upload> Pool<B> {
     }
 }
 
+impl Lane {
+    fn new(slot: Slot) -> Rc<Self> {
+        Rc::new(Self { slot, idle: RefCell::default(), closed: Cell::new(false) })
+    }
+
+    /// Whether it is the lane of this slot: of the same credential at the same origin.
+    fn serves(&self, slot: &Slot) -> bool {
+        self.slot.credential == slot.credential && self.slot.origin == slot.origin
+    }
+
+    fn close(&self) {
+        self.closed.set(true);
+        for link in self.idle.take() {
+            link.seat.rise();
+        }
+    }
+}
+
 impl Inner {
     /// The connection that was used last and still lives.
     pub(super) fn take(&self, slot: usize, freshness: Freshness) -> Option<Box<Link>> {
         loop {
             let mut link = match freshness {
                 Freshness::New => None,
-                Freshness::Pooled | Freshness::Proven => self.idle.borrow_mut().get_mut(slot)?.pop(),
+                Freshness::Pooled | Freshness::Proven => self.lanes.get(slot)?.idle.borrow_mut().pop(),
             }?;
             link.seat.rise();
             let lives = if freshness == Freshness::Proven { link.proves_alive() } else { link.lives() };
@@ -114,18 +157,19 @@ impl Inner {
     /// Lays a connection back whose exchange is over, if it can serve another.
     pub(super) fn give_back(&self, slot: usize, mut link: Box<Link>) {
         if link.lives()
-            && let Some(idle) = self.idle.borrow_mut().get_mut(slot)
+            && let Some(lane) = self.lanes.get(slot)
+            && !lane.closed.get()
         {
             link.reused = true;
             link.idle_since = self.sweep.now();
             link.seat.rest();
-            idle.push(link);
+            lane.idle.borrow_mut().push(link);
         }
     }
 
     /// Opens a connection; where there is no place left, the one that has lain longest here makes room.
     pub(super) async fn open(self: Rc<Self>, slot: usize) -> Result<Box<Link>, SendFault> {
-        let Slot { origin, meters } = &self.slots[slot];
+        let Slot { origin, meters, .. } = &self.lanes[slot].slot;
         let seat = Seat::take(&self.shared, meters).or_else(|| {
             self.evict();
             Seat::take(&self.shared, meters)
@@ -136,10 +180,10 @@ impl Inner {
     }
 
     fn evict(&self) {
-        let mut idle = self.idle.borrow_mut();
-        let oldest = idle.iter_mut().filter(|links| !links.is_empty()).min_by_key(|links| links[0].idle_since);
-        if let Some(links) = oldest {
-            let link = links.remove(0);
+        let since = |lane: &&Rc<Lane>| lane.idle.borrow().first().map(|link| link.idle_since);
+        let oldest = self.lanes.iter().filter(|lane| since(lane).is_some()).min_by_key(since);
+        if let Some(lane) = oldest {
+            let link = lane.idle.borrow_mut().remove(0);
             link.seat.rise();
         }
     }

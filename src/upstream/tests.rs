@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use tower::Service;
 
 use super::*;
 use crate::clock::Sweep;
+use crate::id::CredentialName;
 use crate::net::Connector;
 use crate::origin::Origin;
 use crate::telemetry::UpstreamMeters;
@@ -71,9 +73,30 @@ fn pool(address: SocketAddr) -> Pool<Empty<Bytes>> {
     let patience = Duration::from_secs(30);
     let connector = Connector::new(None, None, patience, patience).unwrap();
     let origin = Origin::parse(&format!("http://{address}")).unwrap();
-    let slots = vec![Slot { origin, meters: Arc::<UpstreamMeters>::default() }];
     let limits = Limits { response_timeout: patience, body_timeout: patience, idle_timeout: patience };
-    Pool::new(Shared::new(connector, 8), slots, limits, Sweep::new())
+    Pool::new(Shared::new(connector, 8), vec![slot("sales", &origin)], limits, Sweep::new())
+}
+
+fn slot(credential: &str, origin: &Origin) -> Slot {
+    let credential = CredentialName::parse(credential).unwrap();
+    Slot { credential, origin: origin.clone(), meters: Arc::<UpstreamMeters>::default() }
+}
+
+/// Answers every request on every connection with the same bytes.
+fn answering(answer: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                let answer = answer.as_bytes();
+                while stream.read(&mut buffer).is_ok_and(|count| count > 0) && stream.write_all(answer).is_ok() {}
+            });
+        }
+    });
+    address
 }
 
 fn fields(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
@@ -180,19 +203,8 @@ fn an_answer_with_a_doubtful_end_is_refused() {
 
 #[test]
 fn a_connection_serves_again_only_after_a_clean_end() {
-    let reused = |answer: &str, freshness| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let answer = answer.as_bytes().to_vec();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (mut stream, answer) = (stream.unwrap(), answer.clone());
-                std::thread::spawn(move || {
-                    let mut buffer = [0; 4096];
-                    while stream.read(&mut buffer).is_ok_and(|count| count > 0) && stream.write_all(&answer).is_ok() {}
-                });
-            }
-        });
+    let reused = |answer, freshness| {
+        let address = answering(answer);
         runtime().block_on(async {
             let mut pool = pool(address);
             let mut exchange = async |freshness| {
@@ -203,7 +215,7 @@ fn a_connection_serves_again_only_after_a_clean_end() {
             assert!(matches!(first, Outcome::Whole { .. }), "{first:?}");
             let second = exchange(freshness).await;
             assert_eq!(first, second);
-            pool.0.slots[0].meters.idle.load(std::sync::atomic::Ordering::Relaxed)
+            open(&pool)[0].1
         })
     };
     for freshness in [Freshness::Pooled, Freshness::Proven, Freshness::New] {
@@ -222,6 +234,46 @@ fn a_connection_serves_again_only_after_a_clean_end() {
             assert_eq!(reused(condemned, freshness), 0, "{condemned:?}");
         }
     }
+}
+
+/// How many connections each slot of a pool has, active and idle.
+fn open(pool: &Pool<Empty<Bytes>>) -> Vec<(i64, i64)> {
+    let count = |meters: &UpstreamMeters| (meters.active.load(Relaxed), meters.idle.load(Relaxed));
+    pool.0.lanes.iter().map(|lane| count(&lane.slot.meters)).collect()
+}
+
+#[test]
+fn a_pool_takes_over_the_connections_of_the_slots_that_stay() {
+    let address = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+    let origin = Origin::parse(&format!("http://{address}")).unwrap();
+    runtime().block_on(async {
+        let mut first = pool(address);
+        let (shared, limits) = (first.0.shared.clone(), first.0.limits);
+        let ask = async |pool: &mut Pool<_>, slot| {
+            let call = Call { request: request(&Method::GET), slot, freshness: Freshness::Pooled };
+            pool.call(call).await.unwrap()
+        };
+        outcome(ask(&mut first, 0).await).await;
+        let slots = |names: &[&str]| names.iter().map(|name| slot(name, &origin)).collect();
+        let mut second = first.followed_by(shared.clone(), slots(&["partner", "sales"]), limits);
+        assert_eq!(open(&second), [(0, 0), (0, 1)]);
+        outcome(ask(&mut second, 1).await).await;
+        assert_eq!(open(&second), [(0, 0), (0, 1)], "the same connection served again");
+
+        // What is in flight comes back to where it is of use, or nowhere.
+        let (partner, sales) = (ask(&mut second, 0).await, ask(&mut second, 1).await);
+        let third = second.followed_by(shared.clone(), slots(&["sales"]), limits);
+        assert_eq!((open(&second), open(&third)), (vec![(1, 0), (1, 0)], vec![(1, 0)]));
+        outcome(partner).await;
+        outcome(sales).await;
+        assert_eq!((open(&second), open(&third)), (vec![(0, 0), (0, 1)], vec![(0, 1)]));
+
+        let patience = limits.idle_timeout;
+        let others = Shared::new(Connector::new(None, None, patience, patience).unwrap(), 8);
+        let fourth = third.followed_by(others, slots(&["sales"]), limits);
+        assert_eq!((open(&third), open(&fourth)), (vec![(0, 0)], vec![(0, 0)]));
+        assert_eq!(shared.open.load(Relaxed), 0);
+    });
 }
 
 proptest! {
