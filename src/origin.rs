@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::uri::Authority;
+
 /// `https`, or `http` for a simulator on loopback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
@@ -40,6 +42,7 @@ struct Parts {
     host: String,
     port: u16,
     base: String,
+    authority: Authority,
 }
 
 impl Origin {
@@ -69,7 +72,10 @@ impl Origin {
         let base = uri.path().trim_end_matches('/');
         crate::path::RequestPath::parse(if base.is_empty() { "/" } else { base })
             .map_err(|_| OriginFault::Malformed)?;
-        Ok(Self(Arc::new(Parts { scheme, host: authority.host().to_ascii_lowercase(), port, base: base.to_owned() })))
+        let host = authority.host().to_ascii_lowercase();
+        let authority = if port == default_port { host.clone() } else { format!("{host}:{port}") };
+        let authority = Authority::try_from(authority).map_err(|_| OriginFault::Malformed)?;
+        Ok(Self(Arc::new(Parts { scheme, host, port, base: base.to_owned(), authority })))
     }
 
     /// Close itself: `https://api.close.com`.
@@ -79,6 +85,7 @@ impl Origin {
             host: "api.close.com".to_owned(),
             port: 443,
             base: String::new(),
+            authority: Authority::from_static("api.close.com"),
         }))
     }
 
@@ -104,10 +111,12 @@ impl Origin {
 
     /// The value of the upstream's `Host` (RFC 9110 7.2): the port only when it is not the scheme's own.
     pub fn authority(&self) -> String {
-        match (self.0.scheme, self.0.port) {
-            (Scheme::Https, 443) | (Scheme::Http, 80) => self.0.host.clone(),
-            (_, port) => format!("{}:{port}", self.0.host),
-        }
+        self.0.authority.to_string()
+    }
+
+    /// The same as a part of a URI.
+    pub fn uri_authority(&self) -> &Authority {
+        &self.0.authority
     }
 
     /// Whether the host is `localhost` or a loopback address.

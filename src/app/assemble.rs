@@ -57,7 +57,7 @@ pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts,
         vault,
         redact_bodies: config.upstream.redact == Redact::Plain,
     });
-    let shared = Shared::new(connector, config.upstream.max_connections);
+    let shared = Shared::new(connector, config.upstream.max_connections, config.upstream.http);
     Ok(Parts { gate, slots: slots.list, shared })
 }
 

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{AccessFormat, Admin, Listen, Log, Metrics, Redact, Upstream};
+use super::{AccessFormat, Admin, Http, Listen, Log, Metrics, Redact, Upstream};
 use crate::origin::Origin;
 
 impl Default for Listen {
@@ -45,6 +45,7 @@ impl Default for Upstream {
             url: Origin::close(),
             address: None,
             ca: None,
+            http: Http::Auto,
             redact: Redact::Plain,
             connect_timeout: Duration::from_secs(5),
             tls_timeout: Duration::from_secs(5),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::place::{Origins, Place};
 use super::units::{show_duration, show_size};
-use super::{AccessFormat, Admin, Config, Listen, Loaded, Log, Metrics, Redact, Upstream};
+use super::{AccessFormat, Admin, Config, Http, Listen, Loaded, Log, Metrics, Redact, Upstream};
 
 /// A setting, its value and its source. No setting is a secret: those are references elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -64,6 +64,11 @@ fn metrics_values(metrics: &Metrics) -> Values {
 }
 
 fn upstream_values(upstream: &Upstream) -> Values {
+    let http = match upstream.http {
+        Http::Auto => "auto",
+        Http::H1 => "h1",
+        Http::H2 => "h2",
+    };
     let redact = match upstream.redact {
         Redact::Plain => "plain",
         Redact::Off => "off",
@@ -72,6 +77,7 @@ fn upstream_values(upstream: &Upstream) -> Values {
         ("upstream.url", upstream.url.to_string()),
         ("upstream.address", shown(upstream.address.as_deref())),
         ("upstream.ca", shown(upstream.ca.as_ref().map(|path| path.display()))),
+        ("upstream.http", http.to_owned()),
         ("upstream.redact", redact.to_owned()),
         ("upstream.connect_timeout", show_duration(upstream.connect_timeout)),
         ("upstream.tls_timeout", show_duration(upstream.tls_timeout)),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::entries::{self, Cleartext};
 use super::raw::Table;
 use super::walk::{Section, Split, Walk};
-use super::{AccessFormat, Admin, Config, Listen, Log, Metrics, Redact, Upstream, kinds};
+use super::{AccessFormat, Admin, Config, Http, Listen, Log, Metrics, Redact, Upstream, kinds};
 
 /// Types the whole tree; what is wrong is reported to the walk, and its default stands in.
 pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
@@ -75,6 +75,7 @@ fn upstream(mut at: Section<'_>, walk: &mut Walk) -> Upstream {
         url: at.or(walk, "url", known.url, kinds::origin),
         address: at.optional(walk, "address", kinds::destination),
         ca: at.optional(walk, "ca", kinds::file(folders)),
+        http: at.or(walk, "http", known.http, kinds::choice(HTTP)),
         redact: at.or(walk, "redact", known.redact, kinds::choice(REDACT)),
         connect_timeout: at.or(walk, "connect_timeout", known.connect_timeout, kinds::duration(TIMEOUT)),
         tls_timeout: at.or(walk, "tls_timeout", known.tls_timeout, kinds::duration(TIMEOUT)),
@@ -104,6 +105,7 @@ const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
 const WAIT: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 /// The longest target that `http::Uri` holds is one byte less than its mark for "none", 65 535.
 const MAX_URI: usize = 65_533;
+const HTTP: &[(&str, Http)] = &[("auto", Http::Auto), ("h1", Http::H1), ("h2", Http::H2)];
 const REDACT: &[(&str, Redact)] = &[("plain", Redact::Plain), ("off", Redact::Off)];
 const ACCESS: &[(&str, AccessFormat)] =
     &[("json", AccessFormat::Json), ("text", AccessFormat::Text), ("off", AccessFormat::Off)];

@@ -209,7 +209,7 @@ fn what_is_not_served_yet_is_unknown_and_the_nearest_known_is_named() {
         ("[store]\nurl = \"memory:\"", "store", "nearest known name"),
         ("[listen]\ntls = {}", "listen.tls", "nearest known name"),
         ("[listen]\nadress = \"x\"", "listen.adress", "did you mean `address`?"),
-        ("[upstream]\nhttp = \"auto\"", "upstream.http", "nearest known name"),
+        ("[upstream]\nproxy = \"http://p\"", "upstream.proxy", "nearest known name"),
         ("[admin]\nhosts = []", "admin.hosts", "nearest known name"),
         ("[credentials.a]\napi_key = { env = \"A\", systemd = \"a\" }", "credentials.a.api_key.systemd", "nearest"),
         ("[credentials.a]\napi_key = { env = \"A\" }\noauth2 = {}", "credentials.a.oauth2", "nearest"),
@@ -217,6 +217,8 @@ fn what_is_not_served_yet_is_unknown_and_the_nearest_known_is_named() {
         let (at, _, what) = only(text, &[]);
         assert!(at == key && what.contains("unknown setting") && what.contains(hint), "{at}: {what}");
     }
+    let (_, _, what) = only("[upstream]\nhttp = \"h3\"", &[]);
+    assert!(what.contains("`\"auto\"` or `\"h1\"` or `\"h2\"`"), "{what}");
     let (_, _, what) = only("[upstream]\nredact = \"decode\"", &[]);
     assert!(what.contains("`\"plain\"` or `\"off\"`"), "{what}");
 }

@@ -125,7 +125,7 @@ impl<D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin> Streaming<D> {
 fn code(fault: &BodyFault) -> &'static str {
     match fault {
         BodyFault::Timeout => "upstream_timeout",
-        BodyFault::Framing(_) => "upstream_invalid",
+        BodyFault::Framing(_) | BodyFault::Malformed => "upstream_invalid",
         BodyFault::Cut(_) | BodyFault::Ended => "upstream_closed",
     }
 }

@@ -203,23 +203,18 @@ fn tell_wire(fault: WireFault) -> Telling {
 
 fn tell_send(fault: &SendFault) -> Telling {
     const CLOSED: &str = "the upstream ended the connection; whether it acted on the request is not known";
-    const UNREACHED: &str = "nothing was sent; try again";
-    let unreachable = |proxy_status| tell(503, "upstream_unreachable", proxy_status, UNREACHED);
     match fault {
-        SendFault::Connect(ConnectError::Resolve(_)) => unreachable("dns_error"),
-        SendFault::Connect(ConnectError::Connect(_)) => unreachable("connection_refused"),
-        SendFault::Connect(ConnectError::ConnectTimeout) => unreachable("connection_timeout"),
-        SendFault::Connect(ConnectError::Tls(_)) => tell(
-            502,
-            "upstream_tls",
-            "tls_certificate_error",
-            "the upstream's certificate or TLS version is not acceptable; nothing was sent",
-        ),
-        SendFault::Connect(ConnectError::TlsTimeout) => tell(504, "upstream_timeout", "connection_timeout", UNREACHED),
+        SendFault::Connect(error) => tell_connect(error),
         SendFault::Exhausted => {
             tell(503, "overloaded", "connection_limit_reached", "too many requests are in flight; try again")
         }
         SendFault::Closed(_) => tell(502, "upstream_closed", "connection_terminated", CLOSED),
+        SendFault::Refused => tell(
+            502,
+            "upstream_closed",
+            "connection_terminated",
+            "the upstream refused the request twice and did not act on it; try again",
+        ),
         SendFault::Malformed => tell(
             502,
             "upstream_invalid",
@@ -233,5 +228,22 @@ fn tell_send(fault: &SendFault) -> Telling {
             "the upstream did not answer in time; whether it acted on the request is not known",
         ),
         SendFault::Upload => MALFORMED,
+    }
+}
+
+fn tell_connect(error: &ConnectError) -> Telling {
+    const UNREACHED: &str = "nothing was sent; try again";
+    let unreachable = |proxy_status| tell(503, "upstream_unreachable", proxy_status, UNREACHED);
+    match error {
+        ConnectError::Resolve(_) => unreachable("dns_error"),
+        ConnectError::Connect(_) => unreachable("connection_refused"),
+        ConnectError::ConnectTimeout => unreachable("connection_timeout"),
+        ConnectError::Tls(_) => tell(
+            502,
+            "upstream_tls",
+            "tls_certificate_error",
+            "the upstream's certificate, version of TLS or version of HTTP is not acceptable; nothing was sent",
+        ),
+        ConnectError::TlsTimeout => tell(504, "upstream_timeout", "connection_timeout", UNREACHED),
     }
 }
