@@ -16,19 +16,19 @@ use crate::world::{INJECTED, SECRET, Setup, gateway};
 const STUCK: Duration = Duration::from_secs(30);
 
 /// An authority that signs certificates.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 /// What a TLS upstream presents.
-struct Identity {
-    chain: Vec<CertificateDer<'static>>,
-    key: KeyPair,
+pub(crate) struct Identity {
+    pub chain: Vec<CertificateDer<'static>>,
+    pub key: KeyPair,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -38,7 +38,7 @@ impl Authority {
     }
 
     /// A certificate for names, changed as the test likes.
-    fn sign(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
+    pub(crate) fn sign(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let key = KeyPair::generate().unwrap();
         let params = params(names, change);
         Identity { chain: vec![params.signed_by(&key, &self.issuer).unwrap().der().clone()], key }
@@ -150,7 +150,7 @@ fn serve(
 }
 
 /// A gateway before `https://close.test` at an address, that trusts the authority beside the system's.
-fn trusting(authority: &Authority, address: SocketAddr) -> Setup {
+pub(crate) fn trusting(authority: &Authority, address: SocketAddr) -> Setup {
     let upstream = format!("url = \"https://close.test\"\naddress = \"{address}\"\nca = \"roots.pem\"");
     gateway(address).key("\"sales\"").file("roots.pem", &authority.pem).replace("upstream", &upstream)
 }
