@@ -1,7 +1,11 @@
 //! The composition root: a configuration becomes a running gateway. The only place that knows every part.
 
 mod assemble;
+mod files;
+mod load;
+mod outward;
 mod part;
+mod reload;
 mod secrets;
 mod service;
 mod worker;
@@ -14,12 +18,18 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::files::{Seen, Watcher};
 use self::part::Ends;
+use self::reload::{Current, Reloader};
+use self::secrets::Material;
 use crate::admin::{Health, Phase};
 use crate::config::Config;
 use crate::edge::{self, Acceptor, Doors};
 use crate::telemetry::Telemetry;
+use crate::vault::Watch;
 
+pub use load::load;
+pub use reload::{Bell, Change, Outcome, Provenance, Reloaded};
 pub use secrets::{Fault, Secrets};
 
 /// Why a gateway does not start: everything that is wrong, each in a sentence or three.
@@ -73,8 +83,17 @@ pub struct Gateway {
     workers: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
     ends: Ends,
+    bell: Bell,
     grace: Duration,
     delay: Duration,
+}
+
+/// What a gateway starts with.
+struct Beginning {
+    provenance: Option<Provenance>,
+    seen: Seen,
+    current: Current,
+    watches: Vec<Watch>,
 }
 
 struct Sockets {
@@ -86,42 +105,62 @@ struct Sockets {
 impl Gateway {
     /// Binds, reads the secrets and starts the threads; everything that is wrong is said at once.
     ///
-    /// `out` takes the access records.
-    pub fn start(config: &Config, out: impl std::io::Write + Send + 'static) -> Result<Self, StartFaults> {
+    /// `provenance` is where the configuration came from: it is loaded from there again at a reload, or once a file of
+    /// it has changed. Without one it stays as it is, and a reload reads its secrets again. `out` takes the access
+    /// records.
+    pub fn start(
+        config: &Config,
+        provenance: Option<Provenance>,
+        out: impl std::io::Write + Send + 'static,
+    ) -> Result<Self, StartFaults> {
         let telemetry = Telemetry::new(assemble::telemetry_options(config), out);
         let sockets = bind(config);
-        let parts = assemble::gate(config, &telemetry);
-        let (sockets, parts) = match (sockets, parts) {
-            (Ok(sockets), Ok(parts)) => (sockets, parts),
-            (sockets, parts) => {
-                let faults = [sockets.err(), parts.err()].into_iter().flatten().flatten();
+        let beginning = begin(config, provenance, &telemetry);
+        let (sockets, beginning) = match (sockets, beginning) {
+            (Ok(sockets), Ok(beginning)) => (sockets, beginning),
+            (sockets, beginning) => {
+                let faults = [sockets.err(), beginning.err()].into_iter().flatten().flatten();
                 return Err(StartFaults(faults.map(|fault| fault.to_string()).collect()));
             }
         };
-        Self::run(config, telemetry, sockets, parts).map_err(|error| StartFaults(vec![format!("error: {error}")]))
+        Self::run(config, telemetry, sockets, beginning).map_err(|error| StartFaults(vec![format!("error: {error}")]))
     }
 
     fn run(
         config: &Config,
         telemetry: Arc<Telemetry>,
         sockets: Sockets,
-        parts: assemble::Parts,
+        beginning: Beginning,
     ) -> std::io::Result<Self> {
+        let Beginning { provenance, seen, current, watches } = beginning;
         let (proxy, admin) = (sockets.proxy.local_addr()?, sockets.admin.local_addr()?);
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stage, staged) = watch::channel(Stage::Serving);
         let (closed, closing) = watch::channel(false);
         let (watched, ends) = part::parts();
-        let health = service::health(&parts.gate.vault);
+        let (bell, bells) = reload::bell();
+        let (vaults, vault) = watch::channel(current.parts.gate.vault.clone());
+        let health = service::health(vault);
         let cores =
             config.listen.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let mut workers = Vec::new();
-        let mut senders = Vec::new();
+        let (mut workers, mut senders, mut renewals) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..cores {
-            let (sender, thread) = worker::spawn(number, config, &parts, &telemetry, staged.clone(), &watched)?;
-            senders.push(sender);
-            workers.push(thread);
+            let worker = worker::spawn(number, config, &current.parts, &telemetry, staged.clone(), &watched)?;
+            senders.push(worker.connections);
+            renewals.push(worker.renewals);
+            workers.push(worker.thread);
         }
+        let reloader = Reloader {
+            bells,
+            provenance,
+            started: config.clone(),
+            current,
+            watcher: Watcher::new(seen),
+            vaults,
+            workers: renewals,
+            telemetry: telemetry.clone(),
+            watched: watched.clone(),
+        };
         let doors = Doors::new(
             config.listen.max_connections,
             config.listen.max_connections_per_peer,
@@ -131,17 +170,22 @@ impl Gateway {
         let listeners = [Some(sockets.admin), sockets.metrics].into_iter().flatten().collect();
         let others = vec![
             service::spawn_acceptor(acceptor, closing, &watched)?,
-            service::spawn(listeners, telemetry.clone(), health.clone(), parts.gate.vault.clone(), staged, &watched)?,
+            service::spawn(listeners, telemetry.clone(), health.clone(), watches, reloader, staged, &watched)?,
         ];
         health.enter(Phase::Ready);
         let (grace, delay) = (config.listen.shutdown_grace, config.listen.shutdown_delay);
-        Ok(Self { proxy, admin, metrics, telemetry, health, stage, closed, workers, others, ends, grace, delay })
+        Ok(Self { proxy, admin, metrics, telemetry, health, stage, closed, workers, others, ends, bell, grace, delay })
     }
 
     /// Waits until a part of the running gateway ends, which none should: a thread, or what an operator's listener is
     /// served by. Its name; the gateway is to be stopped then.
     pub async fn failed(&mut self) -> String {
         self.ends.next().await
+    }
+
+    /// What asks for reloads.
+    pub fn bell(&self) -> Bell {
+        self.bell.clone()
     }
 
     /// Ends the gateway: not ready, then no new connections, then what is in flight, then nothing.
@@ -164,6 +208,20 @@ impl Gateway {
             _ => End::Broken,
         }
     }
+}
+
+/// Reads everything that the configuration refers to, and makes the first parts of it.
+fn begin(config: &Config, provenance: Option<Provenance>, telemetry: &Telemetry) -> Result<Beginning, Vec<Fault>> {
+    // As they are before they are read: what changes later is seen to have changed.
+    let seen = provenance.as_ref().map(|from| Seen::of(files::of(config, from.file.as_deref()))).unwrap_or_default();
+    let material = Material::gather_now(config)?;
+    for warning in &material.warnings {
+        tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
+    }
+    let key_texts = material.key_texts.clone();
+    let (parts, watches) = assemble::parts(config, material, telemetry, None)?;
+    let current = Current { config: config.clone(), key_texts, parts };
+    Ok(Beginning { provenance, seen, current, watches })
 }
 
 /// What cannot be listened on; nothing is listened on afterwards.

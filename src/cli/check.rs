@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Output, finding, refuse};
+use super::{Output, refuse};
 use crate::app::Secrets;
 use crate::config::{Config, CredentialKind, Finding, Key, KeySecret, Loaded, Place, Route, SecretRef, Setting};
 use crate::config::{Credential, settings};
@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args, loaded: &Loaded, output: Output) -> ExitCode {
         Err(faults) => {
             let findings = faults.into_iter().map(|fault| {
                 let place = loaded.place(&fault.key);
-                finding(fault, place)
+                fault.at(place)
             });
             return refuse(&findings.collect(), output);
         }

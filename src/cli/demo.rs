@@ -93,7 +93,7 @@ fn start(args: &Args) -> Result<Demo, Box<dyn std::error::Error>> {
         key("report", "Reads from sales", report.digest, &["sales"], reading()?)?,
     ]
     .into();
-    let gateway = Gateway::start(&config, io::stdout())?;
+    let gateway = Gateway::start(&config, None, io::stdout())?;
     let signals = Signals::take_over(&runtime)?;
     Ok(Demo { runtime, simulator, gateway, signals, sync: sync.text, report: report.text, _files: files, _log: log })
 }

@@ -30,6 +30,16 @@ pub fn settings(loaded: &Loaded) -> Vec<Setting> {
     tables.into_iter().flatten().map(|(key, value)| setting(key, value, &loaded.origins)).collect()
 }
 
+/// The settings of the tables that are fixed at the start in which two configurations differ: all but `[upstream]`.
+pub fn differences_in_fixed(one: &Config, other: &Config) -> Vec<String> {
+    let fixed = |config: &Config| {
+        let Config { listen, admin, metrics, log, .. } = config;
+        [listen_values(listen), admin_values(admin), metrics_values(metrics), log_values(log)].concat()
+    };
+    let pairs = fixed(one).into_iter().zip(fixed(other));
+    pairs.filter(|(one, other)| one != other).map(|(_, (key, _))| key.to_owned()).collect()
+}
+
 fn setting(key: &'static str, value: String, origins: &Origins) -> Setting {
     Setting { key, value, source: origins.get(key).cloned().unwrap_or(Place::Default) }
 }

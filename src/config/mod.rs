@@ -38,7 +38,7 @@ use crate::path::Prefix;
 use crate::rule::Rules;
 
 pub use self::environment::Environment;
-pub use self::explain::{Setting, settings};
+pub use self::explain::{Setting, differences_in_fixed, settings};
 pub use self::finding::{Faults, Finding};
 pub use self::load::{Loaded, Sources, load};
 pub use self::place::{Origins, Place};
@@ -117,7 +117,7 @@ pub struct Metrics {
 }
 
 /// `[upstream]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// The upstream of every route that names none.
     pub url: Origin,
@@ -153,7 +153,7 @@ pub enum Redact {
 }
 
 /// `[credentials.NAME]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
     /// For people.
     pub description: Option<String>,
@@ -162,7 +162,7 @@ pub struct Credential {
 }
 
 /// What a credential injects, with references to its secrets.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialKind {
     /// Basic: the key as user name, an empty password.
     ApiKey {
@@ -182,6 +182,17 @@ pub enum CredentialKind {
     Bearer(SecretRef),
 }
 
+impl CredentialKind {
+    /// Where its secrets are: the one in use, then the one that may take over.
+    pub fn references(&self) -> impl Iterator<Item = &SecretRef> {
+        let (first, second) = match self {
+            Self::ApiKey { current, next } => (current, next.as_ref()),
+            Self::Basic { password: only, .. } | Self::Bearer(only) => (only, None),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
 /// Where a secret is, never the secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretRef {
@@ -199,7 +210,7 @@ pub enum SecretRef {
 }
 
 /// `[routes.NAME]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Stripped from the path.
     pub prefix: Prefix,
@@ -216,7 +227,7 @@ pub struct Route {
 }
 
 /// `[keys.NAME]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// For people.
     pub description: Option<String>,

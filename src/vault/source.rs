@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
 use super::secret::Secret;
-use crate::config::{Credential, CredentialKind, Key, KeySecret, SecretRef};
+use crate::config::{Credential, Key, KeySecret, SecretRef};
 use crate::id::{CredentialName, KeyName};
 
 /// Why a secret that the configuration refers to cannot be had. It names the setting and the place, never a value.
@@ -51,7 +51,7 @@ pub struct Withheld(BTreeSet<String>);
 impl Withheld {
     /// Every variable that a reference of the configuration names.
     pub fn of(credentials: &BTreeMap<CredentialName, Credential>, keys: &BTreeMap<KeyName, Key>) -> Self {
-        let credentials = credentials.values().flat_map(|credential| references(&credential.kind));
+        let credentials = credentials.values().flat_map(|credential| credential.kind.references());
         let keys = keys.values().filter_map(|key| match &key.secret {
             KeySecret::Reference(reference) => Some(reference),
             KeySecret::Digest(_) => None,
@@ -140,15 +140,6 @@ impl Unread {
     pub(super) fn warn(self, key: &str) -> Warning {
         Warning { key: key.to_owned(), what: self.what, hint: self.hint }
     }
-}
-
-/// Every reference of a credential.
-pub(super) fn references(kind: &CredentialKind) -> impl Iterator<Item = &SecretRef> {
-    let (first, second) = match kind {
-        CredentialKind::ApiKey { current, next } => (current, next.as_ref()),
-        CredentialKind::Basic { password: only, .. } | CredentialKind::Bearer(only) => (only, None),
-    };
-    std::iter::once(first).chain(second)
 }
 
 /// Reads the secret: not empty, no control characters, at most 64 KiB.

@@ -17,6 +17,7 @@ mod proxy;
 mod raw;
 mod redaction;
 mod refusal;
+mod reload;
 mod secrecy;
 mod signal;
 mod spawned;

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use closegate::app::Secrets;
 use closegate::config::{self, Environment, Sources};
 use closegate::id::CredentialName;
-use closegate::telemetry::{Access, Options, Telemetry, log};
+use closegate::telemetry::log;
 
 use self::search::Search;
 use crate::faults::WHOLE;
@@ -371,8 +371,7 @@ fn line_43_debug_shows_no_secret() {
     let environment: Environment = std::env::vars_os().collect();
     let sources = Sources { file: Some(path), environment, folder: folder.path().to_owned() };
     let loaded = config::load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
-    let telemetry = Telemetry::new(Options { max_key_series: 10, access: Access::Off }, std::io::sink());
-    let vault = Secrets::read(&loaded.config, &telemetry).unwrap().vault;
+    let vault = Secrets::check(&loaded.config).unwrap().vault;
     let sales = vault.find(&CredentialName::parse("sales").unwrap()).unwrap();
     let authorization = vault.authorization(sales).unwrap();
     let shown = format!("{loaded:#?} {loaded:?} {vault:#?} {vault:?} {authorization:#?} {:?}", vault.states());

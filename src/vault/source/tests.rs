@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 
 use super::*;
+use crate::config::CredentialKind;
 
 fn shell(script: &str) -> SecretRef {
     SecretRef::Command { argv: vec!["sh".into(), "-c".into(), script.into()], refresh: None }
