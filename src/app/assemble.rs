@@ -52,6 +52,10 @@ pub(super) fn parts(
 ) -> Result<(Parts, Vec<Watch>), Vec<Fault>> {
     let Material { holdings, key_texts, outward, warnings: _ } = material;
     let keys = keys(config, telemetry, key_texts)?;
+    let keys = match before {
+        Some(before) => keys.in_place_of(&before.gate.keys),
+        None => keys,
+    };
     let meters = |name: &CredentialName| telemetry.credential_meters(telemetry.credential(name.as_str()));
     let connector = Arc::clone(&outward.connector);
     let (vault, watches) = match before {

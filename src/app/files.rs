@@ -130,21 +130,27 @@ impl Watcher {
     pub(super) async fn changed(&mut self) -> Vec<PathBuf> {
         loop {
             let seen = self.look().await;
-            if seen == self.seen {
-                self.stirring = None;
-                continue;
-            }
-            let looks = self.stirring.as_ref().map_or(0, |stirring| stirring.looks);
-            let stands_still = self.stirring.as_ref().is_some_and(|stirring| stirring.seen == seen);
-            if stands_still || looks == MOST_LOOKS {
-                let changed = seen.changed_since(&self.seen);
-                self.seen = seen;
-                self.stirring = None;
+            if let Some(changed) = self.settle(seen) {
                 return changed;
             }
-            self.stirring = Some(Stirring { seen, looks: looks + 1 });
-            self.next_look = Instant::now() + SHORT_PAUSE;
         }
+    }
+
+    /// What has changed, once two looks agree on it or there were many.
+    fn settle(&mut self, seen: Seen) -> Option<Vec<PathBuf>> {
+        let before = self.stirring.take();
+        if seen == self.seen {
+            return None;
+        }
+        let looks = before.as_ref().map_or(1, |before| before.looks + 1);
+        if before.is_some_and(|before| before.seen == seen) || looks == MOST_LOOKS {
+            let changed = seen.changed_since(&self.seen);
+            self.seen = seen;
+            return Some(changed);
+        }
+        self.stirring = Some(Stirring { seen, looks });
+        self.next_look = Instant::now() + SHORT_PAUSE;
+        None
     }
 
     /// Takes the next look when it is due; a file system that does not answer holds up nothing else.
@@ -174,4 +180,91 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Between two looks at what may still be written.
 const SHORT_PAUSE: Duration = Duration::from_millis(100);
 /// So many of those, and what does not stand still is taken as it is.
-const MOST_LOOKS: u32 = 10;
+const MOST_LOOKS: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn seen(folder: &Path, names: &[&str]) -> Seen {
+        Seen::of(names.iter().map(|name| folder.join(name)).collect())
+    }
+
+    #[test]
+    fn whatever_is_done_to_a_file_shows() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let look = || seen(folder.path(), &["file", "absent", "data/token"]);
+        fs::create_dir_all(at("one")).unwrap();
+        fs::create_dir_all(at("two")).unwrap();
+        fs::write(at("file"), "first").unwrap();
+        fs::write(at("one/token"), "same").unwrap();
+        fs::hard_link(at("one/token"), at("two/token")).unwrap();
+        symlink("one", at("data")).unwrap();
+        let mut before = look();
+        assert_eq!(look(), before);
+        let mut expect = |changed: &[&str]| {
+            let now = look();
+            assert_eq!(now.changed_since(&before), changed.iter().map(|name| at(name)).collect::<Vec<_>>());
+            before = now;
+        };
+        fs::write(at("file"), "longer than before").unwrap();
+        expect(&["file"]);
+        fs::write(at("new"), "longer than before").unwrap();
+        fs::rename(at("new"), at("file")).unwrap();
+        expect(&["file"]);
+        fs::write(at("absent"), "").unwrap();
+        expect(&["absent"]);
+        // The same file, but by another way.
+        symlink("two", at("new")).unwrap();
+        fs::rename(at("new"), at("data")).unwrap();
+        expect(&["data/token"]);
+        fs::remove_file(at("file")).unwrap();
+        expect(&["file"]);
+        expect(&[]);
+    }
+
+    #[tokio::test]
+    async fn what_is_still_being_written_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |size: usize| {
+            fs::write(folder.path().join("file"), vec![b'x'; size]).unwrap();
+            seen(folder.path(), &["file"])
+        };
+        let mut watcher = Watcher::new(write(1));
+        assert_eq!(watcher.settle(watcher.seen.clone()), None);
+        let (half, whole) = (write(2), write(3));
+        assert_eq!([watcher.settle(half), watcher.settle(whole.clone())], [None, None]);
+        assert!(watcher.next_look < Instant::now() + SHORT_PAUSE, "the next look comes soon");
+        let changed = Some(vec![folder.path().join("file")]);
+        assert_eq!(watcher.settle(whole.clone()), changed);
+        assert_eq!(watcher.settle(whole.clone()), None, "it is told once");
+        // What was undone is no change.
+        assert_eq!(
+            [watcher.settle(write(4)), watcher.settle(whole.clone()), watcher.settle(write(5))],
+            [None, None, None]
+        );
+        let told: Vec<_> = (6..).map(|size| watcher.settle(write(size))).take(MOST_LOOKS as usize - 1).collect();
+        assert_eq!(
+            (told.iter().flatten().count(), told.last()),
+            (1, Some(&changed)),
+            "what never ends is taken as it is"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_found_within_two_seconds_also_when_the_wait_was_broken_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "first").unwrap();
+        let mut watcher = Watcher::new(seen(folder.path(), &["file"]));
+        assert!(tokio::time::timeout(Duration::from_secs(60), watcher.changed()).await.is_err());
+        let begun = Instant::now();
+        fs::write(&file, "longer than before").unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(10), watcher.changed()).await.is_err());
+        assert_eq!(watcher.changed().await, [file]);
+        assert!(begun.elapsed() < Duration::from_millis(1200), "{:?}", begun.elapsed());
+    }
+}

@@ -58,3 +58,29 @@ pub(super) fn unfinished() -> Fault {
     let what = "the connections out could not be prepared".to_owned();
     Fault { key: "upstream".to_owned(), what, hint: "this is a bug of closegate: what was it told before?" }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn only_what_concerns_connections_makes_a_new_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let roots = folder.path().join("roots.pem");
+        let certificate = || rcgen::generate_simple_self_signed(["h".to_owned()]).unwrap().cert.pem();
+        std::fs::write(&roots, certificate()).unwrap();
+        let with_roots = Upstream { ca: Some(roots.clone()), ..Upstream::default() };
+        let first = Outward::of(with_roots.clone(), None).unwrap();
+        let next = |settings: Upstream| Outward::of(settings, Some(&first)).unwrap();
+        assert!(Arc::ptr_eq(&next(with_roots.clone()), &first));
+        assert!(Arc::ptr_eq(&next(Upstream { redact: Redact::Off, ..with_roots.clone() }), &first));
+        let longer = Upstream { body_timeout: Duration::from_secs(61), ..with_roots.clone() };
+        assert!(!Arc::ptr_eq(&next(longer).shared, &first.shared));
+        std::fs::write(&roots, certificate()).unwrap();
+        assert!(!Arc::ptr_eq(&next(with_roots.clone()), &first), "the roots are others");
+        std::fs::write(&roots, "none").unwrap();
+        assert_eq!(Outward::of(with_roots, Some(&first)).err().unwrap().key, "upstream.ca");
+    }
+}

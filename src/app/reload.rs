@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,7 +16,7 @@ use super::assemble::{self, Parts};
 use super::files::{self, Seen, Watcher};
 use super::secrets::{Fault, Material, Secrets};
 use super::{load, part, service};
-use crate::config::{Config, Faults, Finding, Loaded, Sources, differences_in_fixed};
+use crate::config::{Config, Faults, Finding, Loaded, Place, Sources, differences_in_fixed};
 use crate::telemetry::{Reload, Telemetry};
 use crate::vault::{KeyText, Vault};
 
@@ -57,10 +57,11 @@ pub struct Bell(mpsc::UnboundedSender<oneshot::Sender<Reloaded>>);
 /// Where they are asked for.
 pub(super) struct Bells(mpsc::UnboundedReceiver<oneshot::Sender<Reloaded>>);
 
-/// New parts on their way to a worker; dropped once it has them.
+/// New parts on their way to a worker.
 pub(super) struct Renewal {
     pub(super) parts: Parts,
-    _taken: mpsc::Sender<Infallible>,
+    /// Dropped once the worker goes by them, or is no more.
+    pub(super) taken: mpsc::Sender<Infallible>,
 }
 
 /// Carries reloads out, one after the other.
@@ -182,6 +183,9 @@ impl Reloader {
             self.apply(loaded.config.clone(), material).await.map_err(placed)?;
             Change::Applied
         };
+        if let Some(provenance) = &mut self.provenance {
+            provenance.file.clone_from(&loaded.file);
+        }
         self.watcher.watch_only(&files::of(&loaded.config, loaded.file.as_deref()));
         Ok(Outcome { change, waiting })
     }
@@ -200,6 +204,10 @@ impl Reloader {
             let loaded = load::load(&sources, |part| {
                 seen = Seen::of(files::of(part, file.as_deref()));
                 Secrets::faults_of_part(part)
+            });
+            let loaded = loaded.and_then(|loaded| match (file, &loaded.file) {
+                (Some(file), None) => Err(gone(&file).into()),
+                _ => Ok(loaded),
             });
             if let Ok(loaded) = &loaded {
                 seen = Seen::of(files::of(&loaded.config, loaded.file.as_deref()));
@@ -235,7 +243,7 @@ impl Reloader {
         let (taken, mut all_taken) = mpsc::channel(1);
         for worker in &self.workers {
             // One that has ended serves nobody.
-            let _ = worker.send(Renewal { parts: self.current.parts.clone(), _taken: taken.clone() });
+            let _ = worker.send(Renewal { parts: self.current.parts.clone(), taken: taken.clone() });
         }
         drop(taken);
         all_taken.recv().await;
@@ -249,8 +257,16 @@ fn line(fault: &Finding) -> String {
     format!("{key}: {what} ({place}); hint: {hint}")
 }
 
+/// Without its file a configuration would be nothing but defaults: that takes a start.
+fn gone(file: &Path) -> Finding {
+    let name = file.to_string_lossy().into();
+    let what = "the configuration file is not there any more".to_owned();
+    let hint = "put it back, or start anew to do without one";
+    Fault { key: "file".to_owned(), what, hint }.at(Place::File { name, line: None })
+}
+
 fn unfinished() -> Finding {
     let what = "the configuration could not be loaded to its end".to_owned();
     let hint = "this is a bug of closegate: the log says where";
-    Fault { key: "config".to_owned(), what, hint }.at(crate::config::Place::Default)
+    Fault { key: "config".to_owned(), what, hint }.at(Place::Default)
 }

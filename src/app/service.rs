@@ -79,6 +79,8 @@ pub(super) fn spawn(
             }
             gone(stage).await;
         });
+        // A file system that does not answer holds up no end.
+        runtime.shutdown_background();
     })
 }
 

@@ -123,9 +123,10 @@ async fn work(
                 None => taking = false,
             },
             Some(renewal) = renewed.recv() => {
-                let Parts { gate, slots, outward } = renewal.parts.clone();
+                let Renewal { parts: Parts { gate, slots, outward }, taken } = renewal;
                 pool = pool.followed_by(outward.shared.clone(), slots, outward.limits);
                 handler.renew(gate, pool.clone());
+                drop(taken);
             }
             _ = ticks.tick() => {
                 sweep.tick();

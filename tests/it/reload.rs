@@ -81,6 +81,17 @@ fn a_key_is_added_changed_and_removed() {
 }
 
 #[test]
+fn the_last_key_leaves_no_open_door() {
+    let origin = Origin::plain();
+    let world = watched(&origin).start_reloading();
+    world.edit("[keys.main]\nsecret = { file = \"main.key\" }\nroutes = [\"sales\"]", "");
+    reload(&world);
+    told(&ask(&world, "/sales/api/v1/me/", KEY), 401, "key_invalid");
+    told(&world.ask("GET /sales/ HTTP/1.1\r\nHost: localhost\r\n\r\n"), 401, "key_missing");
+    assert!(origin.seen().is_empty());
+}
+
+#[test]
 fn a_route_and_its_credential_are_added_and_removed() {
     let origin = Origin::plain();
     let world = watched(&origin).file("token", "token-PLANTED-token").start_reloading();
@@ -435,6 +446,12 @@ fn a_changed_file_is_noticed_and_a_fault_in_it_said() {
     let metrics = process.ask_admin("/metrics").text();
     assert!(metrics.contains("\nclosegate_config_reloads_total{outcome=\"failure\"} 1\n"), "{metrics}");
     assert!(metrics.contains("\nclosegate_config_last_reload_successful 0\n"), "{metrics}");
+
+    // Without its file the configuration would be nothing but defaults.
+    fs::remove_file(&file).unwrap();
+    process.stderr.wait_for("the configuration file is not there any more", 1);
+    process.stderr.wait_for("the configuration is not reloaded", 2);
+    assert_eq!(process.get("/sales/api/v1/me/").status, 200);
 
     let address = good.lines().find(|line| line.starts_with("address")).unwrap();
     let elsewhere = format!("address = \"{}\"", process.admin);

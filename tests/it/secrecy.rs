@@ -281,6 +281,8 @@ fn line_43_no_form_of_a_secret_leaves_the_gateway() {
     for request in admin_requests() {
         given.push((request.clone(), talk(admin, request)));
     }
+    world.signal(rustix::process::Signal::HUP);
+    world.stderr.wait_for("the configuration is reloaded", 1);
     let given = all_of(world, given);
     let stdout = &given.iter().find(|(what, _)| what == "stdout").unwrap().1;
     let records = stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
