@@ -11,7 +11,7 @@ use crate::config::{AccessFormat, Config, Redact};
 use crate::id::{CredentialId, RouteName};
 use crate::keys::{Key, KeySet};
 use crate::origin::Origin;
-use crate::proxy::{Door, Gate};
+use crate::proxy::Gate;
 use crate::routes::{Route, RouteTable};
 use crate::telemetry::{Access, Options, Telemetry};
 use crate::upstream::{Shared, Slot};
@@ -32,13 +32,6 @@ pub(super) fn telemetry_options(config: &Config) -> Options {
         AccessFormat::Off => Access::Off,
     };
     Options { max_key_series: config.metrics.max_key_series, access }
-}
-
-/// The rules of the listeners' doors, in the order of the configuration.
-pub(super) fn doors(config: &Config) -> Vec<Door> {
-    let listen = &config.listen;
-    let loopback = listen.address.ip().is_loopback();
-    vec![Door { loopback, hosts: listen.hosts.clone(), max_body: listen.max_body }]
 }
 
 pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts, Vec<Fault>> {

@@ -182,7 +182,7 @@ impl KeyRow {
 
 /// Who may use a route (contract.md 3, "Who may call").
 fn access(config: &Config, route: &Route) -> &'static str {
-    let loopback = config.listen.address.ip().is_loopback();
+    let loopback = !config.all_listeners().any(|named| named.listener.address.is_wide());
     match (config.keys.is_empty(), loopback) {
         _ if route.anonymous && (loopback || route.danger_anonymous) => "open",
         (false, _) => "needs a key",
@@ -238,7 +238,7 @@ impl fmt::Display for Report {
         table(
             f,
             "settings",
-            self.settings.iter().map(|row| vec![row.key.to_owned(), row.value.clone(), row.source.to_string()]),
+            self.settings.iter().map(|row| vec![row.key.clone(), row.value.clone(), row.source.to_string()]),
         )?;
         table(
             f,

@@ -247,3 +247,8 @@ fn hexadecimal(digits: &str) -> Option<[u8; 32]> {
 }
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+/// The longest that a duration of the running gateway may be.
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+/// A time-out of nothing would refuse everything.
+pub(super) const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;

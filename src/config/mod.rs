@@ -12,6 +12,7 @@ mod explain;
 mod file;
 mod finding;
 mod kinds;
+mod listener;
 mod load;
 mod nearest;
 mod place;
@@ -32,7 +33,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::id::{CredentialName, KeyName, RouteName};
+use crate::id::{CredentialName, KeyName, ListenerName, RouteName};
 use crate::origin::Origin;
 use crate::path::Prefix;
 use crate::rule::Rules;
@@ -40,6 +41,7 @@ use crate::rule::Rules;
 pub use self::environment::Environment;
 pub use self::explain::{Setting, settings};
 pub use self::finding::{Faults, Finding};
+pub use self::listener::{Address, Listener, NamedListener, Tls, UnixAddress};
 pub use self::load::{Loaded, Sources, load};
 pub use self::place::{Origins, Place};
 
@@ -50,7 +52,11 @@ pub const DOCUMENTED: &str = include_str!("../../config/closegate.toml");
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The proxy's listener and its limits.
-    pub listen: Listen,
+    pub listen: Listener,
+    /// Further listeners of the proxy, by name.
+    pub listeners: BTreeMap<ListenerName, Listener>,
+    /// What `[listen]` says of the process as a whole.
+    pub process: Process,
     /// The listener of `/metrics`, `/healthz`, `/readyz`.
     pub admin: Admin,
     /// The optional listener for scrapers alone, and the bound on series.
@@ -67,31 +73,9 @@ pub struct Config {
     pub log: Log,
 }
 
-/// `[listen]`.
+/// What `[listen]` says of the process as a whole.
 #[derive(Debug, Clone)]
-pub struct Listen {
-    /// Where the proxy listens.
-    pub address: SocketAddr,
-    /// Host names accepted (lower case, without a port); empty: loopback names on loopback, else any; `*`: any.
-    pub hosts: Vec<String>,
-    /// Connections at once; one more waits in the kernel's queue.
-    pub max_connections: usize,
-    /// Connections at once from one address; one more is closed.
-    pub max_connections_per_peer: usize,
-    /// Bytes of a request's body.
-    pub max_body: u64,
-    /// To receive a request's head.
-    pub header_timeout: Duration,
-    /// Between two pieces of a request's body.
-    pub body_timeout: Duration,
-    /// Keep-alive without a request.
-    pub idle_timeout: Duration,
-    /// Bytes of a request's whole head.
-    pub max_header_bytes: usize,
-    /// Bytes of a request's target.
-    pub max_uri_bytes: usize,
-    /// Header lines of a request.
-    pub max_headers: usize,
+pub struct Process {
     /// How long requests in flight may take after SIGTERM.
     pub shutdown_grace: Duration,
     /// How long the gateway goes on serving after SIGTERM before it drains.
@@ -105,6 +89,8 @@ pub struct Listen {
 pub struct Admin {
     /// Where the admin listener listens.
     pub address: SocketAddr,
+    /// With it the listener speaks TLS only.
+    pub tls: Option<Tls>,
 }
 
 /// `[metrics]`.

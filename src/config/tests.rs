@@ -154,7 +154,10 @@ fn the_environment_wins_over_the_file_and_the_file_over_defaults() {
         ],
     );
     let Config { listen, upstream, .. } = &loaded.config;
-    assert_eq!((listen.address.port(), listen.max_headers, listen.workers), (2, 50, Some(4)));
+    assert_eq!(
+        (listen.address.to_string().as_str(), listen.max_headers, loaded.config.process.workers),
+        ("127.0.0.1:2", 50, Some(4))
+    );
     assert_eq!(listen.hosts, ["a.example", "b.example"]);
     assert!(upstream.danger_cleartext_upstream);
     let origin = |key: &str| loaded.origins[key].to_string();
@@ -207,7 +210,6 @@ fn what_is_not_served_yet_is_unknown_and_the_nearest_known_is_named() {
     for (text, key, hint) in [
         ("data_dir = \"/x\"", "data_dir", "nearest known name"),
         ("[store]\nurl = \"memory:\"", "store", "nearest known name"),
-        ("[listen]\ntls = {}", "listen.tls", "nearest known name"),
         ("[listen]\nadress = \"x\"", "listen.adress", "did you mean `address`?"),
         ("[upstream]\nhttp = \"auto\"", "upstream.http", "nearest known name"),
         ("[admin]\nhosts = []", "admin.hosts", "nearest known name"),
@@ -242,10 +244,52 @@ fn bounds_hold() {
         ("hosts = [\"*\", \"[::1]\"]", true),
         ("hosts = [\"a:80\"]", false),
         ("hosts = \"a\"", false),
-        ("address = \"unix:/run/x\"", false),
+        ("address = \"unix:/run/x\"", true),
+        ("address = \"unix:\"", false),
+        ("address = \"systemd\"", true),
+        ("address = \"unix:/run/x\"\nmode = \"0600\"\ngroup = \"tools\"", true),
+        ("address = \"unix:/run/x\"\nmode = \"0888\"", false),
+        ("address = \"unix:/run/x\"\nmode = \"1777\"", false),
+        ("mode = \"0600\"", false),
+        ("trusted_proxies = [\"10.0.0.0/8\", \"::1\"]", true),
+        ("trusted_proxies = [\"localhost\"]", false),
     ] {
         let text = format!("[listen]\n{line}\n");
         assert_eq!(load(&setup(&text, &[]).sources).is_ok(), fine, "{line}");
+    }
+}
+
+#[test]
+fn further_listeners_take_their_limits_from_the_first() {
+    let text = r#"
+        [listen]
+        max_body = "1MiB"
+        hosts = ["gate.example"]
+        [listeners.tools]
+        address = "unix:proxy.sock"
+        [listeners.strict]
+        address = "[::1]:8443"
+        max_body = "2KiB"
+    "#;
+    let loaded = good(text, &[]);
+    let all: Vec<_> = loaded.config.all_listeners().collect();
+    let labels: Vec<_> = all.iter().map(|named| (named.label, named.key.as_str())).collect();
+    assert_eq!(labels, [("default", "listen"), ("strict", "listeners.strict"), ("tools", "listeners.tools")]);
+    let sizes: Vec<_> = all.iter().map(|named| named.listener.max_body).collect();
+    assert_eq!(sizes, [1 << 20, 2 << 10, 1 << 20]);
+    assert!(all.iter().all(|named| named.listener.hosts == ["gate.example"]));
+    let Address::Unix(unix) = &all[2].listener.address else { panic!("{:?}", all[2].listener.address) };
+    assert_eq!((unix.path.is_absolute(), unix.mode), (true, 0o660));
+    for (text, at) in [
+        ("[listeners.a]\nmax_headers = 1", "listeners.a.address"),
+        ("[listeners.default]\naddress = \"systemd\"", "listeners.default"),
+        ("[listeners.a]\naddress = \"127.0.0.1:8080\"", "listeners.a.address"),
+        ("[listeners.a]\naddress = \"127.0.0.1:1\"\nworkers = 1", "listeners.a.workers"),
+        ("[listeners.a]\naddress = \"127.0.0.1:1\"\nmode = \"0600\"", "listeners.a.mode"),
+        ("[listen]\ntls = { cert = \"none.pem\", key = \"closegate.toml\" }", "listen.tls.cert"),
+        ("[listen]\ntls = { cert = \"closegate.toml\" }", "listen.tls.key"),
+    ] {
+        assert_eq!(only(text, &[]).0, at);
     }
 }
 
@@ -315,15 +359,19 @@ fn every_known_key_is_documented_and_every_example_works() {
         |before: &str| -> Vec<&str> { text.split(before).skip(1).filter_map(|rest| rest.split('"').next()).collect() };
     let variables: Vec<_> = said("env = \"").into_iter().map(|name| (name, "planted")).collect();
     let setup = setup(&text, &variables);
-    for file in said("file = \"").into_iter().chain(said("ca = \"")) {
+    for file in ["file", "ca", "cert", "key"].iter().flat_map(|kind| said(&format!("{kind} = \""))) {
         touch(setup.folder.path(), file);
     }
     let loaded = load(&setup.sources).unwrap_or_else(|faults| panic!("{faults}"));
     // One table of a kind shows what another leaves out.
     let kind = |key: &str| {
         let mut parts: Vec<&str> = key.split('.').collect();
-        if matches!(parts[0], "credentials" | "routes" | "keys") && parts.len() > 1 {
+        if matches!(parts[0], "credentials" | "routes" | "keys" | "listeners") && parts.len() > 1 {
             parts[1] = "NAME";
+        }
+        // What every listener has is said of the first.
+        if parts[0] == "listeners" && parts.len() > 2 && !matches!(parts[2], "address" | "mode" | "group") {
+            parts.splice(..2, ["listen"]);
         }
         parts.join(".")
     };
@@ -342,7 +390,8 @@ fn every_known_key_is_documented_and_every_example_works() {
 #[test]
 fn every_setting_that_is_read_is_shown() {
     let loaded = good("", &[]);
-    let shown: Vec<&str> = settings(&loaded).iter().map(|setting| setting.key).collect();
+    let settings = settings(&loaded);
+    let shown: Vec<&str> = settings.iter().map(|setting| setting.key.as_str()).collect();
     for key in loaded.origins.keys().filter(|key| key.contains('.')) {
         assert!(shown.contains(&key.as_str()), "`{key}` is not shown");
     }
@@ -367,8 +416,8 @@ routes = ["a"]
 fn what_could_be_typed_outlives_the_faults() {
     let mut faults = load(&setup(FAULTY, &[]).sources).expect_err("faults");
     let part = faults.part().unwrap();
-    let left = (part.listen.address.port(), part.credentials.len(), part.keys.len());
-    assert_eq!(left, (1, 1, 0), "what is named like a secret is left out");
+    let left = (part.listen.address.to_string(), part.credentials.len(), part.keys.len());
+    assert_eq!(left, ("127.0.0.1:1".to_owned(), 1, 0), "what is named like a secret is left out");
     for (key, concerned) in [
         ("listen.address", false),
         ("listen.max_bdy", true),

@@ -67,6 +67,9 @@ pub enum ProxyError {
     /// The exchange with the upstream failed.
     #[error(transparent)]
     Send(#[from] SendFault),
+    /// A trusted proxy asks for more of one client than `listen.max_connections_per_peer` at once.
+    #[error("too many requests of one client are in flight")]
+    Crowded,
     /// The client left before an answer.
     #[error("the client left")]
     ClientLeft,
@@ -160,6 +163,12 @@ impl ProxyError {
             Self::Send(fault) => tell_send(fault),
             // It may have ended its own side only, and read on.
             Self::ClientLeft => MALFORMED,
+            Self::Crowded => tell(
+                503,
+                "overloaded",
+                "connection_limit_reached",
+                "too many requests of this client are in flight; try again",
+            ),
             Self::Draining => tell(
                 503,
                 "draining",

@@ -29,7 +29,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response, StatusCode, Version};
-use hyper::body::{Body as HttpBody, Incoming};
+use hyper::body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower::Service;
 
@@ -45,7 +45,7 @@ use self::permit::{Access, Leave, Permit};
 use self::respond::{REQUEST_ID, respond};
 use self::upload::Upload;
 use crate::catalogue::Catalogue;
-use crate::edge::{Arrival, Drain, Handler};
+use crate::edge::{Arrival, Drain, Handler, RequestBody};
 use crate::keys::{Caller, KeySet};
 use crate::path::{DecisionPath, RequestPath};
 use crate::routes::{Route, RouteTable};
@@ -96,9 +96,12 @@ where
         ledger: &mut Ledger,
         arrival: &Arrival,
         parts: Parts,
-        incoming: Incoming,
+        incoming: RequestBody,
     ) -> Result<Sent<U::Future>, ProxyError> {
-        let message = arrival.verdict?;
+        arrival.verdict?;
+        if ledger.is_crowded() {
+            return Err(ProxyError::Crowded);
+        }
         if self.drain.is_draining() {
             return Err(ProxyError::Draining);
         }
@@ -122,7 +125,7 @@ where
         let operation = Catalogue::close().lookup(inbound.asks.effective(), &asked);
         ledger.record.endpoint = operation.map(|operation| operation.endpoint);
         let permit = found.authorise(&inbound.asks, &asked)?;
-        let (body, upload) = Upload::watch(incoming, &arrival.line, message.number, door.max_body)?;
+        let (body, upload) = Upload::watch(incoming, door.max_body)?;
         if let Some(upload) = &upload {
             ledger.watch(upload.clone());
         }
@@ -257,7 +260,7 @@ where
     fn handle(
         self: Rc<Self>,
         arrival: Arrival,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> impl Future<Output = Response<Self::Body>> {
         let (parts, incoming) = request.into_parts();
         let asked = Asked { head: parts.method == Method::HEAD, old: parts.version == Version::HTTP_10 };
