@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderValue;
 
 use super::secrets::{Fault, Secrets, connector, no_connector};
-use crate::config::{AccessFormat, Config, Redact};
+use crate::config::{AccessFormat, Config};
 use crate::id::{CredentialId, RouteName};
 use crate::keys::{Key, KeySet};
 use crate::origin::Origin;
@@ -50,7 +50,7 @@ pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts,
         slots: route_slots,
         vault,
         door,
-        redact_bodies: config.upstream.redact == Redact::Plain,
+        redact: config.upstream.redact,
         max_body: config.listen.max_body,
     });
     let shared = Shared::new(connector, config.upstream.max_connections);

@@ -104,6 +104,6 @@ const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
 const WAIT: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 /// The longest target that `http::Uri` holds is one byte less than its mark for "none", 65 535.
 const MAX_URI: usize = 65_533;
-const REDACT: &[(&str, Redact)] = &[("plain", Redact::Plain), ("off", Redact::Off)];
+const REDACT: &[(&str, Redact)] = &[("plain", Redact::Plain), ("decode", Redact::Decode), ("off", Redact::Off)];
 const ACCESS: &[(&str, AccessFormat)] =
     &[("json", AccessFormat::Json), ("text", AccessFormat::Text), ("off", AccessFormat::Off)];
