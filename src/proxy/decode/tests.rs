@@ -7,6 +7,8 @@ use compression_codecs::{
     BrotliEncoder, DeflateEncoder, EncodeV2, GzipEncoder, ZlibEncoder, ZstdEncoder, core::util::WriteBuffer,
 };
 use http::HeaderValue;
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -174,6 +176,24 @@ fn a_body_that_was_changed_never_ends_cleanly() {
                 let clean = decoded(name, &changed, 50);
                 assert!(clean.is_err() || clean.unwrap() == text, "{name}: bit {bit} of byte {at}");
             }
+        }
+    }
+}
+
+proptest! {
+    /// Whatever comes ends in an answer or a fault, and never beyond the bound.
+    #[test]
+    fn nothing_that_comes_does_harm(
+        name in prop::sample::select(&NAMES[..]),
+        keep in 0_usize..400,
+        noise in vec(any::<u8>(), 0..400),
+        size in 1_usize..500,
+    ) {
+        let mut body = coded(name, &text(1000));
+        body.truncate(keep);
+        body.extend(noise);
+        if let Ok(clean) = decoded(name, &body, size) {
+            prop_assert!(clean.len() as u64 <= FREE + RATIO * body.len() as u64);
         }
     }
 }
