@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderValue;
 
 use super::secrets::{Fault, Secrets, connector, no_connector};
-use crate::config::{AccessFormat, Config, Redact};
+use crate::config::{AccessFormat, Config};
 use crate::id::{CredentialId, RouteName};
 use crate::keys::{Key, KeySet};
 use crate::origin::Origin;
@@ -43,13 +43,7 @@ pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts,
     let mut slots = Slots::default();
     let (routes, route_slots) = routes(config, telemetry, &vault, &mut slots);
     let keys = keys(config, telemetry, &routes, key_texts)?;
-    let gate = Arc::new(Gate {
-        keys,
-        routes,
-        slots: route_slots,
-        vault,
-        redact_bodies: config.upstream.redact == Redact::Plain,
-    });
+    let gate = Arc::new(Gate { keys, routes, slots: route_slots, vault, redact: config.upstream.redact });
     let shared = Shared::new(connector, config.upstream.max_connections);
     Ok(Parts { gate, slots: slots.list, shared })
 }

@@ -97,6 +97,7 @@ fn metrics_values(metrics: &Metrics) -> Values {
 fn upstream_values(upstream: &Upstream) -> Values {
     let redact = match upstream.redact {
         Redact::Plain => "plain",
+        Redact::Decode => "decode",
         Redact::Off => "off",
     };
     let values = [

@@ -134,6 +134,8 @@ pub struct Upstream {
 pub enum Redact {
     /// In headers and uncompressed bodies.
     Plain,
+    /// In headers and bodies, which are uncompressed for it.
+    Decode,
     /// In headers only.
     Off,
 }

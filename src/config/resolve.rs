@@ -88,6 +88,6 @@ fn log(mut at: Section<'_>, walk: &mut Walk) -> Log {
 }
 
 const WAIT: RangeInclusive<Duration> = Duration::ZERO..=kinds::DAY;
-const REDACT: &[(&str, Redact)] = &[("plain", Redact::Plain), ("off", Redact::Off)];
+const REDACT: &[(&str, Redact)] = &[("plain", Redact::Plain), ("decode", Redact::Decode), ("off", Redact::Off)];
 const ACCESS: &[(&str, AccessFormat)] =
     &[("json", AccessFormat::Json), ("text", AccessFormat::Text), ("off", AccessFormat::Off)];

@@ -219,8 +219,8 @@ fn what_is_not_served_yet_is_unknown_and_the_nearest_known_is_named() {
         let (at, _, what) = only(text, &[]);
         assert!(at == key && what.contains("unknown setting") && what.contains(hint), "{at}: {what}");
     }
-    let (_, _, what) = only("[upstream]\nredact = \"decode\"", &[]);
-    assert!(what.contains("`\"plain\"` or `\"off\"`"), "{what}");
+    let (_, _, what) = only("[upstream]\nredact = \"all\"", &[]);
+    assert!(what.contains("`\"plain\"` or `\"decode\"` or `\"off\"`"), "{what}");
 }
 
 #[test]

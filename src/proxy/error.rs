@@ -70,6 +70,9 @@ pub enum ProxyError {
     /// A trusted proxy asks for more of one client than `listen.max_connections_per_peer` at once.
     #[error("too many requests of one client are in flight")]
     Crowded,
+    /// The upstream's answer is in a content coding that cannot be undone, and may hide the secret.
+    #[error("the upstream's answer is in a content coding that is not known here, or is a part of a coded one")]
+    ContentCoding,
     /// The client left before an answer.
     #[error("the client left")]
     ClientLeft,
@@ -161,6 +164,12 @@ impl ProxyError {
                 "the credential behind this route cannot be used now; whoever runs the gateway sees why on /readyz",
             ),
             Self::Send(fault) => tell_send(fault),
+            Self::ContentCoding => tell(
+                502,
+                "upstream_invalid",
+                "http_response_content_coding",
+                "ask for no other codings than gzip, deflate, br and zstd in `Accept-Encoding`; a secret could hide in any other",
+            ),
             // It may have ended its own side only, and read on.
             Self::ClientLeft => MALFORMED,
             Self::Crowded => tell(

@@ -6,6 +6,7 @@
 mod answer;
 mod asks;
 mod body;
+mod decode;
 mod door;
 mod error;
 mod fields;
@@ -33,11 +34,14 @@ use hyper::body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower::Service;
 
-pub use body::Body;
+pub use body::{AnswerFault, Body};
+pub use decode::CodingFault;
 pub use door::Door;
 pub use error::ProxyError;
 pub use upload::{UploadBody, UploadFault};
 
+use self::answer::Content;
+use self::body::Scrub;
 use self::inbound::Inbound;
 use self::ledger::Ledger;
 use self::outbound::Outbound;
@@ -45,6 +49,7 @@ use self::permit::{Access, Leave, Permit};
 use self::respond::{REQUEST_ID, respond};
 use self::upload::Upload;
 use crate::catalogue::Catalogue;
+use crate::config::Redact;
 use crate::edge::{Arrival, Drain, Handler, RequestBody};
 use crate::keys::{Caller, KeySet};
 use crate::path::{DecisionPath, RequestPath};
@@ -63,8 +68,8 @@ pub struct Gate {
     pub slots: Vec<usize>,
     /// The credentials.
     pub vault: Arc<Vault>,
-    /// Whether bodies are searched for the secret.
-    pub redact_bodies: bool,
+    /// Where secrets that come back are looked for.
+    pub redact: Redact,
 }
 
 /// One worker's proxy over an upstream.
@@ -107,7 +112,10 @@ where
         }
         let door = &self.doors[arrival.listener];
         door.admit(&parts)?;
-        let inbound = Inbound::sanitise(parts, &self.gate.keys)?;
+        let mut inbound = Inbound::sanitise(parts, &self.gate.keys)?;
+        if self.gate.redact == Redact::Decode {
+            inbound.ask_for_all();
+        }
         let target = inbound.target.clone();
         let path = RequestPath::parse(target.path())?;
         let access = Access { keys: &self.gate.keys, routes: &self.gate.routes, door };
@@ -169,7 +177,7 @@ where
             }
         };
         ledger.record.upstream_first_byte = Some(ledger.record.started.elapsed());
-        Ok(self.accept(ledger, response, redactor, &leave, generation))
+        self.accept(ledger, response, redactor, &leave, generation)
     }
 
     fn call(&self, request: Request<UploadBody>, route: &Route, freshness: Freshness) -> Call<UploadBody> {
@@ -207,7 +215,7 @@ where
         mut redactor: Redactor,
         leave: &Leave,
         generation: u64,
-    ) -> Answer<D> {
+    ) -> Result<Answer<D>, ProxyError> {
         let (mut parts, data) = response.into_parts();
         ledger.record.origin = Answerer::Upstream;
         ledger.record.status = parts.status.as_u16();
@@ -220,8 +228,9 @@ where
             parts.headers.insert(CREDENTIAL, HeaderValue::from_static("suspect"));
         }
         parts.headers.insert(REQUEST_ID, ledger.record.request_id.header());
-        let searched = self.gate.redact_bodies && answer::is_uncompressed(&parts.headers);
-        Answer { response: Response::from_parts(parts, data), redactor: searched.then_some(redactor) }
+        let content = if data.is_end_stream() { Content::None } else { Content::Some };
+        let scrub = answer::scrub(self.gate.redact, &mut parts, content, redactor)?;
+        Ok(Answer { response: Response::from_parts(parts, data), scrub })
     }
 
     fn conclude(
@@ -230,11 +239,11 @@ where
         outcome: Result<Answer<D>, ProxyError>,
         asked: &Asked,
     ) -> Response<Body<D>> {
-        let unbounded = |answer: &Answer<D>| answer.response.body().size_hint().exact().is_none();
+        let unbounded = |answer: &Answer<D>| answer.scrub.size_of(answer.response.body()).exact().is_none();
         let ends_with_connection = asked.old && outcome.as_ref().is_ok_and(unbounded);
         let mut response = match outcome {
-            Ok(Answer { response, redactor }) => {
-                response.map(|data| Body::streaming(data, redactor, ledger, ends_with_connection))
+            Ok(Answer { response, scrub }) => {
+                response.map(|data| Body::streaming(data, scrub, ledger, ends_with_connection))
             }
             Err(error) => {
                 let response = respond(&error, &ledger.record.request_id);
@@ -298,7 +307,7 @@ struct Sent<F> {
 /// An answer with its head cleaned; its body is still to come.
 struct Answer<D> {
     response: Response<D>,
-    redactor: Option<Redactor>,
+    scrub: Scrub,
 }
 
 /// Whether a request may be sent again.

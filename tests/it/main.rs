@@ -6,6 +6,7 @@ mod access;
 mod admin;
 mod boundary;
 mod client;
+mod coding;
 mod credentials;
 mod documents;
 mod errors;
