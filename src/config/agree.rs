@@ -50,7 +50,7 @@ fn upstreams(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
     for (name, route) in &config.routes {
         let own = walk.has(&format!("routes.{name}.upstream"));
         let permitted = config.upstream.danger_cleartext_upstream || cleartext.contains(name);
-        let address = if own { None } else { config.upstream.address.as_deref() };
+        let address = config.upstream.address.as_deref().filter(|_| route.upstream.has_url_of(&config.upstream.url));
         let Some(wrong) = clear(&route.upstream, address, permitted) else { continue };
         if own {
             let key = format!("routes.{name}.upstream");

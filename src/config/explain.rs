@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::place::{Origins, Place};
 use super::units::{show_duration, show_size};
 use super::{AccessFormat, Admin, Config, Listen, Loaded, Log, Metrics, Redact, Upstream};
+use crate::origin::Reach;
 
 /// A setting, its value and its source. No setting is a secret: those are references elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -80,6 +81,7 @@ fn upstream_values(upstream: &Upstream) -> Values {
         ("upstream.idle_timeout", show_duration(upstream.idle_timeout)),
         ("upstream.max_connections", upstream.max_connections.to_string()),
         ("upstream.danger_cleartext_upstream", upstream.danger_cleartext_upstream.to_string()),
+        ("upstream.danger_private_upstream", (upstream.url.reach() == Reach::Anywhere).to_string()),
     ]
 }
 

@@ -15,7 +15,7 @@ use super::nearest;
 use super::raw::{Node, Raw};
 use super::units;
 use super::walk::Folders;
-use crate::origin::Origin;
+use crate::origin::{Origin, Reach};
 use crate::path::Prefix;
 use crate::rule::Rule;
 
@@ -35,6 +35,11 @@ pub(super) fn flag(node: &Node) -> Kind<bool> {
         (_, Some("false")) => Ok(false),
         _ => Err(Wrong::new("expected `true` or `false`", "write `true` or `false`, without quotes")),
     }
+}
+
+/// Whether `danger_private_upstream` stands there.
+pub(super) fn reach(node: &Node) -> Kind<Reach> {
+    flag(node).map(|anywhere| if anywhere { Reach::Anywhere } else { Reach::Public })
 }
 
 pub(super) fn count(range: RangeInclusive<usize>) -> impl FnOnce(&Node) -> Kind<usize> {

@@ -119,7 +119,7 @@ pub struct Metrics {
 /// `[upstream]`.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    /// The upstream of every route that names none.
+    /// The upstream of every route that names none, with the reach that `danger_private_upstream` gives it.
     pub url: Origin,
     /// `host:port` to connect to instead of the URL's; Host, SNI and certificate check stay the URL's.
     pub address: Option<String>,
@@ -205,7 +205,7 @@ pub struct Route {
     pub prefix: Prefix,
     /// As whom requests are sent.
     pub credential: CredentialName,
-    /// Where they are sent.
+    /// Where they are sent, and how far that name may lead.
     pub upstream: Origin,
     /// What may be asked.
     pub rules: Rules,

@@ -71,8 +71,9 @@ fn metrics(mut at: Section<'_>, walk: &mut Walk) -> Metrics {
 fn upstream(mut at: Section<'_>, walk: &mut Walk) -> Upstream {
     let known = Upstream::default();
     let folders = walk.folders();
+    let reach = at.or(walk, "danger_private_upstream", known.url.reach(), kinds::reach);
     let upstream = Upstream {
-        url: at.or(walk, "url", known.url, kinds::origin),
+        url: at.or(walk, "url", known.url, kinds::origin).reaching(reach),
         address: at.optional(walk, "address", kinds::destination),
         ca: at.optional(walk, "ca", kinds::file(folders)),
         redact: at.or(walk, "redact", known.redact, kinds::choice(REDACT)),

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::address::Prohibited;
+
 /// What makes connections impossible from the start.
 #[derive(Debug, thiserror::Error)]
 pub enum NetFault {
@@ -25,6 +27,9 @@ pub enum ConnectError {
     /// The name was not resolved.
     #[error("the upstream's name does not resolve")]
     Resolve(#[source] io::Error),
+    /// The name leads to addresses that it may not lead to.
+    #[error("the upstream's address is not permitted")]
+    Prohibited(#[from] Prohibited),
     /// No address took the connection.
     #[error("the upstream does not take connections")]
     Connect(#[source] io::Error),

@@ -207,6 +207,12 @@ fn tell_send(fault: &SendFault) -> Telling {
     let unreachable = |proxy_status| tell(503, "upstream_unreachable", proxy_status, UNREACHED);
     match fault {
         SendFault::Connect(ConnectError::Resolve(_)) => unreachable("dns_error"),
+        SendFault::Connect(ConnectError::Prohibited(_)) => tell(
+            503,
+            "upstream_unreachable",
+            "destination_ip_prohibited",
+            "nothing was sent: the upstream's name leads to an address that is not public; the log of the gateway says which setting permits that",
+        ),
         SendFault::Connect(ConnectError::Connect(_)) => unreachable("connection_refused"),
         SendFault::Connect(ConnectError::ConnectTimeout) => unreachable("connection_timeout"),
         SendFault::Connect(ConnectError::Tls(_)) => tell(

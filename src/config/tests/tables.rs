@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::origin::Reach;
 
 #[test]
 fn every_kind_of_credential_is_read() {
@@ -114,6 +115,35 @@ fn clear_text_goes_to_loopback_only_and_only_when_said() {
     assert!(only(&text(&led_away, ""), &[]).2.contains("beyond loopback"));
     assert_eq!(only(&text("", "upstream = \"http://localhost:9\""), &[]).0, "routes.sales.upstream");
     good(&text("", &format!("upstream = \"http://localhost:9\"\n{said}")), &[]);
+    let same_url = "upstream = \"http://127.0.0.1:9\"";
+    assert_eq!(only(&text(&led_away, same_url), &[]).0, "routes.sales.upstream", "the address is that of the URL");
+}
+
+#[test]
+fn how_far_a_name_may_lead_is_said_for_all_routes_or_for_one() {
+    let said = "danger_private_upstream = true";
+    let denied = "danger_private_upstream = false";
+    let own = "upstream = \"https://close.example\"";
+    for (upstream, route, reach) in [
+        ("", String::new(), Reach::Public),
+        ("", own.to_owned(), Reach::Public),
+        (said, String::new(), Reach::Anywhere),
+        (said, own.to_owned(), Reach::Anywhere),
+        (said, denied.to_owned(), Reach::Public),
+        ("", said.to_owned(), Reach::Anywhere),
+        ("", format!("{own}\n{said}"), Reach::Anywhere),
+        (denied, format!("{own}\n{said}"), Reach::Anywhere),
+    ] {
+        let text =
+            format!("{SALES}[routes.sales]\n{route}\n[routes.other]\ncredential = \"sales\"\n[upstream]\n{upstream}\n");
+        let config = good(&text, &[]).config;
+        let of = |name: &str| config.routes[&RouteName::parse(name).unwrap()].upstream.reach();
+        assert_eq!(of("sales"), reach, "{text}");
+        assert_eq!(of("other"), config.upstream.url.reach(), "{text}");
+    }
+    // The route that a credential has by default.
+    let config = good(&format!("{SALES}[upstream]\n{said}\n"), &[]).config;
+    assert!(config.routes.values().all(|route| route.upstream.reach() == Reach::Anywhere));
 }
 
 #[test]
