@@ -78,6 +78,7 @@ fn connector_with(ca: Option<PathBuf>, config: &Config) -> Result<Connector, Net
     Connector::new(net::Options {
         ca,
         place: upstream.address.clone().map(|address| (upstream.url.clone(), address)),
+        proxy: upstream.proxy.clone(),
         connect_timeout: upstream.connect_timeout,
         tls_timeout: upstream.tls_timeout,
     })

@@ -72,6 +72,7 @@ fn upstream_values(upstream: &Upstream) -> Values {
     vec![
         ("upstream.url", upstream.url.to_string()),
         ("upstream.address", shown(upstream.address.as_deref())),
+        ("upstream.proxy", shown(upstream.proxy.as_ref())),
         ("upstream.ca", shown(upstream.ca.as_ref().map(|path| path.display()))),
         ("upstream.redact", redact.to_owned()),
         ("upstream.connect_timeout", show_duration(upstream.connect_timeout)),

@@ -123,6 +123,8 @@ pub struct Upstream {
     pub url: Origin,
     /// `host:port` to connect to instead of the URL's; Host, SNI and certificate check stay the URL's.
     pub address: Option<String>,
+    /// The HTTP proxy that every connection to an upstream goes through: `http://`, host and port.
+    pub proxy: Option<Origin>,
     /// A PEM file of roots that are trusted beside the system's.
     pub ca: Option<PathBuf>,
     /// Whether secrets that come back are looked for in bodies.

@@ -75,6 +75,7 @@ fn upstream(mut at: Section<'_>, walk: &mut Walk) -> Upstream {
     let upstream = Upstream {
         url: at.or(walk, "url", known.url, kinds::origin).reaching(reach),
         address: at.optional(walk, "address", kinds::destination),
+        proxy: at.optional(walk, "proxy", kinds::proxy),
         ca: at.optional(walk, "ca", kinds::file(folders)),
         redact: at.or(walk, "redact", known.redact, kinds::choice(REDACT)),
         connect_timeout: at.or(walk, "connect_timeout", known.connect_timeout, kinds::duration(TIMEOUT)),

@@ -222,6 +222,29 @@ fn what_is_not_served_yet_is_unknown_and_the_nearest_known_is_named() {
 }
 
 #[test]
+fn a_proxy_is_a_plain_url_without_a_secret() {
+    let upstream = |proxy: &str| format!("[upstream]\nproxy = \"{proxy}\"\n");
+    let proxy = |url: &str| good(&upstream(url), &[]).config.upstream.proxy.unwrap().host_and_port();
+    for (url, place) in [
+        ("http://Proxy.corp:3128", "proxy.corp:3128"),
+        ("http://proxy.corp:3128/", "proxy.corp:3128"),
+        ("http://proxy.corp", "proxy.corp:80"),
+        ("http://[::1]:3128", "[::1]:3128"),
+    ] {
+        assert_eq!(proxy(url), place);
+    }
+    for url in ["http://planted:planted@proxy.corp:3128", "http://planted@proxy.corp"] {
+        let (at, _, what) = only(&upstream(url), &[]);
+        assert!(at == "upstream.proxy" && what.contains("no user name and no password"), "{at}: {what}");
+        assert!(what.contains("leave them out") && !what.contains("planted"), "{what}");
+    }
+    for url in ["proxy.corp:3128", "https://proxy.corp:3128", "socks5://a:1", "http://a:1/x", "http://a:1/?q", ""] {
+        let (at, _, what) = only(&upstream(url), &[]);
+        assert!(at == "upstream.proxy" && what.contains("`\"http://proxy.corp:3128\"`"), "{url}: {what}");
+    }
+}
+
+#[test]
 fn bounds_hold() {
     for (line, fine) in [
         ("max_uri_bytes = \"65533B\"", true),

@@ -14,9 +14,10 @@ use tokio_rustls::TlsConnector;
 
 use super::address::Permission;
 use super::dial::{self, Resolve};
-use super::fault::{ConnectError, NetFault};
+use super::fault::{ConnectError, NetFault, TunnelFault};
 use super::stream::{Socket, Stream};
 use super::tls::{self, ALPN_H2};
+use super::tunnel;
 use crate::origin::{Origin, Reach, Scheme};
 
 /// Which versions of HTTP a TLS handshake offers (ALPN, RFC 7301); clear text has no such choice.
@@ -48,6 +49,8 @@ pub struct Options {
     pub ca: Option<PathBuf>,
     /// An origin, and the `host:port` to connect to for it.
     pub place: Option<(Origin, String)>,
+    /// The HTTP proxy that every connection goes through.
+    pub proxy: Option<Origin>,
     /// To connect.
     pub connect_timeout: Duration,
     /// To finish the TLS handshake.
@@ -59,6 +62,7 @@ pub struct Connector {
     tls: Arc<ClientConfig>,
     resolve: Resolve,
     place: Option<(Origin, String)>,
+    proxy: Option<Origin>,
     connect_timeout: Duration,
     tls_timeout: Duration,
 }
@@ -68,8 +72,9 @@ const READ_AHEAD: usize = 64 * 1024;
 impl Connector {
     /// Prepares TLS; nothing is connected to yet.
     pub fn new(options: Options) -> Result<Self, NetFault> {
-        let Options { ca, place, connect_timeout, tls_timeout } = options;
-        Ok(Self { tls: tls::client(ca.as_deref())?, resolve: dial::system(), place, connect_timeout, tls_timeout })
+        let Options { ca, place, proxy, connect_timeout, tls_timeout } = options;
+        let tls = tls::client(ca.as_deref())?;
+        Ok(Self { tls, resolve: dial::system(), place, proxy, connect_timeout, tls_timeout })
     }
 
     /// Connects to the origin, or to the place said instead of it; what the peer chose of the offer says the stream.
@@ -87,9 +92,25 @@ impl Connector {
 
     async fn dial(&self, origin: &Origin) -> Result<TcpStream, ConnectError> {
         let target = self.target(origin);
+        if let Some(proxy) = &self.proxy {
+            return self.dial_through(proxy, &target.place, origin.scheme()).await;
+        }
         let found = (self.resolve)(target.place.clone()).await.map_err(ConnectError::Resolve)?;
         let addresses = target.permission.admitted(&target.place, found)?;
         dial::connect(&addresses).await.map_err(ConnectError::Connect)
+    }
+
+    /// The proxy resolves the name, where that leads cannot be judged here; clear text does not leave this machine.
+    async fn dial_through(&self, proxy: &Origin, target: &str, carries: Scheme) -> Result<TcpStream, ConnectError> {
+        let place = proxy.host_and_port();
+        let permission = match carries {
+            Scheme::Http => Permission::Loopback,
+            Scheme::Https => Permission::Any,
+        };
+        let found = (self.resolve)(place.clone()).await.map_err(TunnelFault::Resolve)?;
+        let addresses = permission.admitted(&place, found)?;
+        let socket = dial::connect(&addresses).await.map_err(TunnelFault::Connect)?;
+        Ok(tunnel::open(socket, target).await?)
     }
 
     /// Where an origin is, and where that may lead.
@@ -135,7 +156,7 @@ mod tests {
 
     /// A connector for which every name leads to these addresses.
     fn leading_to(addresses: &[SocketAddr], place: Option<(Origin, String)>) -> Connector {
-        let options = Options { ca: None, place, connect_timeout: PATIENCE, tls_timeout: PATIENCE };
+        let options = Options { ca: None, place, proxy: None, connect_timeout: PATIENCE, tls_timeout: PATIENCE };
         let addresses = addresses.to_vec();
         let resolve: Resolve = Box::new(move |_| {
             let addresses = addresses.clone();
@@ -200,6 +221,15 @@ mod tests {
                 assert!(matches!(refused, Err(ConnectError::Prohibited(_))), "{url} {reach:?}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn line_40_clear_text_goes_to_no_proxy_elsewhere() {
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], 3128));
+        let proxy = Some(origin("http://localhost:3128", Reach::Public));
+        let connector = Connector { proxy, ..leading_to(&[elsewhere], None) };
+        let refused = connector.dial(&origin("http://127.0.0.1", Reach::Public)).await;
+        assert!(matches!(refused, Err(ConnectError::Prohibited(_))));
     }
 
     #[tokio::test]

@@ -69,7 +69,7 @@ fn request(method: &Method) -> Request<Empty<Bytes>> {
 
 fn pool(address: SocketAddr) -> Pool<Empty<Bytes>> {
     let patience = Duration::from_secs(30);
-    let options = Options { ca: None, place: None, connect_timeout: patience, tls_timeout: patience };
+    let options = Options { ca: None, place: None, proxy: None, connect_timeout: patience, tls_timeout: patience };
     let connector = Connector::new(options).unwrap();
     let origin = Origin::parse(&format!("http://{address}")).unwrap();
     let slots = vec![Slot { origin, meters: Arc::<UpstreamMeters>::default() }];

@@ -113,6 +113,9 @@ fn clear_text_goes_to_loopback_only_and_only_when_said() {
     assert!(only(&text(&far, ""), &[]).2.contains("beyond loopback"));
     let led_away = format!("{local}\n{said}\naddress = \"10.0.0.1:80\"");
     assert!(only(&text(&led_away, ""), &[]).2.contains("beyond loopback"));
+    let proxied = |proxy: &str| text(&format!("{local}\n{said}\nproxy = \"http://{proxy}:3128\""), "");
+    assert!(only(&proxied("proxy.corp"), &[]).2.contains("beyond loopback"));
+    good(&proxied("localhost"), &[]);
     assert_eq!(only(&text("", "upstream = \"http://localhost:9\""), &[]).0, "routes.sales.upstream");
     good(&text("", &format!("upstream = \"http://localhost:9\"\n{said}")), &[]);
     let same_url = "upstream = \"http://127.0.0.1:9\"";
