@@ -224,7 +224,8 @@ pub(super) fn openable(path: &Path) -> Kind<()> {
     })
 }
 
-fn open(path: &Path) -> io::Result<()> {
+/// Opens a file that may be read, and closes it again.
+pub(super) fn open(path: &Path) -> io::Result<()> {
     let kind = fs::metadata(path)?.file_type();
     if kind.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());

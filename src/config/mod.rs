@@ -191,6 +191,13 @@ pub enum SecretRef {
     Env(String),
     /// A file; a trailing newline is dropped.
     File(PathBuf),
+    /// A credential that systemd hands over (`LoadCredential=`); a trailing newline is dropped.
+    Systemd {
+        /// What the unit calls it.
+        name: String,
+        /// Where it lies: that name in `$CREDENTIALS_DIRECTORY`.
+        path: PathBuf,
+    },
     /// A program and its arguments, run without a shell; its output is the secret.
     Command {
         /// Program and arguments.

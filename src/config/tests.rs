@@ -211,7 +211,8 @@ fn what_is_not_served_yet_is_unknown_and_the_nearest_known_is_named() {
         ("[listen]\nadress = \"x\"", "listen.adress", "did you mean `address`?"),
         ("[upstream]\nhttp = \"auto\"", "upstream.http", "nearest known name"),
         ("[admin]\nhosts = []", "admin.hosts", "nearest known name"),
-        ("[credentials.a]\napi_key = { env = \"A\", systemd = \"a\" }", "credentials.a.api_key.systemd", "nearest"),
+        ("[credentials.a]\napi_key = { env = \"A\", sytemd = \"a\" }", "credentials.a.api_key.sytemd", "`systemd`?"),
+        ("[credentials.a]\napi_key = { env = \"A\", vault = \"a\" }", "credentials.a.api_key.vault", "`systemd`, "),
         ("[credentials.a]\napi_key = { env = \"A\" }\noauth2 = {}", "credentials.a.oauth2", "nearest"),
     ] {
         let (at, _, what) = only(text, &[]);
@@ -353,11 +354,12 @@ fn every_known_key_is_documented_and_every_example_works() {
     let said: std::collections::BTreeSet<String> =
         loaded.origins.iter().filter(|(_, place)| **place != Place::Default).map(|(key, _)| kind(key)).collect();
     // How a reference is written is said once for all.
-    let reference = |key: &str| [".env", ".file", ".command", ".refresh"].iter().any(|end| key.ends_with(end));
+    let reference =
+        |key: &str| [".env", ".file", ".systemd", ".command", ".refresh"].iter().any(|end| key.ends_with(end));
     for key in loaded.origins.keys().map(|key| kind(key)).filter(|key| !reference(key)) {
         assert!(said.contains(&key), "`{key}` is not documented");
     }
-    for end in ["env =", "file =", "command =", "refresh ="] {
+    for end in ["env =", "file =", "systemd =", "command =", "refresh ="] {
         assert!(DOCUMENTED.contains(end), "`{end}` is not documented");
     }
 }

@@ -32,12 +32,56 @@ bearer = { command = ["op", "read"], refresh = "15m" }
 }
 
 #[test]
+fn what_systemd_hands_over_is_found_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    for name in ["close-sales", ".hidden"] {
+        touch(Path::new(folder), name);
+    }
+    let directory = [("CREDENTIALS_DIRECTORY", folder)];
+    let text = |name: &str| format!("{SALES}[credentials.a]\nbearer = {{ systemd = \"{name}\" }}\n");
+    for name in ["close-sales", ".hidden"] {
+        let config = good(&text(name), &directory).config;
+        let reference = SecretRef::Systemd { name: name.to_owned(), path: Path::new(folder).join(name) };
+        let CredentialKind::Bearer(found) = &config.credentials[&CredentialName::parse("a").unwrap()].kind else {
+            panic!("{config:?}")
+        };
+        assert_eq!(*found, reference);
+    }
+    let key = "[keys.k]\nroutes = [\"sales\"]\nsecret = { systemd = \"close-sales\" }\n";
+    let config = good(&format!("{SALES}{key}"), &directory).config;
+    let secret = &config.keys[&KeyName::parse("k").unwrap()].secret;
+    assert!(matches!(secret, KeySecret::Reference(SecretRef::Systemd { name, .. }) if name == "close-sales"));
+    // A file that is not there, and a start outside of a unit.
+    let (at, _, what) = only(&text("close-support"), &directory);
+    assert_eq!(at, "credentials.a.bearer.systemd");
+    assert!(what.contains("`close-support`") && what.contains("`LoadCredential=close-support:PATH`"), "{what}");
+    for outside in [&[][..], &[("CREDENTIALS_DIRECTORY", "")]] {
+        let (at, _, what) = only(&text("close-sales"), outside);
+        assert_eq!(at, "credentials.a.bearer.systemd");
+        assert!(what.contains("`CREDENTIALS_DIRECTORY` is not set") && what.contains("`LoadCredential="), "{what}");
+    }
+}
+
+#[test]
+fn a_name_of_systemds_is_no_path_and_no_secret() {
+    let long = "a-".repeat(128);
+    for name in ["", ".", "..", "...", "a/b", "/a", "../a", "a:b", "a\\n", "é", "api_planted0.planted0", &long] {
+        let text = format!("{SALES}[credentials.a]\nbearer = {{ systemd = \"{name}\" }}\n");
+        let (at, _, what) = only(&text, &[("CREDENTIALS_DIRECTORY", "/")]);
+        assert_eq!(at, "credentials.a.bearer.systemd", "{name}");
+        assert!(what.contains("name of a credential of systemd") && !what.contains("planted"), "{name}: {what}");
+    }
+}
+
+#[test]
 fn a_credential_is_exactly_one_kind_with_exactly_one_reference() {
     for (line, key) in [
         ("", "credentials.a"),
         ("api_key = { env = \"A\" }\nbearer = { env = \"A\" }", "credentials.a"),
         ("api_key = {}", "credentials.a.api_key"),
         ("api_key = { env = \"A\", file = \"a\" }", "credentials.a.api_key"),
+        ("api_key = { env = \"A\", systemd = \"a\" }", "credentials.a.api_key"),
         ("api_key = { next = { env = \"A\" } }", "credentials.a.api_key.current"),
         ("api_key = { file = \"a\", refresh = \"1m\" }", "credentials.a.api_key.refresh"),
         ("bearer = { command = [] }", "credentials.a.bearer.command"),
