@@ -117,3 +117,18 @@ fn keys(
     }
     KeySet::new(keys).map_err(|duplicates| duplicates.iter().map(Fault::from).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::Reach;
+
+    #[test]
+    fn line_42_what_one_route_permits_has_a_slot_of_its_own() {
+        let telemetry = Telemetry::new(Options { max_key_series: 1, access: Access::Off }, std::io::sink());
+        let mut slots = Slots::default();
+        let mut place = |credential, origin: &Origin| slots.place(CredentialId(credential), origin, &telemetry);
+        let (public, anywhere) = (Origin::close(), Origin::close().reaching(Reach::Anywhere));
+        assert_eq!([place(0, &public), place(0, &anywhere), place(1, &public), place(0, &public)], [0, 1, 2, 0]);
+    }
+}

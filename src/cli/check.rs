@@ -196,6 +196,7 @@ fn reference(secret: &SecretRef) -> String {
     match secret {
         SecretRef::Env(name) => format!("env {name}"),
         SecretRef::File(path) => format!("file {}", path.display()),
+        SecretRef::Systemd { name, .. } => format!("systemd {name}"),
         SecretRef::Command { argv, .. } => format!("command {}", argv.first().map_or("", String::as_str)),
     }
 }

@@ -50,8 +50,9 @@ fn upstreams(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
     for (name, route) in &config.routes {
         let own = walk.has(&format!("routes.{name}.upstream"));
         let permitted = config.upstream.danger_cleartext_upstream || cleartext.contains(name);
-        let address = if own { None } else { config.upstream.address.as_deref() };
-        let Some(wrong) = clear(&route.upstream, address, permitted) else { continue };
+        let address = config.upstream.address.as_deref().filter(|_| route.upstream.has_url_of(&config.upstream.url));
+        let proxy = config.upstream.proxy.as_ref();
+        let Some(wrong) = clear(&route.upstream, address, proxy, permitted) else { continue };
         if own {
             let key = format!("routes.{name}.upstream");
             walk.fault(&key, walk.place(&key), wrong);
@@ -62,9 +63,9 @@ fn upstreams(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
     }
 }
 
-fn clear(origin: &Origin, address: Option<&str>, permitted: bool) -> Option<Wrong> {
+fn clear(origin: &Origin, address: Option<&str>, proxy: Option<&Origin>, permitted: bool) -> Option<Wrong> {
     let reached = address.and_then(|address| Origin::parse(&format!("http://{address}")).ok());
-    let loopback = origin.is_loopback() && reached.is_none_or(|origin| origin.is_loopback());
+    let loopback = [Some(origin), reached.as_ref(), proxy].into_iter().flatten().all(Origin::is_loopback);
     match origin.scheme() {
         Scheme::Https => None,
         Scheme::Http if !loopback => {

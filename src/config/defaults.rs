@@ -29,6 +29,7 @@ impl Default for Upstream {
         Self {
             url: Origin::close(),
             address: None,
+            proxy: None,
             ca: None,
             redact: Redact::Plain,
             connect_timeout: Duration::from_secs(5),

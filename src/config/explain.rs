@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::place::{Origins, Place};
 use super::units::{show_duration, show_size};
 use super::{AccessFormat, Address, Admin, Config, Listener, Loaded, Log, Metrics, Process, Redact, Tls, Upstream};
+use crate::origin::Reach;
 
 /// A setting, its value and its source. No setting is a secret: those are references elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -103,6 +104,7 @@ fn upstream_values(upstream: &Upstream) -> Values {
     let values = [
         ("url", upstream.url.to_string()),
         ("address", shown(upstream.address.as_deref())),
+        ("proxy", shown(upstream.proxy.as_ref())),
         ("ca", shown(upstream.ca.as_ref().map(|path| path.display()))),
         ("redact", redact.to_owned()),
         ("connect_timeout", show_duration(upstream.connect_timeout)),
@@ -112,6 +114,7 @@ fn upstream_values(upstream: &Upstream) -> Values {
         ("idle_timeout", show_duration(upstream.idle_timeout)),
         ("max_connections", upstream.max_connections.to_string()),
         ("danger_cleartext_upstream", upstream.danger_cleartext_upstream.to_string()),
+        ("danger_private_upstream", (upstream.url.reach() == Reach::Anywhere).to_string()),
     ];
     of_table("upstream", values)
 }

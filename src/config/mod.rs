@@ -105,10 +105,12 @@ pub struct Metrics {
 /// `[upstream]`.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    /// The upstream of every route that names none.
+    /// The upstream of every route that names none, with the reach that `danger_private_upstream` gives it.
     pub url: Origin,
     /// `host:port` to connect to instead of the URL's; Host, SNI and certificate check stay the URL's.
     pub address: Option<String>,
+    /// The HTTP proxy that every connection to an upstream goes through: `http://`, host and port.
+    pub proxy: Option<Origin>,
     /// A PEM file of roots that are trusted beside the system's.
     pub ca: Option<PathBuf>,
     /// Whether secrets that come back are looked for in bodies.
@@ -177,6 +179,13 @@ pub enum SecretRef {
     Env(String),
     /// A file; a trailing newline is dropped.
     File(PathBuf),
+    /// A credential that systemd hands over (`LoadCredential=`); a trailing newline is dropped.
+    Systemd {
+        /// What the unit calls it.
+        name: String,
+        /// Where it lies: that name in `$CREDENTIALS_DIRECTORY`.
+        path: PathBuf,
+    },
     /// A program and its arguments, run without a shell; its output is the secret.
     Command {
         /// Program and arguments.
@@ -193,7 +202,7 @@ pub struct Route {
     pub prefix: Prefix,
     /// As whom requests are sent.
     pub credential: CredentialName,
-    /// Where they are sent.
+    /// Where they are sent, and how far that name may lead.
     pub upstream: Origin,
     /// What may be asked.
     pub rules: Rules,

@@ -60,9 +60,11 @@ fn metrics(mut at: Section<'_>, walk: &mut Walk) -> Metrics {
 fn upstream(mut at: Section<'_>, walk: &mut Walk) -> Upstream {
     let known = Upstream::default();
     let folders = walk.folders();
+    let reach = at.or(walk, "danger_private_upstream", known.url.reach(), kinds::reach);
     let upstream = Upstream {
-        url: at.or(walk, "url", known.url, kinds::origin),
+        url: at.or(walk, "url", known.url, kinds::origin).reaching(reach),
         address: at.optional(walk, "address", kinds::destination),
+        proxy: at.optional(walk, "proxy", kinds::proxy),
         ca: at.optional(walk, "ca", kinds::file(folders)),
         redact: at.or(walk, "redact", known.redact, kinds::choice(REDACT)),
         connect_timeout: at.or(walk, "connect_timeout", known.connect_timeout, kinds::duration(TIMEOUT)),

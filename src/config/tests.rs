@@ -213,7 +213,8 @@ fn what_is_not_served_yet_is_unknown_and_the_nearest_known_is_named() {
         ("[listen]\nadress = \"x\"", "listen.adress", "did you mean `address`?"),
         ("[upstream]\nhttp = \"auto\"", "upstream.http", "nearest known name"),
         ("[admin]\nhosts = []", "admin.hosts", "nearest known name"),
-        ("[credentials.a]\napi_key = { env = \"A\", systemd = \"a\" }", "credentials.a.api_key.systemd", "nearest"),
+        ("[credentials.a]\napi_key = { env = \"A\", sytemd = \"a\" }", "credentials.a.api_key.sytemd", "`systemd`?"),
+        ("[credentials.a]\napi_key = { env = \"A\", vault = \"a\" }", "credentials.a.api_key.vault", "`systemd`, "),
         ("[credentials.a]\napi_key = { env = \"A\" }\noauth2 = {}", "credentials.a.oauth2", "nearest"),
     ] {
         let (at, _, what) = only(text, &[]);
@@ -221,6 +222,29 @@ fn what_is_not_served_yet_is_unknown_and_the_nearest_known_is_named() {
     }
     let (_, _, what) = only("[upstream]\nredact = \"all\"", &[]);
     assert!(what.contains("`\"plain\"` or `\"decode\"` or `\"off\"`"), "{what}");
+}
+
+#[test]
+fn a_proxy_is_a_plain_url_without_a_secret() {
+    let upstream = |proxy: &str| format!("[upstream]\nproxy = \"{proxy}\"\n");
+    let proxy = |url: &str| good(&upstream(url), &[]).config.upstream.proxy.unwrap().host_and_port();
+    for (url, place) in [
+        ("http://Proxy.corp:3128", "proxy.corp:3128"),
+        ("http://proxy.corp:3128/", "proxy.corp:3128"),
+        ("http://proxy.corp", "proxy.corp:80"),
+        ("http://[::1]:3128", "[::1]:3128"),
+    ] {
+        assert_eq!(proxy(url), place);
+    }
+    for url in ["http://planted:planted@proxy.corp:3128", "http://planted@proxy.corp"] {
+        let (at, _, what) = only(&upstream(url), &[]);
+        assert!(at == "upstream.proxy" && what.contains("no user name and no password"), "{at}: {what}");
+        assert!(what.contains("leave them out") && !what.contains("planted"), "{what}");
+    }
+    for url in ["proxy.corp:3128", "https://proxy.corp:3128", "socks5://a:1", "http://a:1/x", "http://a:1/?q", ""] {
+        let (at, _, what) = only(&upstream(url), &[]);
+        assert!(at == "upstream.proxy" && what.contains("`\"http://proxy.corp:3128\"`"), "{url}: {what}");
+    }
 }
 
 #[test]
@@ -378,11 +402,12 @@ fn every_known_key_is_documented_and_every_example_works() {
     let said: std::collections::BTreeSet<String> =
         loaded.origins.iter().filter(|(_, place)| **place != Place::Default).map(|(key, _)| kind(key)).collect();
     // How a reference is written is said once for all.
-    let reference = |key: &str| [".env", ".file", ".command", ".refresh"].iter().any(|end| key.ends_with(end));
+    let reference =
+        |key: &str| [".env", ".file", ".systemd", ".command", ".refresh"].iter().any(|end| key.ends_with(end));
     for key in loaded.origins.keys().map(|key| kind(key)).filter(|key| !reference(key)) {
         assert!(said.contains(&key), "`{key}` is not documented");
     }
-    for end in ["env =", "file =", "command =", "refresh ="] {
+    for end in ["env =", "file =", "systemd =", "command =", "refresh ="] {
         assert!(DOCUMENTED.contains(end), "`{end}` is not documented");
     }
 }

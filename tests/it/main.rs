@@ -13,6 +13,7 @@ mod errors;
 mod faults;
 mod limits;
 mod origin;
+mod outward;
 mod process;
 mod proxy;
 mod raw;
