@@ -47,7 +47,7 @@ ENV CLOSEGATE__LISTEN__ADDRESS=0.0.0.0:8080 \
     CLOSEGATE__METRICS__ADDRESS=0.0.0.0:9464
 USER 65532:65532
 EXPOSE 8080 9464
-# What `listen.shutdown_grace` allows takes longer than the 10 s after which `docker stop` kills: `--stop-timeout 30`.
+# What `listen.shutdown_grace` allows takes longer than the 10 s after which `docker stop` kills: `--stop-timeout 40`.
 STOPSIGNAL SIGTERM
 # Asks the admin listener, 127.0.0.1:8081 inside the container.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 CMD ["/closegate", "health"]
