@@ -34,6 +34,13 @@ pub(super) fn telemetry_options(config: &Config) -> Options {
     Options { max_key_series: config.metrics.max_key_series, access }
 }
 
+/// The rules of the listeners' doors, in the order of the configuration.
+pub(super) fn doors(config: &Config) -> Vec<Door> {
+    let listen = &config.listen;
+    let loopback = listen.address.ip().is_loopback();
+    vec![Door { loopback, hosts: listen.hosts.clone(), max_body: listen.max_body }]
+}
+
 pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts, Vec<Fault>> {
     let Secrets { vault, key_texts, warnings } = Secrets::read(config, telemetry)?;
     for warning in &warnings {
@@ -43,15 +50,12 @@ pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts,
     let mut slots = Slots::default();
     let (routes, route_slots) = routes(config, telemetry, &vault, &mut slots);
     let keys = keys(config, telemetry, &routes, key_texts)?;
-    let door = Door { loopback: config.listen.address.ip().is_loopback(), hosts: config.listen.hosts.clone() };
     let gate = Arc::new(Gate {
         keys,
         routes,
         slots: route_slots,
         vault,
-        door,
         redact_bodies: config.upstream.redact == Redact::Plain,
-        max_body: config.listen.max_body,
     });
     let shared = Shared::new(connector, config.upstream.max_connections);
     Ok(Parts { gate, slots: slots.list, shared })

@@ -11,12 +11,12 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::assemble::Parts;
+use super::assemble::{self, Parts};
 use super::{Stage, part};
 use crate::clock::{Sweep, TICK};
 use crate::config::Config;
 use crate::edge::{Accepted, Drain, Edge, HeadLimits, Timeouts, serve};
-use crate::proxy::{Gate, Proxy};
+use crate::proxy::{Door, Gate, Proxy};
 use crate::task;
 use crate::telemetry::Telemetry;
 use crate::upstream::{Limits, Pool, Shared, Slot};
@@ -24,6 +24,7 @@ use crate::upstream::{Limits, Pool, Shared, Slot};
 /// What a worker is made of; crosses to its thread.
 struct Seed {
     gate: Arc<Gate>,
+    doors: Vec<Door>,
     slots: Vec<Slot>,
     shared: Arc<Shared>,
     telemetry: Arc<Telemetry>,
@@ -44,6 +45,7 @@ pub(super) fn spawn(
     let (listen, upstream) = (&config.listen, &config.upstream);
     let seed = Seed {
         gate: parts.gate.clone(),
+        doors: assemble::doors(config),
         slots: parts.slots.clone(),
         shared: parts.shared.clone(),
         telemetry: telemetry.clone(),
@@ -89,7 +91,7 @@ async fn work(seed: Seed, mut accepted: mpsc::UnboundedReceiver<Accepted>, mut s
     let drain = Rc::new(Drain::default());
     let pool = Pool::new(seed.shared, seed.slots, seed.limits, sweep.clone());
     let core = Rc::new(seed.telemetry.core());
-    let handler = Proxy::new(seed.gate, core, pool.clone(), drain.clone());
+    let handler = Proxy::new(seed.gate, seed.doors.into(), core, pool.clone(), drain.clone());
     let edge = Rc::new(Edge { handler, limits: seed.head, timeouts: seed.timeouts, sweep: sweep.clone(), drain });
     let open = Open::default();
     let mut ticks = tokio::time::interval(TICK);

@@ -53,6 +53,8 @@ pub struct Accepted {
     pub stream: TcpStream,
     /// Who is at the other end.
     pub peer: SocketAddr,
+    /// Which listener it came by.
+    pub listener: usize,
     /// Its place, given back when dropped.
     pub pass: Pass,
 }
@@ -143,7 +145,8 @@ impl Acceptor {
                     pause = FIRST_PAUSE;
                     if let Some(pass) = self.doors.admit(peer.ip()) {
                         // A worker that is gone has stopped the gateway already.
-                        let _ = self.workers[turn % self.workers.len()].send(Accepted { stream, peer, pass });
+                        let _ =
+                            self.workers[turn % self.workers.len()].send(Accepted { stream, peer, listener: 0, pass });
                         turn += 1;
                     }
                 }

@@ -27,6 +27,8 @@ pub struct Arrival {
     pub verdict: Result<Message, WireFault>,
     /// The connection, for what concerns it as a whole.
     pub line: Rc<Line>,
+    /// Which listener it came by, in the order of the configuration.
+    pub listener: usize,
     /// Who is at the other end.
     pub peer: SocketAddr,
 }
@@ -106,7 +108,7 @@ pub struct Edge<H> {
 
 /// Serves one connection to its end.
 pub async fn serve<H: Handler>(edge: Rc<Edge<H>>, accepted: Accepted) {
-    let Accepted { stream, peer, pass } = accepted;
+    let Accepted { stream, peer, listener, pass } = accepted;
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(error) => return tracing::warn!(%error, "a connection could not be watched"),
@@ -116,7 +118,7 @@ pub async fn serve<H: Handler>(edge: Rc<Edge<H>>, accepted: Accepted) {
     let service = service_fn(|request| {
         // The codec hands over one request for each verdict; without one it made the request up.
         let verdict = line.pop().unwrap_or(Err(WireFault::Malformed("the request was not seen on the wire")));
-        let arrival = Arrival { verdict, line: line.clone(), peer };
+        let arrival = Arrival { verdict, line: line.clone(), listener, peer };
         let answer = edge.handler.clone().handle(arrival, request);
         async { Ok::<_, Infallible>(answer.await) }
     });

@@ -63,17 +63,14 @@ pub struct Gate {
     pub slots: Vec<usize>,
     /// The credentials.
     pub vault: Arc<Vault>,
-    /// Who may speak to the listener.
-    pub door: Door,
     /// Whether bodies are searched for the secret.
     pub redact_bodies: bool,
-    /// Most bytes of a request's body.
-    pub max_body: u64,
 }
 
 /// One worker's proxy over an upstream.
 pub struct Proxy<U> {
     gate: Arc<Gate>,
+    doors: Rc<[Door]>,
     core: Rc<Core>,
     upstream: U,
     drain: Rc<Drain>,
@@ -87,9 +84,10 @@ where
     U: Service<Call<UploadBody>, Response = Response<D>, Error = SendError<UploadBody>> + Clone + 'static,
     D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin + 'static,
 {
-    /// A proxy that sends what the gate permits to the upstream.
-    pub fn new(gate: Arc<Gate>, core: Rc<Core>, upstream: U, drain: Rc<Drain>) -> Rc<Self> {
-        Rc::new(Self { gate, core, upstream, drain })
+    /// A proxy that sends what the gate permits to the upstream; one door for each listener, in the order of
+    /// [`Arrival::listener`].
+    pub fn new(gate: Arc<Gate>, doors: Rc<[Door]>, core: Rc<Core>, upstream: U, drain: Rc<Drain>) -> Rc<Self> {
+        Rc::new(Self { gate, doors, core, upstream, drain })
     }
 
     /// The straight line, up to the request that is on its way out.
@@ -104,11 +102,12 @@ where
         if self.drain.is_draining() {
             return Err(ProxyError::Draining);
         }
-        self.gate.door.admit(&parts)?;
+        let door = &self.doors[arrival.listener];
+        door.admit(&parts)?;
         let inbound = Inbound::sanitise(parts, &self.gate.keys)?;
         let target = inbound.target.clone();
         let path = RequestPath::parse(target.path())?;
-        let access = Access { keys: &self.gate.keys, routes: &self.gate.routes, door: &self.gate.door };
+        let access = Access { keys: &self.gate.keys, routes: &self.gate.routes, door };
         let caller = access.identify(&inbound.presented, SystemTime::now());
         if let Caller::Known(key) = &caller {
             ledger.record.key = key.label;
@@ -123,7 +122,7 @@ where
         let operation = Catalogue::close().lookup(inbound.asks.effective(), &asked);
         ledger.record.endpoint = operation.map(|operation| operation.endpoint);
         let permit = found.authorise(&inbound.asks, &asked)?;
-        let (body, upload) = Upload::watch(incoming, &arrival.line, message.number, self.gate.max_body)?;
+        let (body, upload) = Upload::watch(incoming, &arrival.line, message.number, door.max_body)?;
         if let Some(upload) = &upload {
             ledger.watch(upload.clone());
         }

@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn fault(key: Option<&'static str>, path: &str) -> Option<ProxyError> {
-        let (routes, keys, door) = (routes(), keys(), Door { loopback: true, hosts: Vec::new() });
+        let (routes, keys, door) = (routes(), keys(), Door { loopback: true, hosts: Vec::new(), max_body: 0 });
         let access = Access { keys: &keys, routes: &routes, door: &door };
         let mut headers = HeaderMap::new();
         headers.extend(
