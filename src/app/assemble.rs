@@ -8,11 +8,11 @@ use http::HeaderValue;
 
 use super::outward::Outward;
 use super::secrets::{Fault, Material};
-use crate::config::{AccessFormat, Config, Redact};
+use crate::config::{AccessFormat, Config};
 use crate::id::{CredentialName, RouteName};
 use crate::keys::{Key, KeySet};
 use crate::origin::Origin;
-use crate::proxy::{Door, Gate};
+use crate::proxy::Gate;
 use crate::routes::{Route, RouteTable};
 use crate::telemetry::{Access, Options, Telemetry};
 use crate::upstream::Slot;
@@ -33,13 +33,6 @@ pub(super) fn telemetry_options(config: &Config) -> Options {
         AccessFormat::Off => Access::Off,
     };
     Options { max_key_series: config.metrics.max_key_series, access }
-}
-
-/// The rules of the listeners' doors, in the order of the configuration.
-pub(super) fn doors(config: &Config) -> Vec<Door> {
-    let listen = &config.listen;
-    let loopback = listen.address.ip().is_loopback();
-    vec![Door { loopback, hosts: listen.hosts.clone(), max_body: listen.max_body }]
 }
 
 /// Makes the parts of a configuration and puts its credentials to use, in place of the parts before; with them come the
@@ -64,8 +57,7 @@ pub(super) fn parts(
     };
     let mut slots = Slots::default();
     let (routes, route_slots) = routes(config, telemetry, &vault, &mut slots);
-    let redact_bodies = config.upstream.redact == Redact::Plain;
-    let gate = Arc::new(Gate { keys, routes, slots: route_slots, vault, redact_bodies });
+    let gate = Arc::new(Gate { keys, routes, slots: route_slots, vault, redact: config.upstream.redact });
     note(config, telemetry);
     Ok((Parts { gate, slots: slots.list, outward }, watches))
 }
@@ -136,4 +128,22 @@ fn keys(config: &Config, telemetry: &Telemetry, texts: Vec<KeyText>) -> Result<K
         });
     }
     KeySet::new(keys).map_err(|duplicates| duplicates.iter().map(Fault::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::Reach;
+
+    #[test]
+    fn line_42_what_one_route_permits_has_a_slot_of_its_own() {
+        let telemetry = Telemetry::new(Options { max_key_series: 1, access: Access::Off }, std::io::sink());
+        let mut slots = Slots::default();
+        let [sales, partner] = ["sales", "partner"].map(|name| CredentialName::parse(name).unwrap());
+        let mut place = |credential, origin: &Origin| slots.place(credential, origin, &telemetry);
+        let (public, anywhere) = (Origin::close(), Origin::close().reaching(Reach::Anywhere));
+        let placed =
+            [place(&sales, &public), place(&sales, &anywhere), place(&partner, &public), place(&sales, &public)];
+        assert_eq!(placed, [0, 1, 2, 0]);
+    }
 }

@@ -84,7 +84,7 @@ pub(super) fn of(config: &Config, file: Option<&Path>) -> BTreeSet<PathBuf> {
         KeySecret::Digest(_) => None,
     });
     let secrets = credentials.chain(keys).filter_map(|reference| match reference {
-        SecretRef::File(path) => Some(path.as_path()),
+        SecretRef::File(path) | SecretRef::Systemd { path, .. } => Some(path.as_path()),
         SecretRef::Env(_) | SecretRef::Command { .. } => None,
     });
     file.into_iter().chain(config.upstream.ca.as_deref()).chain(secrets).map(Path::to_owned).collect()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::secrets::Fault;
 use crate::config::{Redact, Upstream};
-use crate::net::{Connector, NetFault};
+use crate::net::{self, Connector, NetFault};
 use crate::upstream::{Limits, Shared};
 
 /// One way out, shared by the pools of all workers and the vault.
@@ -43,8 +43,13 @@ impl Outward {
 }
 
 fn connector(settings: &Upstream) -> Result<Connector, NetFault> {
-    let place = settings.address.clone().map(|address| (settings.url.clone(), address));
-    Connector::new(settings.ca.clone(), place, settings.connect_timeout, settings.tls_timeout)
+    Connector::new(net::Options {
+        ca: settings.ca.clone(),
+        place: settings.address.clone().map(|address| (settings.url.clone(), address)),
+        proxy: settings.proxy.clone(),
+        connect_timeout: settings.connect_timeout,
+        tls_timeout: settings.tls_timeout,
+    })
 }
 
 /// A fault of the roots as one of the setting that names them.

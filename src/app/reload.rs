@@ -222,12 +222,20 @@ impl Reloader {
 
     fn is_current(&self, config: &Config, material: &Material) -> bool {
         let Current { config: now, key_texts, parts } = &self.current;
-        let decides = |config: &Config| {
-            let Config { upstream, credentials, routes, keys, listen: _, admin: _, metrics: _, log: _ } =
-                config.clone();
-            (upstream, credentials, routes, keys)
-        };
-        decides(now) == decides(config)
+        // What is fixed at the start decides nothing here.
+        let Config {
+            upstream,
+            credentials,
+            routes,
+            keys,
+            listen: _,
+            listeners: _,
+            process: _,
+            admin: _,
+            metrics: _,
+            log: _,
+        } = config;
+        (upstream, credentials, routes, keys) == (&now.upstream, &now.credentials, &now.routes, &now.keys)
             && *key_texts == material.key_texts
             && Arc::ptr_eq(&parts.outward, &material.outward)
             && parts.gate.vault.holds(&material.holdings)

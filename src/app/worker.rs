@@ -11,12 +11,12 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::assemble::{self, Parts};
+use super::assemble::Parts;
+use super::listeners::Front;
 use super::reload::Renewal;
 use super::{Stage, part};
 use crate::clock::{Sweep, TICK};
-use crate::config::Config;
-use crate::edge::{Accepted, Drain, Edge, HeadLimits, Timeouts, serve};
+use crate::edge::{Accepted, Drain, Edge, Rules, serve};
 use crate::proxy::{Door, Proxy};
 use crate::task;
 use crate::telemetry::Telemetry;
@@ -27,8 +27,7 @@ struct Seed {
     parts: Parts,
     doors: Vec<Door>,
     telemetry: Arc<Telemetry>,
-    head: HeadLimits,
-    timeouts: Timeouts,
+    rules: Vec<Rules>,
 }
 
 /// A running worker.
@@ -43,19 +42,17 @@ pub(super) struct Worker {
 /// Starts a worker.
 pub(super) fn spawn(
     number: usize,
-    config: &Config,
+    front: &Front,
     parts: &Parts,
     telemetry: &Arc<Telemetry>,
     stage: watch::Receiver<Stage>,
     watched: &part::Parts,
 ) -> io::Result<Worker> {
-    let listen = &config.listen;
     let seed = Seed {
         parts: parts.clone(),
-        doors: assemble::doors(config),
+        doors: front.doors.clone(),
         telemetry: telemetry.clone(),
-        head: HeadLimits { bytes: listen.max_header_bytes, uri: listen.max_uri_bytes, lines: listen.max_headers },
-        timeouts: Timeouts { head: listen.header_timeout, body: listen.body_timeout, idle: listen.idle_timeout },
+        rules: front.rules.clone(),
     };
     let (connections, accepted) = mpsc::unbounded_channel();
     let (renewals, renewed) = mpsc::unbounded_channel();
@@ -99,13 +96,7 @@ async fn work(
     let mut pool = Pool::new(outward.shared.clone(), slots, outward.limits, sweep.clone());
     let core = Rc::new(seed.telemetry.core());
     let handler = Proxy::new(gate, seed.doors.into(), core, pool.clone(), drain.clone());
-    let edge = Rc::new(Edge {
-        handler: handler.clone(),
-        limits: seed.head,
-        timeouts: seed.timeouts,
-        sweep: sweep.clone(),
-        drain,
-    });
+    let edge = Rc::new(Edge { handler: handler.clone(), rules: seed.rules, sweep: sweep.clone(), drain });
     let open = Open::default();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

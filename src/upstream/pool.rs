@@ -15,7 +15,7 @@ use super::link::{Link, Seat};
 use super::{AnswerBody, Call, Freshness, SendError, SendFault, Upload};
 use crate::clock::Sweep;
 use crate::id::CredentialName;
-use crate::net::Connector;
+use crate::net::{Connector, Offer};
 use crate::origin::Origin;
 use crate::telemetry::UpstreamMeters;
 
@@ -175,7 +175,7 @@ impl Inner {
             Seat::take(&self.shared, meters)
         });
         let seat = seat.ok_or(SendFault::Exhausted)?;
-        let stream = self.shared.connector.connect(origin).await?;
+        let stream = self.shared.connector.connect(origin, Offer::Http1).await?;
         Ok(Link::over(stream, seat))
     }
 

@@ -157,7 +157,8 @@ fn what_waits_for_a_restart_is_named_and_the_rest_applied() {
     let world = watched(&origin).file("other.key", OTHER_KEY).start_reloading();
     world.edit("workers = 1", "workers = 2\nmax_body = \"1KiB\"");
     world.edit("[keys.main]", &format!("[log]\nlevel = \"debug\"\n\n{OTHER}\n[keys.main]"));
-    let waiting = ["listen.max_body", "listen.workers", "log.level"].map(str::to_owned).to_vec();
+    world.edit("[admin]", "[listeners.more]\naddress = \"127.0.0.1:0\"\n\n[admin]");
+    let waiting = ["listen.max_body", "listen.workers", "log.level", "listeners.more"].map(str::to_owned).to_vec();
     assert_eq!(world.reload().unwrap().waiting, waiting);
     assert_eq!(ask(&world, "/sales/api/v1/me/", OTHER_KEY).status, 200);
     assert_eq!(world.reload(), Ok(Outcome { change: Change::None, waiting }), "they still wait");

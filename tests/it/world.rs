@@ -133,7 +133,7 @@ impl Setup {
         let provenance = provenance(sources, loaded.file);
         let gateway = Gateway::start(&loaded.config, provenance, records.clone());
         let gateway = gateway.unwrap_or_else(|faults| panic!("{faults}"));
-        World { proxy: gateway.proxy, admin: gateway.admin, gateway: Some(gateway), records, folder }
+        World { proxy: gateway.proxy().unwrap(), admin: gateway.admin, gateway: Some(gateway), records, folder }
     }
 }
 
