@@ -15,6 +15,15 @@ pub enum Scheme {
     Http,
 }
 
+/// Which addresses the name of an upstream may lead to (security.md 42).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// Those of the public Internet.
+    Public,
+    /// Any: `danger_private_upstream` says so.
+    Anywhere,
+}
+
 /// Why a text is no upstream URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OriginFault {
@@ -32,9 +41,14 @@ pub enum OriginFault {
     Query,
 }
 
-/// An upstream: scheme, host, port and base path, fixed at load.
+/// An upstream: scheme, host, port and base path, and how far its name may lead, fixed at load.
+///
+/// Two origins that differ in their reach alone are two: what one permits, the other does not.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Origin(Arc<Parts>);
+pub struct Origin {
+    parts: Arc<Parts>,
+    reach: Reach,
+}
 
 #[derive(PartialEq, Eq, Hash)]
 struct Parts {
@@ -75,48 +89,72 @@ impl Origin {
         let host = authority.host().to_ascii_lowercase();
         let authority = if port == default_port { host.clone() } else { format!("{host}:{port}") };
         let authority = Authority::try_from(authority).map_err(|_| OriginFault::Malformed)?;
-        Ok(Self(Arc::new(Parts { scheme, host, port, base: base.to_owned(), authority })))
+        Ok(Self::of(Parts { scheme, host, port, base: base.to_owned(), authority }))
     }
 
     /// Close itself: `https://api.close.com`.
     pub fn close() -> Self {
-        Self(Arc::new(Parts {
+        Self::of(Parts {
             scheme: Scheme::Https,
             host: "api.close.com".to_owned(),
             port: 443,
             base: String::new(),
             authority: Authority::from_static("api.close.com"),
-        }))
+        })
+    }
+
+    fn of(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), reach: Reach::Public }
+    }
+
+    /// The same upstream with another reach; a URL alone reaches public addresses.
+    pub fn reaching(self, reach: Reach) -> Self {
+        Self { reach, ..self }
+    }
+
+    /// Which addresses its name may lead to.
+    pub fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// Whether both have the same URL, whatever their reach.
+    pub fn has_url_of(&self, other: &Self) -> bool {
+        self.parts == other.parts
     }
 
     /// `https` or `http`.
     pub fn scheme(&self) -> Scheme {
-        self.0.scheme
+        self.parts.scheme
     }
 
     /// The host without brackets: a name or an address.
     pub fn host(&self) -> &str {
-        self.0.host.trim_start_matches('[').trim_end_matches(']')
+        self.parts.host.trim_start_matches('[').trim_end_matches(']')
     }
 
     /// The port, the scheme's own when the URL says none.
     pub fn port(&self) -> u16 {
-        self.0.port
+        self.parts.port
     }
 
     /// The base path without a trailing slash; empty when the URL has none.
     pub fn base(&self) -> &str {
-        &self.0.base
+        &self.parts.base
     }
 
     /// The value of the upstream's `Host` (RFC 9110 7.2): the port only when it is not the scheme's own.
     pub fn authority(&self) -> String {
-        self.0.authority.to_string()
+        self.parts.authority.to_string()
     }
 
     /// The same as a part of a URI.
     pub fn uri_authority(&self) -> &Authority {
-        &self.0.authority
+        &self.parts.authority
+    }
+
+    /// Host and port, also where the port is the scheme's own (RFC 9110 9.3.6: the target of CONNECT).
+    pub fn host_and_port(&self) -> String {
+        format!("{}:{}", self.parts.host, self.parts.port)
     }
 
     /// Whether the host is `localhost` or a loopback address.
@@ -127,8 +165,8 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.0.scheme == Scheme::Https { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.authority(), self.0.base)
+        let scheme = if self.parts.scheme == Scheme::Https { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.parts.base)
     }
 }
 
@@ -147,11 +185,20 @@ mod tests {
         let close = Origin::parse("https://API.close.com/").unwrap();
         assert_eq!((close.host(), close.port(), close.base()), ("api.close.com", 443, ""));
         assert_eq!(close.authority(), "api.close.com");
-        assert_eq!(close, Origin::close());
+        assert_eq!((close.host_and_port().as_str(), &close), ("api.close.com:443", &Origin::close()));
         let local = Origin::parse("http://[::1]:8000/base/").unwrap();
         assert_eq!((local.host(), local.port(), local.base()), ("::1", 8000, "/base"));
         assert_eq!(local.authority(), "[::1]:8000");
         assert!(local.is_loopback());
+    }
+
+    #[test]
+    fn the_reach_is_part_of_an_origin_and_not_of_its_url() {
+        let public = Origin::close();
+        let anywhere = public.clone().reaching(Reach::Anywhere);
+        assert_eq!((public.reach(), anywhere.reach()), (Reach::Public, Reach::Anywhere));
+        assert!(public != anywhere && public.has_url_of(&anywhere));
+        assert!(!public.has_url_of(&Origin::parse("https://api.close.com/base").unwrap()));
     }
 
     #[test]

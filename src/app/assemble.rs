@@ -6,23 +6,24 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 
-use super::secrets::{Fault, Secrets, connector, no_connector};
-use crate::config::{AccessFormat, Config, Redact};
+use super::outward::Outward;
+use super::secrets::{Fault, Material};
+use crate::config::{AccessFormat, Config};
 use crate::id::{CredentialName, RouteName};
 use crate::keys::{Key, KeySet};
 use crate::origin::Origin;
-use crate::proxy::{Door, Gate};
+use crate::proxy::Gate;
 use crate::routes::{Route, RouteTable};
 use crate::telemetry::{Access, Options, Telemetry};
-use crate::upstream::{Shared, Slot};
-use crate::vault::KeyText;
-use crate::vault::Vault;
+use crate::upstream::Slot;
+use crate::vault::{KeyText, Vault, Watch};
 
-/// What the threads are made of.
+/// What the threads are made of, until a reload makes it anew.
+#[derive(Clone)]
 pub(super) struct Parts {
     pub(super) gate: Arc<Gate>,
     pub(super) slots: Vec<Slot>,
-    pub(super) shared: Arc<Shared>,
+    pub(super) outward: Arc<Outward>,
 }
 
 pub(super) fn telemetry_options(config: &Config) -> Options {
@@ -34,31 +35,38 @@ pub(super) fn telemetry_options(config: &Config) -> Options {
     Options { max_key_series: config.metrics.max_key_series, access }
 }
 
-/// The rules of the listeners' doors, in the order of the configuration.
-pub(super) fn doors(config: &Config) -> Vec<Door> {
-    let listen = &config.listen;
-    let loopback = listen.address.ip().is_loopback();
-    vec![Door { loopback, hosts: listen.hosts.clone(), max_body: listen.max_body }]
-}
-
-pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts, Vec<Fault>> {
-    let Secrets { vault, key_texts, warnings } = Secrets::read(config, telemetry)?;
-    for warning in &warnings {
-        tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
-    }
-    let connector = connector(config).map_err(|fault| vec![no_connector(&fault)])?;
+/// Makes the parts of a configuration and puts its credentials to use, in place of the parts before; with them come the
+/// watches over what is new in the vault. What can be wrong is found before anything is changed.
+pub(super) fn parts(
+    config: &Config,
+    material: Material,
+    telemetry: &Telemetry,
+    before: Option<&Parts>,
+) -> Result<(Parts, Vec<Watch>), Vec<Fault>> {
+    let Material { holdings, key_texts, outward, warnings: _ } = material;
+    let keys = keys(config, telemetry, key_texts)?;
+    let keys = match before {
+        Some(before) => keys.in_place_of(&before.gate.keys),
+        None => keys,
+    };
+    let meters = |name: &CredentialName| telemetry.credential_meters(telemetry.credential(name.as_str()));
+    let connector = Arc::clone(&outward.connector);
+    let (vault, watches) = match before {
+        Some(before) => before.gate.vault.followed_by(holdings, meters, connector),
+        None => Vault::open(holdings, meters, connector),
+    };
     let mut slots = Slots::default();
     let (routes, route_slots) = routes(config, telemetry, &vault, &mut slots);
-    let keys = keys(config, telemetry, &routes, key_texts)?;
-    let gate = Arc::new(Gate {
-        keys,
-        routes,
-        slots: route_slots,
-        vault,
-        redact_bodies: config.upstream.redact == Redact::Plain,
-    });
-    let shared = Shared::new(connector, config.upstream.max_connections, config.upstream.http);
-    Ok(Parts { gate, slots: slots.list, shared })
+    let gate = Arc::new(Gate { keys, routes, slots: route_slots, vault, redact: config.upstream.redact });
+    note(config, telemetry);
+    Ok((Parts { gate, slots: slots.list, outward }, watches))
+}
+
+/// Has the metrics show the credentials and the ends of keys of this configuration alone.
+fn note(config: &Config, telemetry: &Telemetry) {
+    telemetry.stand(config.credentials.keys().map(|name| telemetry.credential(name.as_str())));
+    let expiries = config.keys.iter().filter_map(|(name, key)| Some((telemetry.key(name.as_str()), key.expires?)));
+    telemetry.key_expiries(expiries);
 }
 
 /// The slots of the pool: one for each credential at each origin.
@@ -81,7 +89,7 @@ impl Slots {
 fn routes(config: &Config, telemetry: &Telemetry, vault: &Vault, slots: &mut Slots) -> (RouteTable, Vec<usize>) {
     let mut routes = Vec::new();
     let mut places = Vec::new();
-    for (index, (name, route)) in config.routes.iter().enumerate() {
+    for (index, (name, route)) in (0..).zip(&config.routes) {
         // The configuration has found every route's credential.
         let Some(credential) = vault.find(&route.credential) else { continue };
         let Ok(host) = HeaderValue::from_str(&route.upstream.authority()) else { continue };
@@ -97,29 +105,19 @@ fn routes(config: &Config, telemetry: &Telemetry, vault: &Vault, slots: &mut Slo
             rules: route.rules.clone(),
             anonymous: route.anonymous,
             danger_anonymous: route.danger_anonymous,
-            index: u32::try_from(index).unwrap_or(u32::MAX),
+            index,
         });
     }
     (RouteTable::new(routes), places)
 }
 
-fn keys(
-    config: &Config,
-    telemetry: &Telemetry,
-    routes: &RouteTable,
-    texts: Vec<KeyText>,
-) -> Result<KeySet, Vec<Fault>> {
-    let places: BTreeMap<&RouteName, u32> =
-        config.routes.keys().filter_map(|name| routes.named(name).map(|route| (name, route.index))).collect();
+fn keys(config: &Config, telemetry: &Telemetry, texts: Vec<KeyText>) -> Result<KeySet, Vec<Fault>> {
+    let places: BTreeMap<&RouteName, u32> = config.routes.keys().zip(0..).collect();
     let mut keys = Vec::new();
     for ((name, key), text) in config.keys.iter().zip(texts) {
-        let label = telemetry.key(name.as_str());
-        if let Some(expires) = key.expires {
-            telemetry.key_expiry(label, expires);
-        }
         keys.push(Key {
             name: name.clone(),
-            label,
+            label: telemetry.key(name.as_str()),
             digest: text.digest,
             opaque_length: text.opaque_length,
             routes: key.routes.iter().filter_map(|route| places.get(route).copied()).collect(),
@@ -130,4 +128,22 @@ fn keys(
         });
     }
     KeySet::new(keys).map_err(|duplicates| duplicates.iter().map(Fault::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::Reach;
+
+    #[test]
+    fn line_42_what_one_route_permits_has_a_slot_of_its_own() {
+        let telemetry = Telemetry::new(Options { max_key_series: 1, access: Access::Off }, std::io::sink());
+        let mut slots = Slots::default();
+        let [sales, partner] = ["sales", "partner"].map(|name| CredentialName::parse(name).unwrap());
+        let mut place = |credential, origin: &Origin| slots.place(credential, origin, &telemetry);
+        let (public, anywhere) = (Origin::close(), Origin::close().reaching(Reach::Anywhere));
+        let placed =
+            [place(&sales, &public), place(&sales, &anywhere), place(&partner, &public), place(&sales, &public)];
+        assert_eq!(placed, [0, 1, 2, 0]);
+    }
 }

@@ -1,7 +1,12 @@
 //! The composition root: a configuration becomes a running gateway. The only place that knows every part.
 
 mod assemble;
+mod files;
+mod listeners;
+mod load;
+mod outward;
 mod part;
+mod reload;
 mod secrets;
 mod service;
 mod worker;
@@ -14,12 +19,19 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use self::files::{Seen, Watcher};
 use self::part::Ends;
+use self::reload::{Current, Reloader};
+use self::secrets::Material;
 use crate::admin::{Health, Phase};
 use crate::config::Config;
-use crate::edge::{self, Acceptor, Doors};
+use crate::edge::{Acceptor, Local};
 use crate::telemetry::Telemetry;
+use crate::vault::Watch;
 
+pub use listeners::unusable_certificates;
+pub use load::load;
+pub use reload::{Bell, Change, Outcome, Provenance, Reloaded};
 pub use secrets::{Fault, Secrets};
 
 /// Why a gateway does not start: everything that is wrong, each in a sentence or three.
@@ -60,8 +72,8 @@ pub enum End {
 
 /// A running gateway.
 pub struct Gateway {
-    /// Where the proxy listens.
-    pub proxy: SocketAddr,
+    /// Where the proxy listens: the label of a listener and its place, for each socket.
+    pub listeners: Vec<(String, Local)>,
     /// Where the admin listener listens.
     pub admin: SocketAddr,
     /// Where the metrics listener listens, if there is one.
@@ -73,75 +85,122 @@ pub struct Gateway {
     workers: Vec<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
     ends: Ends,
+    bell: Bell,
     grace: Duration,
     delay: Duration,
 }
 
-struct Sockets {
-    proxy: TcpListener,
-    admin: TcpListener,
-    metrics: Option<TcpListener>,
+/// What a gateway starts with.
+struct Beginning {
+    provenance: Option<Provenance>,
+    seen: Seen,
+    current: Current,
+    watches: Vec<Watch>,
 }
 
 impl Gateway {
     /// Binds, reads the secrets and starts the threads; everything that is wrong is said at once.
     ///
-    /// `out` takes the access records.
-    pub fn start(config: &Config, out: impl std::io::Write + Send + 'static) -> Result<Self, StartFaults> {
+    /// `provenance` is where the configuration came from: it is loaded from there again at a reload, or once a file of
+    /// it has changed. Without one it stays as it is, and a reload reads its secrets again. `out` takes the access
+    /// records.
+    pub fn start(
+        config: &Config,
+        provenance: Option<Provenance>,
+        out: impl std::io::Write + Send + 'static,
+    ) -> Result<Self, StartFaults> {
         let telemetry = Telemetry::new(assemble::telemetry_options(config), out);
-        let sockets = bind(config);
-        let parts = assemble::gate(config, &telemetry);
-        let (sockets, parts) = match (sockets, parts) {
-            (Ok(sockets), Ok(parts)) => (sockets, parts),
-            (sockets, parts) => {
-                let faults = [sockets.err(), parts.err()].into_iter().flatten().flatten();
+        let sockets = listeners::bind(config);
+        let beginning = begin(config, provenance, &telemetry);
+        let (sockets, beginning) = match (sockets, beginning) {
+            (Ok(sockets), Ok(beginning)) => (sockets, beginning),
+            (sockets, beginning) => {
+                let faults = [sockets.err(), beginning.err()].into_iter().flatten().flatten();
                 return Err(StartFaults(faults.map(|fault| fault.to_string()).collect()));
             }
         };
-        Self::run(config, telemetry, sockets, parts).map_err(|error| StartFaults(vec![format!("error: {error}")]))
+        Self::run(config, telemetry, sockets, beginning).map_err(|error| StartFaults(vec![format!("error: {error}")]))
     }
 
     fn run(
         config: &Config,
         telemetry: Arc<Telemetry>,
-        sockets: Sockets,
-        parts: assemble::Parts,
+        sockets: listeners::Sockets,
+        beginning: Beginning,
     ) -> std::io::Result<Self> {
-        let (proxy, admin) = (sockets.proxy.local_addr()?, sockets.admin.local_addr()?);
+        let Beginning { provenance, seen, current, watches } = beginning;
+        let (listeners, admin) = (sockets.places(), sockets.admin.local_addr()?);
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stage, staged) = watch::channel(Stage::Serving);
         let (closed, closing) = watch::channel(false);
         let (watched, ends) = part::parts();
-        let health = service::health(&parts.gate.vault);
+        let (bell, bells) = reload::bell();
+        let (vaults, vault) = watch::channel(current.parts.gate.vault.clone());
+        let health = service::health(vault);
         let cores =
-            config.listen.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let mut workers = Vec::new();
-        let mut senders = Vec::new();
+            config.process.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let (entrances, front) = listeners::front(config, sockets.proxy, &telemetry);
+        let (mut workers, mut senders, mut renewals) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..cores {
-            let (sender, thread) = worker::spawn(number, config, &parts, &telemetry, staged.clone(), &watched)?;
-            senders.push(sender);
-            workers.push(thread);
+            let worker = worker::spawn(number, &front, &current.parts, &telemetry, staged.clone(), &watched)?;
+            senders.push(worker.connections);
+            renewals.push(worker.renewals);
+            workers.push(worker.thread);
         }
-        let doors = Doors::new(
-            config.listen.max_connections,
-            config.listen.max_connections_per_peer,
-            telemetry.listener("default"),
-        );
-        let acceptor = Acceptor { listener: sockets.proxy, doors, workers: senders };
-        let listeners = [Some(sockets.admin), sockets.metrics].into_iter().flatten().collect();
+        let reloader = Reloader {
+            bells,
+            provenance,
+            started: config.clone(),
+            current,
+            watcher: Watcher::new(seen),
+            vaults,
+            workers: renewals,
+            telemetry: telemetry.clone(),
+            watched: watched.clone(),
+        };
+        let acceptor = Acceptor { entrances, workers: senders };
+        let admins = [Some((sockets.admin, sockets.admin_tls)), sockets.metrics.map(|socket| (socket, None))];
+        let admins = admins.into_iter().flatten().collect();
         let others = vec![
             service::spawn_acceptor(acceptor, closing, &watched)?,
-            service::spawn(listeners, telemetry.clone(), health.clone(), parts.gate.vault.clone(), staged, &watched)?,
+            service::spawn(admins, telemetry.clone(), health.clone(), watches, reloader, staged, &watched)?,
         ];
         health.enter(Phase::Ready);
-        let (grace, delay) = (config.listen.shutdown_grace, config.listen.shutdown_delay);
-        Ok(Self { proxy, admin, metrics, telemetry, health, stage, closed, workers, others, ends, grace, delay })
+        let (grace, delay) = (config.process.shutdown_grace, config.process.shutdown_delay);
+        Ok(Self {
+            listeners,
+            admin,
+            metrics,
+            telemetry,
+            health,
+            stage,
+            closed,
+            workers,
+            others,
+            ends,
+            bell,
+            grace,
+            delay,
+        })
+    }
+
+    /// The first address at which the proxy listens, if any is one of TCP.
+    pub fn proxy(&self) -> Option<SocketAddr> {
+        self.listeners.iter().find_map(|(_, local)| match local {
+            Local::Tcp(address) => Some(*address),
+            Local::Unix(_) => None,
+        })
     }
 
     /// Waits until a part of the running gateway ends, which none should: a thread, or what an operator's listener is
     /// served by. Its name; the gateway is to be stopped then.
     pub async fn failed(&mut self) -> String {
         self.ends.next().await
+    }
+
+    /// What asks for reloads.
+    pub fn bell(&self) -> Bell {
+        self.bell.clone()
     }
 
     /// Ends the gateway: not ready, then no new connections, then what is in flight, then nothing.
@@ -166,27 +225,21 @@ impl Gateway {
     }
 }
 
-/// What cannot be listened on; nothing is listened on afterwards.
-pub fn unbindable(config: &Config) -> Vec<Fault> {
-    bind(config).err().unwrap_or_default()
+/// Reads everything that the configuration refers to, and makes the first parts of it.
+fn begin(config: &Config, provenance: Option<Provenance>, telemetry: &Telemetry) -> Result<Beginning, Vec<Fault>> {
+    // As they are before they are read: what changes later is seen to have changed.
+    let seen = provenance.as_ref().map(|from| Seen::of(files::of(config, from.file.as_deref()))).unwrap_or_default();
+    let material = Material::gather_now(config)?;
+    for warning in &material.warnings {
+        tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
+    }
+    let key_texts = material.key_texts.clone();
+    let (parts, watches) = assemble::parts(config, material, telemetry, None)?;
+    let current = Current { config: config.clone(), key_texts, parts };
+    Ok(Beginning { provenance, seen, current, watches })
 }
 
-fn bind(config: &Config) -> Result<Sockets, Vec<Fault>> {
-    let mut faults = Vec::new();
-    let mut bind = |key: &str, address| match edge::bind(address) {
-        Ok(listener) => Some(listener),
-        Err(fault) => {
-            let hint = "end the program that listens there, or set another address";
-            faults.push(Fault { key: key.to_owned(), what: fault.to_string(), hint });
-            None
-        }
-    };
-    let proxy = bind("listen.address", config.listen.address);
-    let admin = bind("admin.address", config.admin.address);
-    let metrics = config.metrics.address.map(|address| bind("metrics.address", address));
-    match (proxy, admin, metrics) {
-        (Some(proxy), Some(admin), None) => Ok(Sockets { proxy, admin, metrics: None }),
-        (Some(proxy), Some(admin), Some(Some(metrics))) => Ok(Sockets { proxy, admin, metrics: Some(metrics) }),
-        _ => Err(faults),
-    }
+/// What cannot be listened on; nothing is listened on afterwards.
+pub fn unbindable(config: &Config) -> Vec<Fault> {
+    listeners::bind(config).err().unwrap_or_default()
 }

@@ -5,7 +5,8 @@ use tokio::sync::mpsc;
 /// Held by what must not end: dropped at its end, be it by a panic, it says so.
 pub(super) struct Part {
     name: String,
-    ended: mpsc::UnboundedSender<String>,
+    /// Gone once it may end.
+    ended: Option<mpsc::UnboundedSender<String>>,
 }
 
 /// What parts are made from.
@@ -24,7 +25,14 @@ pub(super) fn parts() -> (Parts, Ends) {
 impl Parts {
     /// A part of this name.
     pub(super) fn part(&self, name: impl Into<String>) -> Part {
-        Part { name: name.into(), ended: self.0.clone() }
+        Part { name: name.into(), ended: Some(self.0.clone()) }
+    }
+}
+
+impl Part {
+    /// Ends it as it should: nobody is told.
+    pub(super) fn over(mut self) {
+        self.ended = None;
     }
 }
 
@@ -40,8 +48,10 @@ impl Ends {
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // A gateway that is gone does not ask.
-        let _ = self.ended.send(std::mem::take(&mut self.name));
+        if let Some(ended) = &self.ended {
+            // A gateway that is gone does not ask.
+            let _ = ended.send(std::mem::take(&mut self.name));
+        }
     }
 }
 
@@ -63,6 +73,7 @@ mod tests {
         });
         assert!(panicked.join().is_err());
         assert_eq!(ends.next().await, "broken");
+        parts.part("removed").over();
         drop(still);
         assert_eq!(ends.next().await, "still there");
     }

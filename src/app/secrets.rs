@@ -1,17 +1,14 @@
-//! Every secret of a configuration, read once: credentials into the vault, gateway keys as digests.
+//! Everything outside of a configuration that it refers to, read once and whole: secrets, gateway keys, roots.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{Config, CredentialKind, KeySecret, SecretRef};
-use crate::id::CredentialName;
+use super::outward::{self, Outward};
+use crate::config::{Config, KeySecret, SecretRef};
 use crate::keys::{self, DuplicateKey};
-use crate::net::{Connector, NetFault};
-use crate::telemetry::{Access, Options, Telemetry};
-use crate::vault::{self, KeyText, SecretFault, Vault, Warning, Withheld};
+use crate::vault::{self, Holdings, KeyText, SecretFault, Vault, Warning, Withheld};
 
-/// One reason why a gateway does not start; it holds no secret.
+/// One reason why a gateway does not start, or a reload changes nothing; it holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The setting, such as `credentials.sales.api_key`.
@@ -29,32 +26,56 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The secrets, in what needs them.
+/// The secrets of a configuration, in what would use them.
 pub struct Secrets {
-    /// The credentials.
+    /// The credentials; nobody watches over them.
     pub vault: Arc<Vault>,
-    /// One digest a gateway key, in the order of their names.
-    pub key_texts: Vec<KeyText>,
     /// What works and deserves a look.
     pub warnings: Vec<Warning>,
 }
 
-impl Secrets {
-    /// Reads them all, and says everything that is wrong with them.
-    pub fn read(config: &Config, telemetry: &Telemetry) -> Result<Self, Vec<Fault>> {
-        match (open(config, telemetry), key_texts(config)) {
-            (Ok((vault, mut warnings)), Ok((key_texts, others))) => {
+/// Everything that a configuration refers to, read and found good, before any of it is used.
+pub(super) struct Material {
+    pub(super) holdings: Holdings,
+    /// One digest a gateway key, in the order of their names.
+    pub(super) key_texts: Vec<KeyText>,
+    pub(super) outward: Arc<Outward>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+impl Material {
+    /// Reads it all, and says everything that is wrong with it; the way out stays the one before if nothing of it is
+    /// different.
+    pub(super) async fn gather(config: &Config, before: Option<&Arc<Outward>>) -> Result<Self, Vec<Fault>> {
+        let withheld = Arc::new(Withheld::of(&config.credentials, &config.keys));
+        let (settings, before) = (config.upstream.clone(), before.cloned());
+        let outward = tokio::task::spawn_blocking(move || Outward::of(settings, before.as_ref()));
+        let credentials = Holdings::read(&config.credentials, Arc::clone(&withheld)).await;
+        let keys = key_texts(config, &withheld).await;
+        match (outward.await.unwrap_or_else(|_| Err(outward::unfinished())), credentials, keys) {
+            (Ok(outward), Ok((holdings, mut warnings)), Ok((key_texts, others))) => {
                 warnings.extend(others);
-                Ok(Self { vault, key_texts, warnings })
+                Ok(Self { holdings, key_texts, outward, warnings })
             }
-            (vault, texts) => Err([vault.err(), texts.err()].into_iter().flatten().flatten().collect()),
+            (outward, credentials, keys) => {
+                let credentials = credentials.err().into_iter().flatten().map(Fault::from);
+                Err(outward.err().into_iter().chain(credentials).chain(keys.err().into_iter().flatten()).collect())
+            }
         }
     }
 
+    /// The same, for what has no runtime.
+    pub(super) fn gather_now(config: &Config) -> Result<Self, Vec<Fault>> {
+        blocking(Self::gather(config, None))?
+    }
+}
+
+impl Secrets {
     /// Reads them for nobody: whether they could be used.
     pub fn check(config: &Config) -> Result<Self, Vec<Fault>> {
-        let options = Options { max_key_series: config.metrics.max_key_series, access: Access::Off };
-        Self::read(config, &Telemetry::new(options, std::io::sink()))
+        let Material { holdings, outward, warnings, .. } = Material::gather_now(config)?;
+        let (vault, _unwatched) = Vault::open(holdings, |_| Arc::default(), Arc::clone(&outward.connector));
+        Ok(Self { vault, warnings })
     }
 
     /// What is wrong with the secrets of a configuration that is not whole.
@@ -62,57 +83,20 @@ impl Secrets {
     /// No command is run: a table that is missing may have named the variables that it must not see (security.md 45).
     pub fn faults_of_part(part: &Config) -> Vec<Fault> {
         let mut part = part.clone();
-        part.credentials.retain(|_, credential| !runs_command(&credential.kind));
+        part.credentials.retain(|_, credential| !credential.kind.references().any(is_command));
         part.keys.retain(|_, key| !matches!(&key.secret, KeySecret::Reference(reference) if is_command(reference)));
         Self::check(&part).err().unwrap_or_default()
     }
 }
 
-/// How connections out are made.
-pub(super) fn connector(config: &Config) -> Result<Connector, NetFault> {
-    connector_with(config.upstream.ca.clone(), config)
-}
-
-fn connector_with(ca: Option<PathBuf>, config: &Config) -> Result<Connector, NetFault> {
-    let upstream = &config.upstream;
-    let place = upstream.address.clone().map(|address| (upstream.url.clone(), address));
-    Connector::new(ca, place, upstream.connect_timeout, upstream.tls_timeout)
-}
-
-/// A fault of the roots as one of the setting that names them.
-pub(super) fn no_connector(fault: &NetFault) -> Fault {
-    let hint = "a PEM file of certificates that this user may read";
-    Fault { key: "upstream.ca".to_owned(), what: fault.to_string(), hint }
-}
-
-fn open(config: &Config, telemetry: &Telemetry) -> Result<(Arc<Vault>, Vec<Warning>), Vec<Fault>> {
-    let mut faults = Vec::new();
-    // Without its roots nothing will be connected to; what else is wrong is told all the same.
-    let connector = connector(config).or_else(|fault| {
-        faults.push(no_connector(&fault));
-        connector_with(None, config)
-    });
-    let connector = connector.map_err(|fault| vec![no_connector(&fault)])?;
-    let meters = |name: &CredentialName| telemetry.credential_meters(telemetry.credential(name.as_str()));
-    let withheld = Arc::new(Withheld::of(&config.credentials, &config.keys));
-    match blocking(Vault::open(&config.credentials, withheld, meters, Arc::new(connector)))? {
-        Ok(opened) if faults.is_empty() => Ok(opened),
-        opened => {
-            faults.extend(opened.err().into_iter().flatten().map(Fault::from));
-            Err(faults)
-        }
-    }
-}
-
 /// The digest of every gateway key, or what is wrong with each; those that can be read are compared in any case.
-fn key_texts(config: &Config) -> Result<(Vec<KeyText>, Vec<Warning>), Vec<Fault>> {
-    let withheld = Withheld::of(&config.credentials, &config.keys);
+async fn key_texts(config: &Config, withheld: &Withheld) -> Result<(Vec<KeyText>, Vec<Warning>), Vec<Fault>> {
     let (mut known, mut warnings, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     for (name, key) in &config.keys {
         match &key.secret {
             KeySecret::Digest(digest) => known.push((name, KeyText { digest: *digest, opaque_length: None })),
             KeySecret::Reference(reference) => {
-                match blocking(vault::digest(&format!("keys.{name}.secret"), reference, &withheld))? {
+                match vault::digest(&format!("keys.{name}.secret"), reference, withheld).await {
                     Ok((text, warning)) => {
                         warnings.extend(warning);
                         known.push((name, text));
@@ -140,13 +124,6 @@ impl From<&DuplicateKey> for Fault {
         let others: Vec<String> = duplicate.others.iter().map(|name| format!("`keys.{name}`")).collect();
         let what = format!("the same key as {}", others.join(", "));
         Self { key: format!("keys.{}", duplicate.first), what, hint: "give each tool a key of its own" }
-    }
-}
-
-fn runs_command(kind: &CredentialKind) -> bool {
-    match kind {
-        CredentialKind::ApiKey { current, next } => is_command(current) || next.as_ref().is_some_and(is_command),
-        CredentialKind::Basic { password: only, .. } | CredentialKind::Bearer(only) => is_command(only),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The threads beside the workers: one accepts, one serves admin and metrics and keeps the credentials alive.
+//! The threads beside the workers: one accepts, one serves admin and metrics, keeps the credentials alive
+//! and reloads.
 //!
 //! Neither takes part in a request, so that the admin listener answers when the workers are busy (invariant 8).
 
@@ -12,17 +13,18 @@ use tokio::sync::watch;
 
 use super::Stage;
 use super::part::Parts;
+use super::reload::Reloader;
 use crate::admin::{self, Details, Health};
-use crate::edge::Acceptor;
+use crate::edge::{Acceptor, ServerTls};
 use crate::task;
 use crate::telemetry::Telemetry;
-use crate::vault::{State, Vault};
+use crate::vault::{State, Vault, Watch};
 
 /// The health that `/readyz` shows, with the credentials that cannot be used.
-pub(super) fn health(vault: &Arc<Vault>) -> Arc<Health> {
-    let vault = vault.clone();
+pub(super) fn health(vaults: watch::Receiver<Arc<Vault>>) -> Arc<Health> {
     Arc::new(Health::new(move || {
-        let down = vault.states().into_iter().filter_map(|(name, state)| match state {
+        let states = vaults.borrow().states();
+        let down = states.into_iter().filter_map(|(name, state)| match state {
             State::Ready | State::Suspect => None,
             State::Rejected => Some(format!("{name}: rejected by the upstream")),
             State::Unavailable { reason } => Some(format!("{name}: {reason}")),
@@ -47,22 +49,27 @@ pub(super) fn spawn_acceptor(
 }
 
 pub(super) fn spawn(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(TcpListener, Option<Arc<ServerTls>>)>,
     telemetry: Arc<Telemetry>,
     health: Arc<Health>,
-    vault: Arc<Vault>,
+    watches: Vec<Watch>,
+    reloader: Reloader,
     stage: watch::Receiver<Stage>,
     watched: &Parts,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let part = watched.part("service");
+    let (part, reloading) = (watched.part("service"), watched.part("reload"));
     let listeners: Vec<_> = listeners.into_iter().map(|listener| (listener, watched.part("admin"))).collect();
     std::thread::Builder::new().name("service".to_owned()).spawn(move || {
         let _part = part;
         runtime.block_on(async move {
-            task::spawn("vault", vault.run());
-            for (listener, part) in listeners {
-                let served = admin::serve(listener, telemetry.clone(), health.clone(), gone(stage.clone()));
+            watch_over(watches, &reloader.watched);
+            task::spawn("reload", async move {
+                let _part = reloading;
+                reloader.run().await;
+            });
+            for ((listener, tls), part) in listeners {
+                let served = admin::serve(listener, tls, telemetry.clone(), health.clone(), gone(stage.clone()));
                 task::spawn("admin", async move {
                     let _part = part;
                     if let Err(error) = served.await {
@@ -72,7 +79,20 @@ pub(super) fn spawn(
             }
             gone(stage).await;
         });
+        // A file system that does not answer holds up no end.
+        runtime.shutdown_background();
     })
+}
+
+/// Runs the watches over credentials on this thread's runtime, each until its credential is removed or changed.
+pub(super) fn watch_over(watches: Vec<Watch>, watched: &Parts) {
+    for watch in watches {
+        let part = watched.part(format!("credential {}", watch.name()));
+        task::spawn("credential", async move {
+            watch.run().await;
+            part.over();
+        });
+    }
 }
 
 async fn gone(mut stage: watch::Receiver<Stage>) {
@@ -87,16 +107,17 @@ mod tests {
 
     use super::super::part::parts;
     use super::*;
-    use crate::edge::Doors;
+    use crate::edge::{Bound, Doors, Entrance};
 
     #[tokio::test]
     async fn an_acceptor_that_cannot_go_on_is_noticed() {
         // What cannot be polled: a file.
-        let listener = TcpListener::from(OwnedFd::from(tempfile::tempfile().unwrap()));
-        let doors = Doors::new(1, 1, Arc::new(AtomicI64::new(0)));
+        let socket = TcpListener::from(OwnedFd::from(tempfile::tempfile().unwrap()));
+        let doors = Doors::new(1, 1, Vec::new(), Arc::new(AtomicI64::new(0)));
         let (watched, mut ends) = parts();
         let (_closed, closing) = watch::channel(false);
-        let acceptor = Acceptor { listener, doors, workers: Vec::new() };
+        let entrance = Entrance { socket: Bound::unnamed(socket), listener: 0, doors };
+        let acceptor = Acceptor { entrances: vec![entrance], workers: Vec::new() };
         let thread = spawn_acceptor(acceptor, closing, &watched).unwrap();
         assert_eq!(ends.next().await, "acceptor");
         thread.join().unwrap();

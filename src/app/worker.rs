@@ -11,53 +11,51 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::assemble::{self, Parts};
+use super::assemble::Parts;
+use super::listeners::Front;
+use super::reload::Renewal;
 use super::{Stage, part};
 use crate::clock::{Sweep, TICK};
-use crate::config::Config;
-use crate::edge::{Accepted, Drain, Edge, HeadLimits, Timeouts, serve};
-use crate::proxy::{Door, Gate, Proxy};
+use crate::edge::{Accepted, Drain, Edge, Rules, serve};
+use crate::proxy::{Door, Proxy};
 use crate::task;
 use crate::telemetry::Telemetry;
-use crate::upstream::{Limits, Pool, Shared, Slot};
+use crate::upstream::Pool;
 
 /// What a worker is made of; crosses to its thread.
 struct Seed {
-    gate: Arc<Gate>,
+    parts: Parts,
     doors: Vec<Door>,
-    slots: Vec<Slot>,
-    shared: Arc<Shared>,
     telemetry: Arc<Telemetry>,
-    head: HeadLimits,
-    timeouts: Timeouts,
-    limits: Limits,
+    rules: Vec<Rules>,
 }
 
-/// Starts a worker; connections are sent to it.
+/// A running worker.
+pub(super) struct Worker {
+    /// Connections are sent to it here.
+    pub(super) connections: mpsc::UnboundedSender<Accepted>,
+    /// New parts are sent to it here.
+    pub(super) renewals: mpsc::UnboundedSender<Renewal>,
+    pub(super) thread: JoinHandle<()>,
+}
+
+/// Starts a worker.
 pub(super) fn spawn(
     number: usize,
-    config: &Config,
+    front: &Front,
     parts: &Parts,
     telemetry: &Arc<Telemetry>,
     stage: watch::Receiver<Stage>,
     watched: &part::Parts,
-) -> io::Result<(mpsc::UnboundedSender<Accepted>, JoinHandle<()>)> {
-    let (listen, upstream) = (&config.listen, &config.upstream);
+) -> io::Result<Worker> {
     let seed = Seed {
-        gate: parts.gate.clone(),
-        doors: assemble::doors(config),
-        slots: parts.slots.clone(),
-        shared: parts.shared.clone(),
+        parts: parts.clone(),
+        doors: front.doors.clone(),
         telemetry: telemetry.clone(),
-        head: HeadLimits { bytes: listen.max_header_bytes, uri: listen.max_uri_bytes, lines: listen.max_headers },
-        timeouts: Timeouts { head: listen.header_timeout, body: listen.body_timeout, idle: listen.idle_timeout },
-        limits: Limits {
-            response_timeout: upstream.response_timeout,
-            body_timeout: upstream.body_timeout,
-            idle_timeout: upstream.idle_timeout,
-        },
+        rules: front.rules.clone(),
     };
-    let (sender, receiver) = mpsc::unbounded_channel();
+    let (connections, accepted) = mpsc::unbounded_channel();
+    let (renewals, renewed) = mpsc::unbounded_channel();
     let (report, built) = std::sync::mpsc::sync_channel(1);
     let runtime = move || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let name = format!("worker-{number}");
@@ -67,7 +65,7 @@ pub(super) fn spawn(
         match runtime() {
             Ok(runtime) => {
                 let _ = report.send(Ok(()));
-                runtime.block_on(work(seed, receiver, stage));
+                runtime.block_on(work(seed, accepted, renewed, stage));
             }
             Err(error) => drop(report.send(Err(error))),
         }
@@ -75,7 +73,7 @@ pub(super) fn spawn(
     // A local runtime is built on its own thread. A gateway that started before it is there would drop the connections
     // of a worker that cannot have one.
     built.recv().map_err(io::Error::other)??;
-    Ok((sender, thread))
+    Ok(Worker { connections, renewals, thread })
 }
 
 /// Waits until every worker's last connection is over.
@@ -86,13 +84,19 @@ pub(super) async fn all_gone(workers: &[JoinHandle<()>]) {
     }
 }
 
-async fn work(seed: Seed, mut accepted: mpsc::UnboundedReceiver<Accepted>, mut stage: watch::Receiver<Stage>) {
+async fn work(
+    seed: Seed,
+    mut accepted: mpsc::UnboundedReceiver<Accepted>,
+    mut renewed: mpsc::UnboundedReceiver<Renewal>,
+    mut stage: watch::Receiver<Stage>,
+) {
     let sweep = Sweep::new();
     let drain = Rc::new(Drain::default());
-    let pool = Pool::new(seed.shared, seed.slots, seed.limits, sweep.clone());
+    let Parts { gate, slots, outward } = seed.parts;
+    let mut pool = Pool::new(outward.shared.clone(), slots, outward.limits, sweep.clone());
     let core = Rc::new(seed.telemetry.core());
-    let handler = Proxy::new(seed.gate, seed.doors.into(), core, pool.clone(), drain.clone());
-    let edge = Rc::new(Edge { handler, limits: seed.head, timeouts: seed.timeouts, sweep: sweep.clone(), drain });
+    let handler = Proxy::new(gate, seed.doors.into(), core, pool.clone(), drain.clone());
+    let edge = Rc::new(Edge { handler: handler.clone(), rules: seed.rules, sweep: sweep.clone(), drain });
     let open = Open::default();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -109,6 +113,12 @@ async fn work(seed: Seed, mut accepted: mpsc::UnboundedReceiver<Accepted>, mut s
                 }
                 None => taking = false,
             },
+            Some(renewal) = renewed.recv() => {
+                let Renewal { parts: Parts { gate, slots, outward }, taken } = renewal;
+                pool = pool.followed_by(outward.shared.clone(), slots, outward.limits);
+                handler.renew(gate, pool.clone());
+                drop(taken);
+            }
             _ = ticks.tick() => {
                 sweep.tick();
                 pool.sweep();

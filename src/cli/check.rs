@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Output, finding, refuse};
+use super::{Output, refuse};
 use crate::app::Secrets;
 use crate::config::{Config, CredentialKind, Finding, Key, KeySecret, Loaded, Place, Route, SecretRef, Setting};
 use crate::config::{Credential, settings};
@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args, loaded: &Loaded, output: Output) -> ExitCode {
         Err(faults) => {
             let findings = faults.into_iter().map(|fault| {
                 let place = loaded.place(&fault.key);
-                finding(fault, place)
+                fault.at(place)
             });
             return refuse(&findings.collect(), output);
         }
@@ -182,7 +182,7 @@ impl KeyRow {
 
 /// Who may use a route (contract.md 3, "Who may call").
 fn access(config: &Config, route: &Route) -> &'static str {
-    let loopback = config.listen.address.ip().is_loopback();
+    let loopback = !config.all_listeners().any(|named| named.listener.address.is_wide());
     match (config.keys.is_empty(), loopback) {
         _ if route.anonymous && (loopback || route.danger_anonymous) => "open",
         (false, _) => "needs a key",
@@ -196,6 +196,7 @@ fn reference(secret: &SecretRef) -> String {
     match secret {
         SecretRef::Env(name) => format!("env {name}"),
         SecretRef::File(path) => format!("file {}", path.display()),
+        SecretRef::Systemd { name, .. } => format!("systemd {name}"),
         SecretRef::Command { argv, .. } => format!("command {}", argv.first().map_or("", String::as_str)),
     }
 }
@@ -238,7 +239,7 @@ impl fmt::Display for Report {
         table(
             f,
             "settings",
-            self.settings.iter().map(|row| vec![row.key.to_owned(), row.value.clone(), row.source.to_string()]),
+            self.settings.iter().map(|row| vec![row.key.clone(), row.value.clone(), row.source.to_string()]),
         )?;
         table(
             f,

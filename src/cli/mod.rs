@@ -11,8 +11,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::app::{Fault, Secrets};
-use crate::config::{self, Config, Faults, Finding, Loaded, Place, Sources};
+use crate::app::{self, Fault, Secrets};
+use crate::config::{Config, Faults, Loaded, Sources};
 use crate::telemetry::log;
 use crate::vault;
 
@@ -68,12 +68,13 @@ pub fn main() -> ExitCode {
         eprintln!("error: {fault}");
         return ExitCode::FAILURE;
     }
-    let configured = |more: More, run: &dyn Fn(&Loaded) -> ExitCode| match load(cli.config, more) {
+    let sources = Sources::of_process(cli.config);
+    let configured = |more: More, run: &dyn Fn(&Loaded) -> ExitCode| match app::load(&sources, more) {
         Ok(loaded) => run(&loaded),
         Err(faults) => refuse(&faults, cli.output),
     };
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => configured(serve::faults_of_part, &serve::run),
+        Command::Serve => configured(serve::faults_of_part, &|loaded| serve::run(loaded, &sources)),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => configured(Secrets::faults_of_part, &|loaded| check::run(&args, loaded, cli.output)),
         Command::Health => configured(|_| Vec::new(), &|loaded| health::run(loaded.config.admin.address)),
@@ -83,18 +84,6 @@ pub fn main() -> ExitCode {
 /// What else a command finds wrong with as much of a configuration as could be typed.
 type More = fn(&Config) -> Vec<Fault>;
 
-/// Reads the configuration; when it has faults, those that `more` finds are told with them.
-fn load(file: Option<PathBuf>, more: More) -> Result<Loaded, Faults> {
-    config::load(&Sources::of_process(file)).map_err(|mut faults| {
-        let more = faults.part().map(more).unwrap_or_default();
-        // What is wrong with a setting is said once, and of a default in its place there is nothing to say.
-        let more = more.into_iter().filter(|fault| !faults.concern(&fault.key));
-        let more: Vec<_> = more.map(|fault| (faults.place(&fault.key), fault)).collect();
-        faults.append(more.into_iter().map(|(place, fault)| finding(fault, place)));
-        faults
-    })
-}
-
 /// Says what is wrong, and with which exit code.
 fn refuse(faults: &Faults, output: Output) -> ExitCode {
     match output {
@@ -102,9 +91,4 @@ fn refuse(faults: &Faults, output: Output) -> ExitCode {
         Output::Json => println!("{}", faults.to_json()),
     }
     ExitCode::from(CONFIGURATION)
-}
-
-/// A fault of the start as one of the configuration: with the place of its setting.
-fn finding(fault: Fault, place: Place) -> Finding {
-    Finding { key: fault.key, place, what: fault.what.into(), hint: fault.hint.into() }
 }

@@ -1,5 +1,6 @@
 //! `closegate serve`: run until a signal says otherwise.
 
+use std::convert::Infallible;
 use std::io;
 use std::process::ExitCode;
 
@@ -7,12 +8,12 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::CONFIGURATION;
-use crate::app::{self, End, Fault, Gateway, Secrets};
-use crate::config::{Config, Loaded};
+use crate::app::{self, Bell, End, Fault, Gateway, Provenance, Secrets};
+use crate::config::{Config, Loaded, Sources};
 use crate::telemetry::log::{self, LogFault};
 
-/// Runs the gateway of a configuration.
-pub(super) fn run(loaded: &Loaded) -> ExitCode {
+/// Runs the gateway of a configuration, and goes by what the sources say later.
+pub(super) fn run(loaded: &Loaded, sources: &Sources) -> ExitCode {
     let log = match log::init(&loaded.config.log.level) {
         Ok(log) => log,
         Err(fault @ LogFault::Level { .. }) => {
@@ -35,7 +36,8 @@ pub(super) fn run(loaded: &Loaded) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return unsignalled(&error),
     };
-    let gateway = match Gateway::start(&loaded.config, std::io::stdout()) {
+    let provenance = Provenance { sources: sources.clone(), file: loaded.file.clone() };
+    let gateway = match Gateway::start(&loaded.config, Some(provenance), std::io::stdout()) {
         Ok(gateway) => gateway,
         Err(faults) => {
             // After the warnings.
@@ -44,12 +46,32 @@ pub(super) fn run(loaded: &Loaded) -> ExitCode {
             return ExitCode::from(CONFIGURATION);
         }
     };
-    let signals = match Signals::take_over(&runtime) {
+    let (signals, hangup) = match Signals::take_over(&runtime).and_then(|signals| Ok((signals, hangup(&runtime)?))) {
         Ok(signals) => signals,
         Err(error) => return unsignalled(&error),
     };
     announce(&gateway, loaded);
-    runtime.block_on(until_signalled(gateway, signals))
+    runtime.block_on(async {
+        let hangups = reload_at(hangup, gateway.bell());
+        tokio::select! {
+            code = until_signalled(gateway, signals) => code,
+            never = hangups => match never {},
+        }
+    })
+}
+
+fn hangup(runtime: &Runtime) -> io::Result<Signal> {
+    let _context = runtime.enter();
+    signal(SignalKind::hangup())
+}
+
+/// Has the gateway reload at each SIGHUP; the log says what comes of it.
+async fn reload_at(mut hangup: Signal, bell: Bell) -> Infallible {
+    while hangup.recv().await.is_some() {
+        tracing::info!(signal = "SIGHUP", "reloading");
+        drop(bell.ring());
+    }
+    std::future::pending().await
 }
 
 /// What else would keep a configuration with faults from being served: ports in use, secrets that are none.
@@ -77,7 +99,9 @@ impl Signals {
 }
 
 fn announce(gateway: &Gateway, loaded: &Loaded) {
-    tracing::info!(address = %gateway.proxy, "the proxy listens");
+    for (listener, address) in &gateway.listeners {
+        tracing::info!(%address, listener, "the proxy listens");
+    }
     tracing::info!(address = %gateway.admin, "the admin listener listens");
     if let Some(address) = gateway.metrics {
         tracing::info!(%address, "the metrics listener listens");

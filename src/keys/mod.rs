@@ -84,6 +84,7 @@ pub enum Caller {
 pub struct KeySet {
     by_digest: HashMap<key::Exact, Arc<Key>, key::DigestState>,
     opaque_lengths: Vec<usize>,
+    ever_defined: bool,
 }
 
 impl KeySet {
@@ -96,12 +97,19 @@ impl KeySet {
         let opaque_lengths = keys.iter().filter_map(|key| key.opaque_length).collect();
         let mut by_digest = HashMap::with_capacity_and_hasher(keys.len(), key::DigestState::random());
         by_digest.extend(keys.into_iter().map(|key| (key::Exact(key.digest), Arc::new(key))));
-        Ok(Self { by_digest, opaque_lengths })
+        let ever_defined = !by_digest.is_empty();
+        Ok(Self { by_digest, opaque_lengths, ever_defined })
+    }
+
+    /// The set that takes another one's place: where keys were defined before, they are needed, be there none any more.
+    pub fn in_place_of(mut self, before: &Self) -> Self {
+        self.ever_defined |= before.ever_defined;
+        self
     }
 
     /// Whether a key was ever defined, valid or not: from then on routes need one.
     pub fn ever_defined(&self) -> bool {
-        !self.by_digest.is_empty()
+        self.ever_defined
     }
 
     /// Whether a path or query holds a key, whatever its shape, also percent-encoded: it would end in logs.

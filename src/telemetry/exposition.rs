@@ -4,6 +4,7 @@
 //! fractional counters are rendered here.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -12,7 +13,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
 use super::families::{self as family, Family, Kind};
 use super::histogram::Histogram;
-use super::meters::Meters;
+use super::meters::{Meters, Reload};
 use super::names::{Label, Names};
 use super::process;
 use super::table::{EndpointSeries, RequestCell, RequestSeries, RouteCell, Table};
@@ -24,13 +25,16 @@ pub(super) struct Exposition {
     durations: BTreeMap<Arc<str>, Histogram>,
     first_bytes: BTreeMap<Arc<str>, Histogram>,
     last_used: BTreeMap<Arc<str>, u64>,
+    /// Gauges whose series may go again.
+    credentials_up: BTreeMap<Arc<str>, f64>,
+    expiries: BTreeMap<Arc<str>, f64>,
 }
 
 impl Exposition {
     pub(super) fn new(names: Arc<Names>) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
-        let (durations, first_bytes, last_used) = Default::default();
-        let exposition = Self { recorder, names, durations, first_bytes, last_used };
+        let (durations, first_bytes, last_used, credentials_up, expiries) = Default::default();
+        let exposition = Self { recorder, names, durations, first_bytes, last_used, credentials_up, expiries };
         exposition.describe_all();
         let build = [env!("CARGO_PKG_VERSION"), REVISION, RUSTC];
         exposition.gauge(&family::BUILD_INFO, build.map(SharedString::const_str)).set(1.0);
@@ -60,7 +64,7 @@ impl Exposition {
     }
 
     /// Reads what other parts keep themselves.
-    pub(super) fn read(&self, meters: &Meters) {
+    pub(super) fn read(&mut self, meters: &Meters) {
         for (upstream, meters) in &meters.upstreams {
             for (state, count) in [("active", &meters.active), ("idle", &meters.idle)] {
                 let labels = [upstream.clone().into(), state.into()];
@@ -72,13 +76,19 @@ impl Exposition {
         }
         for (credential, meters) in &meters.credentials {
             let labels = [self.name(*credential)];
-            self.gauge(&family::CREDENTIAL_UP, labels.clone()).set(f64::from(u8::from(meters.up.load(Relaxed))));
             self.counter(&family::REJECTIONS, labels.clone()).absolute(meters.rejections.load(Relaxed));
             self.counter(&family::PROMOTIONS, labels).absolute(meters.promotions.load(Relaxed));
         }
-        for (key, at) in &meters.expiries {
-            self.gauge(&family::KEY_EXPIRY, [self.name(*key)]).set(*at as f64);
+        let standing = meters.credentials.iter().filter(|(credential, _)| meters.standing.contains(credential));
+        let up = standing.map(|(credential, meters)| (self.names.text(*credential), number(meters.up.load(Relaxed))));
+        self.credentials_up = up.collect();
+        self.expiries = meters.expiries.iter().map(|(key, at)| (self.names.text(*key), *at as f64)).collect();
+        let reloads = &meters.reloads;
+        for (outcome, count) in [("success", reloads.successes), ("failure", reloads.failures)] {
+            self.counter(&family::RELOADS, [SharedString::const_str(outcome)]).absolute(count);
         }
+        self.gauge(&family::RELOADED, []).set(number(reloads.last == Reload::Success));
+        self.gauge(&family::RELOADED_AT, []).set(reloads.last_success.as_second() as f64);
     }
 
     /// The whole page.
@@ -89,6 +99,8 @@ impl Exposition {
         let mut text = self.recorder.handle().render();
         write_histograms(&family::REQUEST_DURATION, &self.durations, &mut text);
         write_histograms(&family::FIRST_BYTE, &self.first_bytes, &mut text);
+        write_gauges(&family::CREDENTIAL_UP, &self.credentials_up, &mut text);
+        write_gauges(&family::KEY_EXPIRY, &self.expiries, &mut text);
         process::write(&mut text);
         text
     }
@@ -144,13 +156,14 @@ impl Exposition {
         self.describe(&family::RETRIES);
         self.describe(&family::TRUNCATED);
         self.describe(&family::REDACTIONS);
-        self.describe(&family::CREDENTIAL_UP);
         self.describe(&family::REJECTIONS);
         self.describe(&family::PROMOTIONS);
         self.describe(&family::KEY_LAST_USED);
-        self.describe(&family::KEY_EXPIRY);
         self.describe(&family::UPSTREAM_CONNECTIONS);
         self.describe(&family::CONNECTIONS);
+        self.describe(&family::RELOADS);
+        self.describe(&family::RELOADED);
+        self.describe(&family::RELOADED_AT);
         self.describe(&family::DROPPED_RECORDS);
         self.describe(&family::BUILD_INFO);
     }
@@ -176,9 +189,27 @@ fn write_histograms(family: &Family<1>, totals: &BTreeMap<Arc<str>, Histogram>, 
         family.write_head(text);
     }
     for (value, histogram) in filled {
-        let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
-        histogram.write(family.name, &format!("{}=\"{value}\"", family.labels[0]), text);
+        histogram.write(family.name, &label(family, value), text);
     }
+}
+
+fn write_gauges(family: &Family<1>, values: &BTreeMap<Arc<str>, f64>, text: &mut String) {
+    if !values.is_empty() {
+        family.write_head(text);
+    }
+    for (value, gauge) in values {
+        let _ = writeln!(text, "{}{{{}}} {gauge}", family.name, label(family, value));
+    }
+}
+
+/// `name="value"`, escaped.
+fn label(family: &Family<1>, value: &str) -> String {
+    let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
+    format!("{}=\"{value}\"", family.labels[0])
+}
+
+fn number(flag: bool) -> f64 {
+    f64::from(u8::from(flag))
 }
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);

@@ -124,6 +124,21 @@ pub(super) const UPSTREAM_CONNECTIONS: Family<2> = Family::gauge(
 );
 pub(super) const CONNECTIONS: Family<1> =
     Family::gauge("closegate_connections", ["listener"], "Connections of clients.");
+pub(super) const RELOADS: Family<1> = Family::counter(
+    "closegate_config_reloads_total",
+    ["outcome"],
+    "How often the configuration was loaded again: success or failure.",
+);
+pub(super) const RELOADED: Family<0> = Family::gauge(
+    "closegate_config_last_reload_successful",
+    [],
+    "1 while the configuration that was loaded last is in force, 0 when it had faults.",
+);
+pub(super) const RELOADED_AT: Family<0> = Family::gauge(
+    "closegate_config_last_reload_success_timestamp_seconds",
+    [],
+    "When a configuration was loaded without a fault last, in seconds since 1970; at first the start.",
+);
 pub(super) const DROPPED_RECORDS: Family<0> = Family::counter(
     "closegate_access_records_dropped_total",
     [],

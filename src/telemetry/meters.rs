@@ -1,8 +1,10 @@
 //! Values that other parts keep up to date themselves and that are read when metrics are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+
+use jiff::Timestamp;
 
 use super::names::Label;
 
@@ -38,6 +40,47 @@ pub(super) struct Meters {
     pub(super) upstreams: BTreeMap<String, Arc<UpstreamMeters>>,
     pub(super) listeners: BTreeMap<String, Arc<AtomicI64>>,
     pub(super) credentials: HashMap<Label, Arc<CredentialMeters>>,
+    /// The credentials that there are; of others there is no state, only what was counted.
+    pub(super) standing: HashSet<Label>,
     /// Seconds since 1970, by key.
     pub(super) expiries: HashMap<Label, i64>,
+    pub(super) reloads: Reloads,
+}
+
+/// How a reload of the configuration ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// What was loaded is in force.
+    Success,
+    /// It had faults, and nothing was changed.
+    Failure,
+}
+
+/// The reloads so far.
+pub(super) struct Reloads {
+    pub(super) successes: u64,
+    pub(super) failures: u64,
+    pub(super) last: Reload,
+    /// Of the start, or of the last one without a fault.
+    pub(super) last_success: Timestamp,
+}
+
+impl Reloads {
+    pub(super) fn add(&mut self, reload: Reload) {
+        self.last = reload;
+        match reload {
+            Reload::Success => {
+                self.successes += 1;
+                self.last_success = Timestamp::now();
+            }
+            Reload::Failure => self.failures += 1,
+        }
+    }
+}
+
+impl Default for Reloads {
+    /// None yet, and the start was one without a fault.
+    fn default() -> Self {
+        Self { successes: 0, failures: 0, last: Reload::Success, last_success: Timestamp::now() }
+    }
 }

@@ -33,10 +33,10 @@ pub use self::core::Core;
 use self::core::Cores;
 use self::exposition::Exposition;
 use self::meters::Meters;
-pub use self::meters::{CredentialMeters, UpstreamMeters};
+pub use self::meters::{CredentialMeters, Reload, UpstreamMeters};
 pub use self::names::Label;
 use self::names::Names;
-pub use self::record::{Answerer, Record};
+pub use self::record::{Answerer, Client, Record};
 use self::writer::Signal;
 
 /// How access records are written.
@@ -122,11 +122,21 @@ impl Telemetry {
         lock(&self.meters).credentials.entry(credential).or_default().clone()
     }
 
-    /// Notes from when on a key is refused; a key without a series of its own has none here either.
-    pub fn key_expiry(&self, key: Label, at: Timestamp) {
-        if key.has_own_series() {
-            lock(&self.meters).expiries.insert(key, at.as_second());
-        }
+    /// Notes which credentials there are; others have no state any more.
+    pub fn stand(&self, credentials: impl IntoIterator<Item = Label>) {
+        lock(&self.meters).standing = credentials.into_iter().collect();
+    }
+
+    /// Notes from when on keys are refused, those that are at all; a key without a series of its own has none here
+    /// either.
+    pub fn key_expiries(&self, expiries: impl IntoIterator<Item = (Label, Timestamp)>) {
+        let own = expiries.into_iter().filter(|(key, _)| key.has_own_series());
+        lock(&self.meters).expiries = own.map(|(key, at)| (key, at.as_second())).collect();
+    }
+
+    /// Counts a reload of the configuration.
+    pub fn reloaded(&self, reload: Reload) {
+        lock(&self.meters).reloads.add(reload);
     }
 
     /// The metrics in Prometheus' text format, version 0.0.4.

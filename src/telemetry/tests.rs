@@ -16,7 +16,7 @@ pub(super) fn record() -> Record {
         started: Instant::now(),
         began: None,
         request_id: RequestId::from_bits(7),
-        client: "127.0.0.1:40000".parse().unwrap(),
+        client: Client::Address("127.0.0.1".parse().unwrap()),
         key: Label::NONE,
         route: Label::NONE,
         credential: Label::NONE,
@@ -131,9 +131,9 @@ fn keys_beyond_the_bound_share_a_series() {
     let mut record = record();
     for name in ["one", "two", "three", "four", "one"] {
         record.key = telemetry.key(name);
-        telemetry.key_expiry(record.key, Timestamp::UNIX_EPOCH);
         core.finish(&record);
     }
+    telemetry.key_expiries(["one", "two", "three"].map(|name| (telemetry.key(name), Timestamp::UNIX_EPOCH)));
     record.key = Label::ANONYMOUS;
     core.finish(&record);
     let page = telemetry.render();
@@ -155,6 +155,7 @@ fn meters_are_read_as_they_stand() {
     telemetry.upstream("api.close.com").active.fetch_sub(1, Ordering::Relaxed);
     telemetry.listener("default").fetch_add(3, Ordering::Relaxed);
     let meters = telemetry.credential_meters(sales);
+    telemetry.stand([sales]);
     assert_value(&telemetry.render(), r#"closegate_credential_up{credential="sales"}"#, 1.0);
     meters.up.store(false, Ordering::Relaxed);
     meters.rejections.fetch_add(1, Ordering::Relaxed);
@@ -165,6 +166,28 @@ fn meters_are_read_as_they_stand() {
     assert_value(&page, r#"closegate_credential_up{credential="sales"}"#, 0.0);
     assert_value(&page, r#"closegate_credential_rejections_total{credential="sales"}"#, 1.0);
     assert_value(&page, "closegate_access_records_dropped_total", 0.0);
+    telemetry.stand([]);
+    let page = telemetry.render();
+    assert!(!page.contains("closegate_credential_up"), "a credential that is removed has no state");
+    assert_value(&page, r#"closegate_credential_rejections_total{credential="sales"}"#, 1.0);
+}
+
+#[test]
+fn reloads_are_counted_by_how_they_ended() {
+    let telemetry = silent(9);
+    let state = |page: &str| value(page, "closegate_config_last_reload_successful");
+    let at = |page: &str| value(page, "closegate_config_last_reload_success_timestamp_seconds");
+    let page = telemetry.render();
+    assert!((state(&page), at(&page) > Some(1.7e9)) == (Some(1.0), true), "the start was one without a fault: {page}");
+    telemetry.reloaded(Reload::Failure);
+    let failed = telemetry.render();
+    assert_eq!((state(&failed), at(&failed)), (Some(0.0), at(&page)));
+    telemetry.reloaded(Reload::Success);
+    telemetry.reloaded(Reload::Success);
+    let page = telemetry.render();
+    assert!(state(&page) == Some(1.0) && at(&page) >= at(&failed));
+    assert_value(&page, r#"closegate_config_reloads_total{outcome="success"}"#, 2.0);
+    assert_value(&page, r#"closegate_config_reloads_total{outcome="failure"}"#, 1.0);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::telemetry::UpstreamMeters;
 /// What all workers' pools share.
 pub struct Shared {
     /// How connections are made.
-    pub connector: Connector,
+    pub connector: Arc<Connector>,
     /// Most connections at once.
     pub max_connections: usize,
     /// Which versions of HTTP are spoken.
@@ -32,8 +32,8 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing is open yet.
-    pub fn new(connector: Connector, max_connections: usize, http: Http) -> Arc<Self> {
-        Arc::new(Self { connector, max_connections, http, open: AtomicUsize::new(0) })
+    pub fn new(connector: impl Into<Arc<Connector>>, max_connections: usize, http: Http) -> Arc<Self> {
+        Arc::new(Self { connector: connector.into(), max_connections, http, open: AtomicUsize::new(0) })
     }
 }
 

@@ -22,7 +22,7 @@ use super::*;
 use crate::clock::Sweep;
 use crate::config::Http;
 use crate::id::CredentialName;
-use crate::net::Connector;
+use crate::net::{Connector, Options};
 use crate::origin::Origin;
 use crate::telemetry::UpstreamMeters;
 
@@ -72,10 +72,15 @@ fn request(method: &Method) -> Request<Empty<Bytes>> {
 
 fn pool(address: SocketAddr) -> Pool<Empty<Bytes>> {
     let patience = Duration::from_secs(30);
-    let connector = Connector::new(None, None, patience, patience).unwrap();
+    let connector = connector(patience);
     let origin = Origin::parse(&format!("http://{address}")).unwrap();
     let limits = Limits { response_timeout: patience, body_timeout: patience, idle_timeout: patience };
     Pool::new(Shared::new(connector, 8, Http::Auto), vec![slot("sales", &origin)], limits, Sweep::new())
+}
+
+fn connector(patience: Duration) -> Connector {
+    let options = Options { ca: None, place: None, proxy: None, connect_timeout: patience, tls_timeout: patience };
+    Connector::new(options).unwrap()
 }
 
 fn slot(credential: &str, origin: &Origin) -> Slot {
@@ -269,8 +274,7 @@ fn a_pool_takes_over_the_connections_of_the_slots_that_stay() {
         outcome(sales).await;
         assert_eq!((open(&second), open(&third)), (vec![(0, 0), (0, 1)], vec![(0, 1)]));
 
-        let patience = limits.idle_timeout;
-        let others = Shared::new(Connector::new(None, None, patience, patience).unwrap(), 8, Http::Auto);
+        let others = Shared::new(connector(limits.idle_timeout), 8, Http::Auto);
         let fourth = third.followed_by(others, slots(&["sales"]), limits);
         assert_eq!((open(&third), open(&fourth)), (vec![(0, 0)], vec![(0, 0)]));
         assert_eq!(shared.open.load(Relaxed), 0);

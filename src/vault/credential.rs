@@ -19,7 +19,7 @@ use crate::config::{Credential, CredentialKind, SecretRef};
 use crate::id::CredentialName;
 
 /// One secret of a credential: the setting that refers to it, and how it is sent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Slot {
     key: String,
     reference: SecretRef,
@@ -27,7 +27,7 @@ pub(super) struct Slot {
 }
 
 /// How a secret becomes an `authorization` header.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Scheme {
     /// Basic, the secret as user name, an empty password.
     ApiKey,
@@ -51,7 +51,7 @@ impl Slot {
             reference: reference.clone(),
             scheme: scheme.clone(),
         };
-        keys.iter().zip(source::references(&credential.kind)).map(slot).collect()
+        keys.iter().zip(credential.kind.references()).map(slot).collect()
     }
 
     /// The setting, such as `credentials.sales.api_key`.
@@ -68,7 +68,7 @@ impl Slot {
     pub(super) fn refresh(&self) -> Option<Duration> {
         match self.reference {
             SecretRef::Command { refresh, .. } => refresh,
-            SecretRef::Env(_) | SecretRef::File(_) => None,
+            SecretRef::Env(_) | SecretRef::File(_) | SecretRef::Systemd { .. } => None,
         }
     }
 

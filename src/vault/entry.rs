@@ -1,14 +1,16 @@
 //! One credential as requests see it: what to send, or why nothing may be sent.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::authorization::Authorization;
+use super::credential::{Candidate, Slot};
+use super::redactor::Needles;
 use crate::id::CredentialName;
 use crate::origin::Origin;
 use crate::telemetry::CredentialMeters;
@@ -73,16 +75,41 @@ enum Standing {
 pub(super) struct Entry {
     name: CredentialName,
     meters: Arc<CredentialMeters>,
+    /// The secrets as they are configured: the one in use, then the one that may take over.
+    slots: Vec<Slot>,
+    /// What each slot gave when it was last read with success.
+    known: Mutex<Vec<Option<Candidate>>>,
     standing: ArcSwap<Standing>,
     suspicion: Suspicion,
+    retired: watch::Sender<bool>,
+}
+
+/// Whether a secret that was read again is another one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    None,
+    New,
 }
 
 impl Entry {
-    /// A place that has nothing to send yet.
-    pub(super) fn new(name: CredentialName, meters: Arc<CredentialMeters>) -> Self {
+    /// A place that has nothing to send yet, and what its slots gave.
+    pub(super) fn new(
+        name: CredentialName,
+        meters: Arc<CredentialMeters>,
+        slots: Vec<Slot>,
+        known: Vec<Option<Candidate>>,
+    ) -> Self {
         let nothing_yet = Standing::Out { outage: Outage::Unavailable, until: Instant::now() };
         let suspicion = Suspicion { origin: ArcSwapOption::empty(), bell: Notify::new() };
-        Self { name, meters, standing: ArcSwap::from_pointee(nothing_yet), suspicion }
+        Self {
+            name,
+            meters,
+            slots,
+            known: Mutex::new(known),
+            standing: ArcSwap::from_pointee(nothing_yet),
+            suspicion,
+            retired: watch::Sender::new(false),
+        }
     }
 
     pub(super) fn name(&self) -> &CredentialName {
@@ -91,6 +118,55 @@ impl Entry {
 
     pub(super) fn meters(&self) -> &CredentialMeters {
         &self.meters
+    }
+
+    pub(super) fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    /// Whether it stands for these slots, and they gave what it knows of them.
+    pub(super) fn stands_for(&self, slots: &[Slot], read: &[Option<Candidate>]) -> bool {
+        let same = |(known, read): (&Option<Candidate>, &Option<Candidate>)| match (known, read) {
+            (Some(known), Some(read)) => known.is_same(read),
+            (None, None) => true,
+            _ => false,
+        };
+        self.slots == slots && self.memory().iter().zip(read).all(same)
+    }
+
+    /// What a slot gave when it was last read with success.
+    pub(super) fn known(&self, slot: usize) -> Option<Candidate> {
+        self.memory().get(slot)?.clone()
+    }
+
+    /// Notes what a slot gave; `None`: it gives nothing any more.
+    pub(super) fn remember(&self, slot: usize, read: Option<Candidate>) -> Change {
+        let mut memory = self.memory();
+        let Some(known) = memory.get_mut(slot) else { return Change::None };
+        let same = matches!((&*known, &read), (Some(known), Some(read)) if known.is_same(read));
+        *known = read;
+        if same { Change::None } else { Change::New }
+    }
+
+    /// What answers must be scrubbed of: the secrets of this slot and those behind it.
+    pub(super) fn needles(&self, first: usize) -> Needles {
+        Needles::of(self.memory().iter().skip(first).flatten().flat_map(Candidate::forms))
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Vec<Option<Candidate>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the watch over it: another entry stands in its place now, or none. What it has to send stays as it is, for
+    /// the requests that began with it.
+    pub(super) fn retire(&self) {
+        self.retired.send_replace(true);
+    }
+
+    /// Waits until it is retired.
+    pub(super) async fn retired(&self) {
+        // The sender lives as long as the entry.
+        let _ = self.retired.subscribe().wait_for(|retired| *retired).await;
     }
 
     /// The hot path: one atomic load, and shared bytes.

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::task::JoinSet;
 
 use crate::config;
@@ -33,53 +34,127 @@ pub use harden::{HardenFault, harden};
 pub use probe::{Undecided, Verdict};
 pub use redactor::Redactor;
 pub use source::{KeyText, SecretFault, Warning, Withheld, digest};
+pub use watch::Watch;
 
 use credential::{Candidate, Slot};
 use entry::Entry;
 use probe::Dial;
 use source::Unread;
-use watch::Watch;
 
 /// Every credential, ready to be sent or known not to be.
 pub struct Vault {
     /// In the order of their names.
-    entries: Box<[Entry]>,
-    /// Taken by [`Vault::run`].
-    watches: Mutex<Vec<Watch>>,
+    entries: Box<[Arc<Entry>]>,
+    /// Those of now, also for the vaults that came before.
+    means: Arc<ArcSwap<Means>>,
+}
+
+/// What was read of every credential, before any of it is used.
+pub struct Holdings {
+    credentials: BTreeMap<CredentialName, Holding>,
+    withheld: Arc<Withheld>,
+}
+
+struct Holding {
+    slots: Vec<Slot>,
+    known: Vec<Option<Candidate>>,
+}
+
+/// What secrets are read and questions are asked with.
+struct Means {
     withheld: Arc<Withheld>,
     dial: Arc<dyn Dial>,
 }
 
-impl Vault {
+impl Holdings {
     /// Reads every secret. What cannot be read is a fault, all of them at once; only a command that fails is none: its
     /// credential begins unavailable and is tried again.
-    pub async fn open(
+    pub async fn read(
         credentials: &BTreeMap<CredentialName, config::Credential>,
         withheld: Arc<Withheld>,
-        meters: impl Fn(&CredentialName) -> Arc<CredentialMeters>,
-        connector: Arc<Connector>,
-    ) -> Result<(Arc<Self>, Vec<Warning>), Vec<SecretFault>> {
-        Self::open_over(credentials, withheld, meters, connector).await
-    }
-
-    async fn open_over(
-        credentials: &BTreeMap<CredentialName, config::Credential>,
-        withheld: Arc<Withheld>,
-        meters: impl Fn(&CredentialName) -> Arc<CredentialMeters>,
-        dial: Arc<dyn Dial>,
-    ) -> Result<(Arc<Self>, Vec<Warning>), Vec<SecretFault>> {
+    ) -> Result<(Self, Vec<Warning>), Vec<SecretFault>> {
         let slots: Vec<_> = credentials.iter().map(|(name, credential)| Slot::of(name, credential)).collect();
         let (known, warnings) = read_all(&slots, &withheld).await?;
-        let entries: Box<[_]> = credentials.keys().map(|name| Entry::new(name.clone(), meters(name))).collect();
-        let watch = |((id, entry), (slots, known))| Watch::begin(CredentialId(id), slots, known, entry);
-        let watches = (0..).zip(&entries).zip(slots.into_iter().zip(known)).map(watch).collect();
-        Ok((Arc::new(Self { entries, watches: Mutex::new(watches), withheld, dial }), warnings))
+        let holdings = slots.into_iter().zip(known).map(|(slots, known)| Holding { slots, known });
+        let credentials = credentials.keys().cloned().zip(holdings).collect();
+        Ok((Self { credentials, withheld }, warnings))
+    }
+}
+
+impl Vault {
+    /// A vault of these credentials, and the watches over them, which are to be run.
+    pub fn open(
+        holdings: Holdings,
+        meters: impl Fn(&CredentialName) -> Arc<CredentialMeters>,
+        connector: Arc<Connector>,
+    ) -> (Arc<Self>, Vec<Watch>) {
+        Self::open_over(None, holdings, meters, connector)
+    }
+
+    /// The vault that takes this one's place, and the watches over what is new in it, which are to be run.
+    ///
+    /// A credential that is configured as before and gave the same secrets stays as it is, with the watch that is
+    /// running: whether it is in use, and which secret was promoted. The watches over what was changed or removed end.
+    pub fn followed_by(
+        &self,
+        holdings: Holdings,
+        meters: impl Fn(&CredentialName) -> Arc<CredentialMeters>,
+        connector: Arc<Connector>,
+    ) -> (Arc<Self>, Vec<Watch>) {
+        Self::open_over(Some(self), holdings, meters, connector)
+    }
+
+    fn open_over(
+        before: Option<&Self>,
+        holdings: Holdings,
+        meters: impl Fn(&CredentialName) -> Arc<CredentialMeters>,
+        dial: Arc<dyn Dial>,
+    ) -> (Arc<Self>, Vec<Watch>) {
+        let Holdings { credentials, withheld } = holdings;
+        let means = Arc::new(Means { withheld, dial });
+        let means = match before {
+            Some(before) => {
+                before.means.store(means);
+                Arc::clone(&before.means)
+            }
+            None => Arc::new(ArcSwap::new(means)),
+        };
+        let (mut entries, mut watches) = (Vec::new(), Vec::new());
+        for (name, Holding { slots, known }) in credentials {
+            let standing = before.and_then(|before| before.entries.get(before.place(&name)?));
+            if let Some(same) = standing.filter(|entry| entry.stands_for(&slots, &known)) {
+                entries.push(Arc::clone(same));
+                continue;
+            }
+            if let Some(changed) = standing {
+                changed.retire();
+            }
+            let meters = meters(&name);
+            let entry = Arc::new(Entry::new(name, meters, slots, known));
+            watches.push(Watch::begin(Arc::clone(&entry), Arc::clone(&means)));
+            entries.push(entry);
+        }
+        let vault = Self { entries: entries.into(), means };
+        let removed = before.into_iter().flat_map(|before| &before.entries);
+        removed.filter(|entry| vault.place(entry.name()).is_none()).for_each(|entry| entry.retire());
+        (Arc::new(vault), watches)
+    }
+
+    /// Whether these credentials, and what was read of them, are those that it has.
+    pub fn holds(&self, holdings: &Holdings) -> bool {
+        let same = |(entry, (name, holding)): (&Arc<Entry>, (&CredentialName, &Holding))| {
+            entry.name() == name && entry.stands_for(&holding.slots, &holding.known)
+        };
+        self.entries.len() == holdings.credentials.len() && self.entries.iter().zip(&holdings.credentials).all(same)
+    }
+
+    fn place(&self, name: &CredentialName) -> Option<usize> {
+        self.entries.binary_search_by(|entry| entry.name().cmp(name)).ok()
     }
 
     /// The credential of that name.
     pub fn find(&self, name: &CredentialName) -> Option<CredentialId> {
-        let at = self.entries.binary_search_by(|entry| entry.name().cmp(name)).ok()?;
-        u32::try_from(at).ok().map(CredentialId)
+        u32::try_from(self.place(name)?).ok().map(CredentialId)
     }
 
     /// The name of a credential.
@@ -92,29 +167,15 @@ impl Vault {
         self.entry(id).authorization()
     }
 
-    /// An upstream answered 401 to an authorization of that generation: has [`Vault::run`] ask Close, once.
+    /// An upstream answered 401 to an authorization of that generation: has the [`Watch`] ask Close, once.
     pub fn suspect(&self, id: CredentialId, generation: u64, origin: &Origin) {
         self.entry(id).suspect(generation, origin);
-    }
-
-    /// Watches over every credential until it is dropped; to be called once, on the service thread.
-    pub async fn run(self: Arc<Self>) {
-        let watches = std::mem::take(&mut *self.watches.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut running = JoinSet::new();
-        for watch in watches {
-            running.spawn(watch.run(Arc::clone(&self)));
-        }
-        while let Some(ended) = running.join_next().await {
-            if ended.is_err() {
-                tracing::error!("a credential's watch panicked; that credential stays as it is until a restart");
-            }
-        }
     }
 
     /// Asks Close once whether it takes the credential; changes nothing.
     pub async fn verify(&self, id: CredentialId, origin: &Origin) -> Verdict {
         match self.authorization(id) {
-            Ok(authorization) => self.ask(origin, authorization).await,
+            Ok(authorization) => self.means.load_full().ask(origin, authorization).await,
             Err(unavailable) => Verdict::Undecided(Undecided::Unavailable(unavailable.reason)),
         }
     }
@@ -127,7 +188,9 @@ impl Vault {
     fn entry(&self, id: CredentialId) -> &Entry {
         &self.entries[id.0 as usize]
     }
+}
 
+impl Means {
     async fn ask(&self, origin: &Origin, authorization: Authorization) -> Verdict {
         probe::ask(&*self.dial, origin, authorization).await
     }
@@ -140,6 +203,12 @@ impl Vault {
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(&self.entries).finish()
+    }
+}
+
+impl fmt::Debug for Holdings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.credentials.keys()).finish()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -110,10 +111,21 @@ impl Scene {
         let close = Arc::new(Close { status: Mutex::new(200), ..Close::default() });
         let meters = Arc::new(CredentialMeters::default());
         let dial = Arc::new(Wiring(Arc::clone(&close)));
-        let (vault, warnings) =
-            Vault::open_over(&credentials, Arc::default(), |_| Arc::clone(&meters), dial).await.unwrap();
-        task::spawn("vault", Arc::clone(&vault).run());
+        let (holdings, warnings) = Holdings::read(&credentials, Arc::default()).await.unwrap();
+        let (vault, watches) = Vault::open_over(None, holdings, |_| Arc::clone(&meters), dial);
+        watch_over(watches);
         Self { folder, credentials, close, meters, vault, warnings }
+    }
+
+    /// Reads everything again and has what is different take its place; how many credentials that were.
+    async fn renew(&mut self) -> usize {
+        let (holdings, _) = Holdings::read(&self.credentials, Arc::default()).await.unwrap();
+        let same = self.vault.holds(&holdings);
+        let (meters, dial) = (Arc::clone(&self.meters), Arc::new(Wiring(Arc::clone(&self.close))));
+        let (vault, watches) = Vault::open_over(Some(&self.vault), holdings, |_| Arc::clone(&meters), dial);
+        assert_eq!(watches.is_empty(), same);
+        self.vault = vault;
+        watch_over(watches)
     }
 
     /// Replaces a file whole, so that no reader finds it half written.
@@ -167,6 +179,13 @@ impl Scene {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// Runs the watches; how many they are.
+fn watch_over(watches: Vec<Watch>) -> usize {
+    let count = watches.len();
+    watches.into_iter().for_each(|watch| task::spawn("watch", watch.run()));
+    count
 }
 
 fn name(text: &str) -> CredentialName {
@@ -382,6 +401,95 @@ async fn a_refresh_takes_a_new_token_and_a_failed_one_takes_it_away() {
     assert_eq!(scene.carried().1, 3);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_is_the_same_stays_as_it_is() {
+    let mut scene = Scene::bearer("planted-token").await;
+    scene.close.refuse(&["Bearer planted-token"]);
+    scene.suspect(1);
+    assert_eq!(scene.settled().await, State::Rejected);
+    assert_eq!(scene.renew().await, 0);
+    assert_eq!((scene.state(), scene.counted()), (State::Rejected, (false, 1, 0)));
+    scene.close.refuse(&[]);
+    seconds(2).await;
+    assert_eq!((scene.state(), scene.carried().1), (State::Ready, 2), "the watch goes on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_secret_takes_the_place_of_a_rejected_one() {
+    let mut scene = Scene::bearer("planted-token").await;
+    let before = Arc::clone(&scene.vault);
+    scene.close.refuse(&["Bearer planted-token"]);
+    scene.suspect(1);
+    assert_eq!(scene.settled().await, State::Rejected);
+    scene.write("token", "planted-again");
+    assert_eq!(scene.renew().await, 1);
+    assert_eq!((scene.state(), scene.carried()), (State::Ready, ("Bearer planted-again".to_owned(), 1)));
+    assert_eq!(scene.counted(), (true, 1, 0));
+    // The watch over what was changed has ended: nothing brings it back, and no more is asked for it.
+    seconds(600).await;
+    assert_eq!(before.states()[0].1, State::Rejected);
+    assert_eq!((scene.close.asked().len(), scene.counted()), (1, (true, 1, 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_began_with_an_old_secret_still_has_it() {
+    let mut scene = Scene::bearer("planted-token").await;
+    let before = Arc::clone(&scene.vault);
+    scene.write("token", "planted-again");
+    assert_eq!(scene.renew().await, 1);
+    let mut headers = HeaderMap::new();
+    before.authorization(SALES).unwrap().inject(&mut headers);
+    assert_eq!(headers[AUTHORIZATION], "Bearer planted-token");
+    scene.close.refuse(&["Bearer planted-token"]);
+    before.suspect(SALES, 1, &origin());
+    seconds(5).await;
+    assert_eq!((scene.state(), scene.counted()), (State::Ready, (true, 0, 0)), "what it comes to is nobody's matter");
+    assert!(scene.close.asked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promoted_secret_stays_promoted_while_both_are_the_same() {
+    let mut scene = Scene::pair("api_current.planted", "api_next.planted").await;
+    let (current, next) = ("Basic YXBpX2N1cnJlbnQucGxhbnRlZDo=", "Basic YXBpX25leHQucGxhbnRlZDo=");
+    scene.close.refuse(&[current]);
+    scene.suspect(1);
+    assert_eq!((scene.settled().await, scene.carried().0.as_str()), (State::Ready, next));
+    assert_eq!(scene.renew().await, 0);
+    assert_eq!(scene.carried(), (next.to_owned(), 2));
+    scene.write("current", "api_later.planted");
+    assert_eq!(scene.renew().await, 1);
+    assert_eq!(scene.carried().0, "Basic YXBpX2xhdGVyLnBsYW50ZWQ6");
+}
+
+#[tokio::test]
+async fn a_command_runs_again_and_one_that_fails_takes_its_credential_out_of_use() {
+    let mut scene = Scene::command(&[("token", "planted-token")], None).await;
+    assert_eq!(scene.renew().await, 0);
+    scene.write("token", "planted-again");
+    assert_eq!(scene.renew().await, 1);
+    assert_eq!(scene.carried().0, "Bearer planted-again");
+    std::fs::remove_file(scene.folder.path().join("token")).unwrap();
+    assert_eq!(scene.renew().await, 1);
+    assert_eq!((scene.state(), scene.counted()), (UNAVAILABLE, (false, 0, 0)));
+    scene.write("token", "planted-again");
+    scene.becomes(State::Ready).await;
+}
+
+#[tokio::test]
+async fn a_credential_that_is_removed_and_one_that_is_added_are_gone_and_there() {
+    let mut scene = Scene::bearer("planted-token").await;
+    let (_, credential) = scene.credentials.pop_first().unwrap();
+    scene.credentials.insert(name("partner"), credential);
+    let before = Arc::clone(&scene.vault);
+    assert_eq!(scene.renew().await, 1);
+    assert_eq!((scene.vault.find(&name("sales")), scene.vault.find(&name("partner"))), (None, Some(SALES)));
+    assert!(before.authorization(SALES).is_ok());
+    // The watch over it was the only other one that held it.
+    while Arc::strong_count(&before.entries[0]) > 1 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn every_fault_is_told_at_once_by_its_setting() {
     let missing = |name: &str| SecretRef::Env(format!("CLOSEGATE_TEST_{name}"));
@@ -391,8 +499,7 @@ async fn every_fault_is_told_at_once_by_its_setting() {
     let fine = CredentialKind::Bearer(SecretRef::Env("CARGO_PKG_NAME".into()));
     let kinds = [("a", pair), ("b", fine), ("c", basic)];
     let credentials = kinds.map(|(at, kind)| (name(at), Credential { description: None, kind })).into();
-    let dial = Arc::new(Wiring(Arc::default()));
-    let faults = Vault::open_over(&credentials, Arc::default(), |_| Arc::default(), dial).await.unwrap_err();
+    let faults = Holdings::read(&credentials, Arc::default()).await.unwrap_err();
     let told: Vec<_> = faults.iter().map(SecretFault::to_string).collect();
     assert_eq!(
         told,
@@ -420,8 +527,10 @@ async fn nothing_prints_a_secret() {
     let scene = Scene::pair("api_current.planted", "api_next.planted").await;
     assert_eq!(format!("{:?}", scene.vault), "[credential `sales`: Ready]");
     let dial = Arc::new(Wiring(Arc::default()));
-    let opened = Vault::open_over(&scene.credentials, Arc::default(), |_| Arc::default(), dial).await.unwrap();
-    let printed = format!("{opened:?} {:?} {:?}", opened.0.watches, opened.0.authorization(SALES));
+    let (holdings, warnings) = Holdings::read(&scene.credentials, Arc::default()).await.unwrap();
+    let printed = format!("{holdings:?} {warnings:?} {:?}", holdings.credentials[&name("sales")].known);
+    let (vault, watches) = Vault::open_over(None, holdings, |_| Arc::default(), dial);
+    let printed = format!("{printed} {vault:?} {watches:?} {:?}", vault.authorization(SALES));
     assert!(printed.contains("[secret]"));
     assert!(!printed.contains("planted") && !printed.contains("YXBp"), "{printed}");
 }

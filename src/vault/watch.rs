@@ -3,30 +3,29 @@
 //! Only a 401 to the vault's own question takes a credential out of use (contract.md 4 "Rejected credentials"); an
 //! upstream that cannot be asked decides nothing. What is out of use is tried again with growing pauses.
 
+use std::fmt;
 use std::future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-use super::Vault;
+use super::Means;
 use super::credential::{Candidate, Slot};
-use super::entry::{Entry, Outage};
+use super::entry::{Change, Entry, Outage};
 use super::probe::Verdict;
-use super::redactor::Needles;
 use super::source::Unread;
-use crate::id::CredentialId;
+use crate::id::CredentialName;
 use crate::origin::Origin;
 
-/// The watch over one credential, and the only writer of its entry.
-#[derive(Debug)]
-pub(super) struct Watch {
-    id: CredentialId,
-    /// The secret in use, then the one that may take over.
-    slots: Vec<Slot>,
-    /// What each slot gave when it was last read with success.
-    known: Vec<Option<Candidate>>,
+/// The watch over one credential, and the only writer of how it stands.
+pub struct Watch {
+    entry: Arc<Entry>,
+    means: Arc<ArcSwap<Means>>,
+    /// The slot in use; those before it were refused.
+    first: usize,
     generation: u64,
     condition: Condition,
     pause: Pause,
@@ -60,12 +59,12 @@ enum Again {
 }
 
 impl Watch {
-    /// Takes up the watch with what was read at the start.
-    pub(super) fn begin(id: CredentialId, slots: Vec<Slot>, known: Vec<Option<Candidate>>, entry: &Entry) -> Self {
+    /// Takes up the watch over an entry with what it knows, and has it sent.
+    pub(super) fn begin(entry: Arc<Entry>, means: Arc<ArcSwap<Means>>) -> Self {
         let mut watch = Self {
-            id,
-            slots,
-            known,
+            entry,
+            means,
+            first: 0,
             generation: 0,
             condition: Condition::Ready,
             pause: Pause::default(),
@@ -73,143 +72,151 @@ impl Watch {
             refresh_at: None,
             next_question: Instant::now(),
         };
-        if !watch.install(entry) {
-            watch.withdraw(entry, Condition::Unavailable);
+        if !watch.install() {
+            watch.withdraw(Condition::Unavailable);
         }
         watch
     }
 
-    /// Watches until the task is dropped.
-    pub(super) async fn run(mut self, vault: Arc<Vault>) {
+    /// The credential.
+    pub fn name(&self) -> &CredentialName {
+        self.entry.name()
+    }
+
+    /// Watches until the credential is removed or changed.
+    pub async fn run(self) {
+        let entry = Arc::clone(&self.entry);
+        tokio::select! {
+            biased;
+            () = entry.retired() => {}
+            () = self.keep() => {}
+        }
+    }
+
+    async fn keep(mut self) {
         loop {
-            match self.event(vault.entry(self.id)).await {
-                Event::Suspected(origin) => self.examine(&vault, &origin).await,
-                Event::RetryDue => self.retry(&vault).await,
-                Event::RefreshDue => self.refresh(&vault).await,
+            match self.event().await {
+                Event::Suspected(origin) => self.examine(&origin).await,
+                Event::RetryDue => self.retry().await,
+                Event::RefreshDue => self.refresh().await,
             }
         }
     }
 
-    async fn event(&self, entry: &Entry) -> Event {
+    async fn event(&self) -> Event {
         tokio::select! {
-            origin = entry.suspicion().raised() => Event::Suspected(origin),
+            origin = self.entry.suspicion().raised() => Event::Suspected(origin),
             () = reached(self.retry_at) => Event::RetryDue,
             () = reached(self.refresh_at) => Event::RefreshDue,
         }
     }
 
     /// An upstream answered 401: asks Close, at most once a second.
-    async fn examine(&mut self, vault: &Vault, origin: &Origin) {
-        let entry = vault.entry(self.id);
+    async fn examine(&mut self, origin: &Origin) {
         tokio::time::sleep_until(self.next_question).await;
-        if let Ok(authorization) = entry.authorization() {
-            if vault.ask(origin, authorization).await == Verdict::Rejected {
-                self.replace(vault, origin).await;
+        if let Ok(authorization) = self.entry.authorization() {
+            if self.means().ask(origin, authorization).await == Verdict::Rejected {
+                self.replace(origin).await;
             }
             self.next_question = Instant::now() + SHORTEST_PAUSE;
         }
-        entry.suspicion().clear();
+        self.entry.suspicion().clear();
     }
 
     /// Close refused the secret in use: tries a newer one from the same place, then the one that may take over.
-    async fn replace(&mut self, vault: &Vault, origin: &Origin) {
-        let refused = self.known.first().cloned().flatten();
-        self.read_again(vault, Again::All).await;
-        if !self.take_accepted(vault, origin, refused.as_ref()).await {
-            let entry = vault.entry(self.id);
-            entry.meters().rejections.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(credential = %entry.name(), "Close refuses this credential; it is not sent until Close takes it again");
-            self.withdraw(entry, Condition::Rejected(origin.clone()));
+    async fn replace(&mut self, origin: &Origin) {
+        let refused = self.entry.known(self.first);
+        self.read_again(Again::All).await;
+        if !self.take_accepted(origin, refused.as_ref()).await {
+            self.entry.meters().rejections.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(credential = %self.name(), "Close refuses this credential; it is not sent until Close takes it again");
+            self.withdraw(Condition::Rejected(origin.clone()));
         }
     }
 
     /// What is out of use gets another chance.
-    async fn retry(&mut self, vault: &Vault) {
-        let entry = vault.entry(self.id);
+    async fn retry(&mut self) {
         let recovered = match self.condition.clone() {
             Condition::Ready => return,
             Condition::Rejected(origin) => {
-                self.read_again(vault, Again::AllButCommands).await;
-                self.take_accepted(vault, &origin, None).await
+                self.read_again(Again::AllButCommands).await;
+                self.take_accepted(&origin, None).await
             }
-            Condition::Unavailable => self.read_first(vault).await.is_ok() && self.install(entry),
+            Condition::Unavailable => self.read_first().await.is_ok() && self.install(),
         };
         if recovered {
-            tracing::info!(credential = %entry.name(), "the credential is available again");
+            tracing::info!(credential = %self.name(), "the credential is available again");
         } else {
-            self.withdraw(entry, self.condition.clone());
+            self.withdraw(self.condition.clone());
         }
     }
 
     /// Reads the secret in use again because its time has come.
-    async fn refresh(&mut self, vault: &Vault) {
-        let entry = vault.entry(self.id);
+    async fn refresh(&mut self) {
         self.schedule_refresh();
-        match (self.read_first(vault).await, &self.condition) {
+        match (self.read_first().await, &self.condition) {
             (Ok(Change::New), Condition::Ready) => {
-                self.install(entry);
+                self.install();
             }
             (Ok(Change::New), Condition::Rejected(_)) => self.retry_at = Some(Instant::now()),
             (Err(unread), Condition::Ready) => {
-                tracing::warn!(credential = %entry.name(), "the credential is not available: {}", unread.what);
-                self.withdraw(entry, Condition::Unavailable);
+                tracing::warn!(credential = %self.name(), "the credential is not available: {}", unread.what);
+                self.entry.remember(self.first, None);
+                self.withdraw(Condition::Unavailable);
             }
             _ => {}
         }
     }
 
     /// Reads the secret in use and remembers it.
-    async fn read_first(&mut self, vault: &Vault) -> Result<Change, Unread> {
-        let candidate = vault.read(&self.slots[0]).await?;
-        let same = self.known[0].as_ref().is_some_and(|known| known.is_same(&candidate));
-        self.known[0] = Some(candidate);
-        Ok(if same { Change::None } else { Change::New })
+    async fn read_first(&mut self) -> Result<Change, Unread> {
+        let candidate = self.means().read(&self.entry.slots()[self.first]).await?;
+        Ok(self.entry.remember(self.first, Some(candidate)))
     }
 
     /// Reads secrets again; one that cannot be read stays as it was.
-    async fn read_again(&mut self, vault: &Vault, which: Again) {
-        for (slot, known) in self.slots.iter().zip(&mut self.known) {
+    async fn read_again(&mut self, which: Again) {
+        for (at, slot) in self.entry.slots().iter().enumerate().skip(self.first) {
             if which == Again::AllButCommands && slot.is_command() {
                 continue;
             }
-            if let Ok(candidate) = vault.read(slot).await {
-                *known = Some(candidate);
+            if let Ok(candidate) = self.means().read(slot).await {
+                self.entry.remember(at, Some(candidate));
             }
         }
     }
 
     /// Asks Close about each known secret but the refused one, and takes the first that it accepts.
-    async fn take_accepted(&mut self, vault: &Vault, origin: &Origin, refused: Option<&Candidate>) -> bool {
-        for at in 0..self.known.len() {
-            let Some(candidate) = self.known[at].clone() else { continue };
+    async fn take_accepted(&mut self, origin: &Origin, refused: Option<&Candidate>) -> bool {
+        for at in self.first..self.entry.slots().len() {
+            let Some(candidate) = self.entry.known(at) else { continue };
             if refused.is_some_and(|refused| refused.is_same(&candidate)) {
                 continue;
             }
             let trial = candidate.authorization(self.generation, Arc::default());
-            if vault.ask(origin, trial).await == Verdict::Accepted {
-                self.promote(vault.entry(self.id), at);
-                return self.install(vault.entry(self.id));
+            if self.means().ask(origin, trial).await == Verdict::Accepted {
+                self.promote(at);
+                return self.install();
             }
         }
         false
     }
 
-    /// Makes the slot the first one; those before it are forgotten.
-    fn promote(&mut self, entry: &Entry, at: usize) {
-        if at > 0 {
-            self.slots.drain(..at);
-            self.known.drain(..at);
-            entry.meters().promotions.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(credential = %entry.name(), "Close refuses `current`; `next` has taken its place");
+    /// Makes the slot the first one; those before it are not used again.
+    fn promote(&mut self, at: usize) {
+        if at > self.first {
+            self.first = at;
+            self.entry.meters().promotions.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(credential = %self.name(), "Close refuses `current`; `next` has taken its place");
         }
     }
 
     /// Puts the first secret to use; `false` when there is none.
-    fn install(&mut self, entry: &Entry) -> bool {
-        let Some(candidate) = self.known.first().and_then(Option::as_ref) else { return false };
+    fn install(&mut self) -> bool {
+        let Some(candidate) = self.entry.known(self.first) else { return false };
         self.generation += 1;
-        let needles = Needles::of(self.known.iter().flatten().flat_map(Candidate::forms));
-        entry.admit(candidate.authorization(self.generation, Arc::new(needles)));
+        let needles = self.entry.needles(self.first);
+        self.entry.admit(candidate.authorization(self.generation, Arc::new(needles)));
         self.condition = Condition::Ready;
         self.pause = Pause::default();
         self.retry_at = None;
@@ -217,10 +224,14 @@ impl Watch {
         true
     }
 
-    fn withdraw(&mut self, entry: &Entry, condition: Condition) {
+    fn means(&self) -> Arc<Means> {
+        self.means.load_full()
+    }
+
+    fn withdraw(&mut self, condition: Condition) {
         let until = Instant::now() + self.pause.next();
         let outage = if matches!(condition, Condition::Rejected(_)) { Outage::Rejected } else { Outage::Unavailable };
-        entry.withdraw(outage, until);
+        self.entry.withdraw(outage, until);
         self.condition = condition;
         self.retry_at = Some(until);
         if matches!(outage, Outage::Unavailable) {
@@ -229,16 +240,9 @@ impl Watch {
     }
 
     fn schedule_refresh(&mut self) {
-        let interval = self.slots.first().and_then(Slot::refresh);
+        let interval = self.entry.slots().get(self.first).and_then(Slot::refresh);
         self.refresh_at = interval.map(|interval| Instant::now() + interval);
     }
-}
-
-/// Whether a secret that was read again is another one.
-#[derive(Debug, PartialEq, Eq)]
-enum Change {
-    None,
-    New,
 }
 
 /// Pauses that double from 1 s to 5 min, each with up to a quarter more, so that replicas do not ask in step.
@@ -255,6 +259,12 @@ impl Pause {
         // Without randomness there is no jitter, which harms nobody.
         let drawn = aws_lc_rs::rand::fill(&mut random).map_or(0, |()| u32::from(random[0]));
         (pause + pause * drawn / 1024).min(LONGEST_PAUSE)
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Watch").field(&self.entry).finish()
     }
 }
 

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use closegate::app::Secrets;
 use closegate::config::{self, Environment, Sources};
 use closegate::id::CredentialName;
-use closegate::telemetry::{Access, Options, Telemetry, log};
+use closegate::telemetry::log;
 
 use self::search::Search;
 use crate::faults::WHOLE;
@@ -281,6 +281,8 @@ fn line_43_no_form_of_a_secret_leaves_the_gateway() {
     for request in admin_requests() {
         given.push((request.clone(), talk(admin, request)));
     }
+    world.signal(rustix::process::Signal::HUP);
+    world.stderr.wait_for("the configuration is reloaded", 1);
     let given = all_of(world, given);
     let stdout = &given.iter().find(|(what, _)| what == "stdout").unwrap().1;
     let records = stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count();
@@ -371,8 +373,7 @@ fn line_43_debug_shows_no_secret() {
     let environment: Environment = std::env::vars_os().collect();
     let sources = Sources { file: Some(path), environment, folder: folder.path().to_owned() };
     let loaded = config::load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
-    let telemetry = Telemetry::new(Options { max_key_series: 10, access: Access::Off }, std::io::sink());
-    let vault = Secrets::read(&loaded.config, &telemetry).unwrap().vault;
+    let vault = Secrets::check(&loaded.config).unwrap().vault;
     let sales = vault.find(&CredentialName::parse("sales").unwrap()).unwrap();
     let authorization = vault.authorization(sales).unwrap();
     let shown = format!("{loaded:#?} {loaded:?} {vault:#?} {vault:?} {authorization:#?} {:?}", vault.states());

@@ -53,17 +53,17 @@ fn params(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Certif
 }
 
 /// A TLS upstream and what reached it.
-struct TlsOrigin {
-    address: SocketAddr,
-    connections: Arc<Mutex<Vec<Connection>>>,
+pub(crate) struct TlsOrigin {
+    pub address: SocketAddr,
+    pub connections: Arc<Mutex<Vec<Connection>>>,
 }
 
 /// One connection, once its handshake is over.
 #[derive(Debug, Default)]
-struct Connection {
-    name: Option<String>,
+pub(crate) struct Connection {
+    pub name: Option<String>,
     kind: Option<HandshakeKind>,
-    requests: Vec<String>,
+    pub requests: Vec<String>,
 }
 
 /// What happens after an answer.
@@ -102,7 +102,7 @@ impl TlsOrigin {
     }
 
     /// As [`Self::start`], with every version, answering on and on.
-    fn plain(identity: Identity) -> Self {
+    pub(crate) fn plain(identity: Identity) -> Self {
         Self::start(identity, rustls::ALL_VERSIONS, WHOLE, After::Stay)
     }
 }

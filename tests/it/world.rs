@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::time::Duration;
 
-use closegate::app::{End, Gateway};
+use closegate::app::{End, Gateway, Provenance, Reloaded};
 use closegate::config::{self, Environment, Sources};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -95,6 +96,11 @@ impl Setup {
         self.file("other.key", OTHER_KEY).set("keys.other", &lines)
     }
 
+    /// The folder of the configuration and its files.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The text of the configuration.
     pub(crate) fn text(&self) -> String {
         let sections = self.sections.iter().map(|(name, lines)| format!("[{name}]\n{lines}\n"));
@@ -107,15 +113,27 @@ impl Setup {
         self.folder
     }
 
+    /// Starts a gateway whose configuration stays as it is.
     pub(crate) fn start(self) -> World {
+        self.start_from(|_, _| None)
+    }
+
+    /// Starts a gateway that goes by what its files say later.
+    pub(crate) fn start_reloading(self) -> World {
+        self.start_from(|sources, file| Some(Provenance { sources, file }))
+    }
+
+    fn start_from(self, provenance: impl FnOnce(Sources, Option<PathBuf>) -> Option<Provenance>) -> World {
         let folder = self.write();
         let path = folder.path().join("closegate.toml");
         let sources =
             Sources { file: Some(path), environment: Environment::default(), folder: folder.path().to_owned() };
         let loaded = config::load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
         let records = Records::default();
-        let gateway = Gateway::start(&loaded.config, records.clone()).unwrap_or_else(|faults| panic!("{faults}"));
-        World { proxy: gateway.proxy, admin: gateway.admin, gateway: Some(gateway), records, folder }
+        let provenance = provenance(sources, loaded.file);
+        let gateway = Gateway::start(&loaded.config, provenance, records.clone());
+        let gateway = gateway.unwrap_or_else(|faults| panic!("{faults}"));
+        World { proxy: gateway.proxy().unwrap(), admin: gateway.admin, gateway: Some(gateway), records, folder }
     }
 }
 
@@ -148,6 +166,25 @@ impl World {
         let text = self.metrics();
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Writes a file beside the configuration, whole at once.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let (new, file) = (self.folder.path().join("new"), self.folder.path().join(name));
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, file).unwrap();
+    }
+
+    /// Replaces a text of the configuration.
+    pub(crate) fn edit(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.folder.path().join("closegate.toml")).unwrap();
+        assert!(text.contains(from), "{from} in {text}");
+        self.write("closegate.toml", &text.replace(from, to));
+    }
+
+    /// Has everything loaded again.
+    pub(crate) fn reload(&self) -> Reloaded {
+        RUNTIME.block_on(self.gateway.as_ref().unwrap().bell().ring())
     }
 
     /// Begins to end the gateway; the handle says how it ended.

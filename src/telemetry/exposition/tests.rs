@@ -39,7 +39,8 @@ fn everything() -> String {
     (record.redactions, record.truncated) = (1, true);
     core.begin(record.route);
     core.finish(&record);
-    telemetry.key_expiry(record.key, "2027-06-30T00:00:00Z".parse().unwrap());
+    telemetry.key_expiries([(record.key, "2027-06-30T00:00:00Z".parse().unwrap())]);
+    telemetry.stand([record.credential]);
     telemetry.credential_meters(record.credential).up.store(false, Ordering::Relaxed);
     telemetry.upstream("api.close.com").idle.store(2, Ordering::Relaxed);
     telemetry.listener("default").store(1, Ordering::Relaxed);
