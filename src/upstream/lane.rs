@@ -154,10 +154,11 @@ impl Lane {
         }
     }
 
-    /// The origin wants HTTP/1.1 for what was asked (RFC 9113 7, HTTP_1_1_REQUIRED).
+    /// The origin wants HTTP/1.1 for what was asked (RFC 9113 7, HTTP_1_1_REQUIRED): it is spoken from now on.
     pub(super) fn demands_http1(&self) {
-        if matches!(self.speaks.get(), Speaks::Both | Speaks::RefusedHttp1) {
-            self.speaks.set(Speaks::ChoseHttp1);
+        if self.speaks.get() == Speaks::Both {
+            self.speaks.set(Speaks::Http1);
+            self.trunks.take().iter().for_each(|trunk| trunk.retire());
         }
     }
 

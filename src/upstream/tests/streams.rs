@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use h2::server::{Connection, SendResponse};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use super::*;
 use crate::net::Offer;
@@ -12,30 +13,46 @@ use crate::task;
 use crate::upstream::lane::{Lane, Plan};
 
 /// What a test does with a pool, its origin on the same thread.
-fn with_pool<F: Future<Output = ()>>(max_connections: usize, test: impl FnOnce(Pool<Empty<Bytes>>, Origin) -> F) {
+fn with_pool<F: Future<Output = ()>>(
+    max_connections: usize,
+    test: impl FnOnce(Pool<Empty<Bytes>>, Origin, Rc<Notify>) -> F,
+) {
     runtime().block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = Origin::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let end = Rc::new(Notify::new());
+        let own = end.clone();
         task::spawn_local(async move {
             loop {
                 let stream = listener.accept().await.unwrap().0;
-                task::spawn_local(async move { serve(h2::server::handshake(stream).await.unwrap()).await });
+                let end = own.clone();
+                task::spawn_local(async move { serve(h2::server::handshake(stream).await.unwrap(), end).await });
             }
         });
         let patience = Duration::from_secs(30);
         let limits = Limits { response_timeout: patience, body_timeout: patience, idle_timeout: patience };
         let shared = Shared::new(connector(patience), max_connections, Http::H2);
-        test(Pool::new(shared, vec![slot("sales", &origin)], limits, Sweep::new()), origin).await;
+        test(Pool::new(shared, vec![slot("sales", &origin)], limits, Sweep::new()), origin, end).await;
     });
 }
 
 /// Answers at once: `/held` with a body that ends when the test's request `/end` comes, `/bye` with the connection's end.
-async fn serve(mut connection: Connection<TcpStream, Bytes>) {
+/// After `/last` it ends when it is told to, and tells when it has.
+async fn serve(mut connection: Connection<TcpStream, Bytes>, end: Rc<Notify>) {
     let mut held = Vec::new();
     while let Some(Ok((request, respond))) = connection.accept().await {
         match request.uri().path() {
             "/held" => held.push(begin(respond)),
             "/bye" => return,
+            "/last" => {
+                begin(respond).send_data(Bytes::from_static(b"{}"), true).unwrap();
+                tokio::select! {
+                    _ = poll_fn(|cx| connection.poll_closed(cx)) => {}
+                    () = end.notified() => {}
+                }
+                drop(connection);
+                return end.notify_one();
+            }
             _ => begin(respond).send_data(Bytes::from_static(b"{}"), true).unwrap(),
         }
         if request.uri().path() == "/end" {
@@ -71,7 +88,7 @@ async fn wait_for(shared: &Shared, open: usize) {
 
 #[test]
 fn a_connection_counts_as_active_while_it_has_streams() {
-    with_pool(8, async |mut pool, _| {
+    with_pool(8, async |mut pool, _, _| {
         let first = ask(&mut pool, 0, "/held").await.unwrap();
         let second = ask(&mut pool, 0, "/held").await.unwrap();
         assert_eq!(open(&pool), [(1, 0)]);
@@ -85,7 +102,7 @@ fn a_connection_counts_as_active_while_it_has_streams() {
 
 #[test]
 fn a_connection_that_ends_gives_its_place_back() {
-    with_pool(1, async |mut pool, _| {
+    with_pool(1, async |mut pool, _, _| {
         for _ in 0..5 {
             assert_eq!(outcome(ask(&mut pool, 0, "/").await.unwrap()).await, whole());
             let error = ask(&mut pool, 0, "/bye").await.err().unwrap();
@@ -98,8 +115,32 @@ fn a_connection_that_ends_gives_its_place_back() {
 }
 
 #[test]
+fn a_request_that_found_its_connection_closed_has_sent_nothing() {
+    for (freshness, sent) in [(Freshness::Pooled, false), (Freshness::Proven, true), (Freshness::New, true)] {
+        with_pool(8, async |mut pool, _, end| {
+            assert_eq!(outcome(ask(&mut pool, 0, "/last").await.unwrap()).await, whole());
+            end.notify_one();
+            // The origin runs before the driver of the connection hears of it.
+            tokio::task::yield_now().await;
+            let request = Request::builder().method(Method::POST).uri("/").body(Empty::new()).unwrap();
+            match pool.call(Call { request, slot: 0, freshness }).await {
+                Ok(response) => {
+                    assert!(sent, "{freshness:?}");
+                    assert_eq!(outcome(response).await, whole());
+                }
+                Err(error) => {
+                    assert!(!sent && error.reused && error.request.is_some(), "{freshness:?}: {:?}", error.fault);
+                    assert!(matches!(error.fault, SendFault::Closed(_)), "{:?}", error.fault);
+                    assert_eq!(error.progress, Progress::Nothing);
+                }
+            }
+        });
+    }
+}
+
+#[test]
 fn an_idle_connection_makes_room_for_another_slot() {
-    with_pool(1, async |pool, origin| {
+    with_pool(1, async |pool, origin, _| {
         let slots = vec![slot("sales", &origin), slot("partner", &origin)];
         let mut pool = pool.followed_by(pool.0.shared.clone(), slots, pool.0.limits);
         for number in 0..6 {
@@ -115,7 +156,7 @@ fn an_idle_connection_makes_room_for_another_slot() {
 
 #[test]
 fn what_is_in_flight_when_a_lane_is_closed_comes_to_its_end() {
-    with_pool(8, async |mut pool, origin| {
+    with_pool(8, async |mut pool, origin, _| {
         let held = ask(&mut pool, 0, "/held").await.unwrap();
         let other = ask(&mut pool, 0, "/held").await.unwrap();
         let shared = pool.0.shared.clone();
@@ -151,8 +192,11 @@ fn a_crowd_goes_by_streams_until_it_has_been_gone_for_a_while() {
     assert_eq!(plan(&lane), (true, Offer::Both), "a moment ago there was a crowd");
     tick();
     assert_eq!(plan(&lane), (false, Offer::Http1));
+    lane.learn(Offer::Both, false);
+    assert_eq!(plan(&lane), (false, Offer::Both), "what was declined is offered again");
+    lane.learn(Offer::Both, true);
     lane.demands_http1();
-    assert_eq!(plan(&lane), (false, Offer::Both), "what it offers is looked at again");
+    assert_eq!(plan(&lane), (false, Offer::Http1));
 
     for (http, url, expected) in [
         (Http::Auto, "http://127.0.0.1:1", (false, Offer::Http1)),

@@ -72,6 +72,31 @@ fn auto_does_without_http1_where_that_is_refused() {
 }
 
 #[test]
+fn auto_finds_a_new_connection_whatever_it_knows() {
+    for protocols in [&["h2"][..], &["h2", "http/1.1"]] {
+        let origin = TlsOrigin::offering(protocols);
+        let world = origin.gateway("auto").start();
+        for number in 0..10 {
+            let answer = exchange(&mut world.connect(), &head("GET", "/sales/api/v1/last/", ""));
+            assert_eq!(answer.status, 200, "{number}, {protocols:?}");
+        }
+    }
+}
+
+#[test]
+fn auto_gives_http1_to_whom_demands_it() {
+    let origin = TlsOrigin::offering(&["h2", "http/1.1"]);
+    let world = origin.gateway("auto").start();
+    let alone = head("GET", "/sales/api/v1/alone/", "");
+    assert_error(&exchange(&mut world.connect(), &alone), 502, "upstream_closed", "not known yet");
+    assert_eq!(origin.count("http/1.1"), 0);
+    for _ in 0..3 {
+        assert_eq!(exchange(&mut world.connect(), &alone).status, 200);
+    }
+    assert_eq!((origin.count("h2"), origin.count("http/1.1")), (1, 1));
+}
+
+#[test]
 fn auto_is_http1_in_clear_text() {
     let origin = crate::origin::Origin::plain();
     let world = gateway(origin.address).key("\"sales\"").set("upstream", "http = \"auto\"").start();

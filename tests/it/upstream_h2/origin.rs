@@ -139,11 +139,18 @@ async fn exchanges(stream: TlsStream<TcpStream>, number: usize, shared: Arc<Shar
 
 async fn streams(stream: TlsStream<TcpStream>, number: usize, shared: Arc<Shared>) {
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
-    while let Some(Ok((request, respond))) = connection.accept().await {
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
         assert_eq!(request.uri().authority().unwrap(), "close.test");
         assert_eq!(request.uri().scheme_str(), Some("https"));
         assert!(!request.headers().contains_key("host"));
         remember(&shared, number, &request);
+        let path = request.uri().path();
+        if path.ends_with("/last/") {
+            connection.graceful_shutdown();
+        } else if path.ends_with("/alone/") {
+            respond.send_reset(h2::Reason::HTTP_1_1_REQUIRED);
+            continue;
+        }
         let shared = shared.clone();
         RUNTIME.spawn(async move {
             // The gateway resets streams as it likes.
