@@ -23,7 +23,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
@@ -36,6 +35,7 @@ use tower::Service;
 pub use body::Body;
 pub use door::Door;
 pub use error::ProxyError;
+pub use permit::Entrance;
 pub use upload::{UploadBody, UploadFault};
 
 use self::inbound::Inbound;
@@ -44,10 +44,8 @@ use self::outbound::Outbound;
 use self::permit::{Access, Leave, Permit};
 use self::respond::{REQUEST_ID, respond};
 use self::upload::Upload;
-use crate::catalogue::Catalogue;
 use crate::edge::{Arrival, Drain, Handler};
-use crate::keys::{Caller, KeySet};
-use crate::path::{DecisionPath, RequestPath};
+use crate::keys::KeySet;
 use crate::routes::{Route, RouteTable};
 use crate::telemetry::{Answerer, Core};
 use crate::upstream::{BodyFault, Call, Freshness, Progress, SendError, SendFault};
@@ -103,25 +101,10 @@ where
             return Err(ProxyError::Draining);
         }
         let door = &self.doors[arrival.listener];
-        door.admit(&parts)?;
-        let inbound = Inbound::sanitise(parts, &self.gate.keys)?;
-        let target = inbound.target.clone();
-        let path = RequestPath::parse(target.path())?;
         let access = Access { keys: &self.gate.keys, routes: &self.gate.routes, door };
-        let caller = access.identify(&inbound.presented, SystemTime::now());
-        if let Caller::Known(key) = &caller {
-            ledger.record.key = key.label;
-        }
-        let found = access.resolve(path, caller)?;
-        ledger.record.key = found.key_label();
-        ledger.enter(found.route());
-        // A request counts as what it does (contract.md 4).
-        ledger.record.method = Some(inbound.asks.effective().clone());
-        let upstream_path = found.upstream_path();
-        let asked = DecisionPath::of(&upstream_path);
-        let operation = Catalogue::close().lookup(inbound.asks.effective(), &asked);
-        ledger.record.endpoint = operation.map(|operation| operation.endpoint);
-        let permit = found.authorise(&inbound.asks, &asked)?;
+        let inbound = access.admit(parts)?;
+        let target = inbound.target.clone();
+        let permit = access.decide(&inbound, &target, ledger)?;
         let (body, upload) = Upload::watch(incoming, &arrival.line, message.number, door.max_body)?;
         if let Some(upload) = &upload {
             ledger.watch(upload.clone());
