@@ -40,8 +40,9 @@ use crate::rule::Rules;
 pub use self::environment::Environment;
 pub use self::explain::{Setting, settings};
 pub use self::finding::{Faults, Finding};
-pub use self::load::{Loaded, Sources, load};
-pub use self::place::{Origins, Place};
+pub use self::load::{Loaded, Sources, load, load_names};
+pub use self::nearest::suggest;
+pub use self::place::{Origins, Place, looks_secret};
 
 /// The configuration file with every setting and its default, as it lies in the repository.
 pub const DOCUMENTED: &str = include_str!("../../config/closegate.toml");

@@ -8,7 +8,7 @@ use super::finding::Wrong;
 use super::kinds;
 use super::place::{looks_secret, shown};
 use super::raw::{Node, Raw};
-use super::walk::{Section, Split, Walk};
+use super::walk::{Purpose, Section, Split, Walk};
 
 /// Reads the reference that a node must be.
 pub(super) fn reference(walk: &mut Walk, path: String, node: &Node) -> Option<SecretRef> {
@@ -72,6 +72,7 @@ fn command(walk: &mut Walk, section: &Section<'_>, argv: Vec<String>, refresh: O
 /// The reference stays what it is: whether routes and keys agree does not depend on it.
 fn lost(walk: &Walk, reference: &SecretRef) -> Option<(&'static str, Wrong)> {
     match reference {
+        _ if walk.purpose() == Purpose::Names => None,
         SecretRef::Env(name) => match walk.held(name) {
             Some(Held::Something) => None,
             Some(Held::Nothing) => Some(("env", unset(name, "empty"))),
