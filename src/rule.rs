@@ -56,13 +56,13 @@ pub struct Rules {
 
 /// What the rules of one route or key say of a request, and which of them says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ruling<'r> {
+pub enum Ruling<R> {
     /// This `deny` covers it.
-    Denied(&'r Rule),
+    Denied(R),
     /// There is an `allow`, and none covers it.
     Unlisted,
     /// This `allow` covers it.
-    Allowed(&'r Rule),
+    Allowed(R),
     /// No `deny` covers it, and there is no `allow`.
     Unruled,
 }
@@ -123,7 +123,7 @@ fn parse_segment(segment: &str) -> Result<Segment, RuleFault> {
 
 impl Rules {
     /// Judges the method on the path, as the upstream sees it.
-    pub fn judge<'r>(&'r self, method: &Method, path: &DecisionPath<'_>) -> Ruling<'r> {
+    pub fn judge<'r>(&'r self, method: &Method, path: &DecisionPath<'_>) -> Ruling<&'r Rule> {
         let covering = |rules: &'r [Rule]| rules.iter().find(|rule| rule.covers(method, path));
         if let Some(rule) = covering(&self.deny) {
             return Ruling::Denied(rule);
@@ -136,12 +136,22 @@ impl Rules {
     }
 }
 
-impl Ruling<'_> {
+impl Ruling<&Rule> {
     /// Whether the request is permitted.
     pub fn permits(self) -> bool {
         match self {
             Self::Allowed(_) | Self::Unruled => true,
             Self::Denied(_) | Self::Unlisted => false,
+        }
+    }
+
+    /// The same with a rule of its own.
+    pub fn cloned(self) -> Ruling<Rule> {
+        match self {
+            Self::Denied(rule) => Ruling::Denied(rule.clone()),
+            Self::Unlisted => Ruling::Unlisted,
+            Self::Allowed(rule) => Ruling::Allowed(rule.clone()),
+            Self::Unruled => Ruling::Unruled,
         }
     }
 }

@@ -8,7 +8,8 @@ use http::HeaderValue;
 
 use super::secrets::{Fault, Secrets, connector, no_connector};
 use crate::config::{AccessFormat, Config, Redact};
-use crate::id::{CredentialId, RouteName};
+use crate::edge::HeadLimits;
+use crate::id::{CredentialId, CredentialName, RouteName};
 use crate::keys::{Key, KeySet};
 use crate::origin::Origin;
 use crate::proxy::{Door, Gate};
@@ -16,7 +17,6 @@ use crate::routes::{Route, RouteTable};
 use crate::telemetry::{Access, Options, Telemetry};
 use crate::upstream::{Shared, Slot};
 use crate::vault::KeyText;
-use crate::vault::Vault;
 
 /// What the threads are made of.
 pub(super) struct Parts {
@@ -41,6 +41,12 @@ pub(super) fn doors(config: &Config) -> Vec<Door> {
     vec![Door { loopback, hosts: listen.hosts.clone(), max_body: listen.max_body }]
 }
 
+/// The sizes that heads must keep.
+pub(super) fn head_limits(config: &Config) -> HeadLimits {
+    let listen = &config.listen;
+    HeadLimits { bytes: listen.max_header_bytes, uri: listen.max_uri_bytes, lines: listen.max_headers }
+}
+
 pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts, Vec<Fault>> {
     let Secrets { vault, key_texts, warnings } = Secrets::read(config, telemetry)?;
     for warning in &warnings {
@@ -48,7 +54,7 @@ pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts,
     }
     let connector = connector(config).map_err(|fault| vec![no_connector(&fault)])?;
     let mut slots = Slots::default();
-    let (routes, route_slots) = routes(config, telemetry, &vault, &mut slots);
+    let (routes, route_slots) = routes(config, telemetry, |name| vault.find(name), &mut slots);
     let keys = keys(config, telemetry, &routes, key_texts)?;
     let gate = Arc::new(Gate {
         keys,
@@ -63,7 +69,7 @@ pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts,
 
 /// The slots of the pool: one for each credential at each origin.
 #[derive(Default)]
-struct Slots {
+pub(super) struct Slots {
     list: Vec<Slot>,
     places: HashMap<(CredentialId, Origin), usize>,
 }
@@ -77,12 +83,18 @@ impl Slots {
     }
 }
 
-fn routes(config: &Config, telemetry: &Telemetry, vault: &Vault, slots: &mut Slots) -> (RouteTable, Vec<usize>) {
+/// The table of routes, and the place in the pool of each.
+pub(super) fn routes(
+    config: &Config,
+    telemetry: &Telemetry,
+    find: impl Fn(&CredentialName) -> Option<CredentialId>,
+    slots: &mut Slots,
+) -> (RouteTable, Vec<usize>) {
     let mut routes = Vec::new();
     let mut places = Vec::new();
     for (index, (name, route)) in config.routes.iter().enumerate() {
         // The configuration has found every route's credential.
-        let Some(credential) = vault.find(&route.credential) else { continue };
+        let Some(credential) = find(&route.credential) else { continue };
         let Ok(host) = HeaderValue::from_str(&route.upstream.authority()) else { continue };
         places.push(slots.place(credential, &route.upstream, telemetry));
         routes.push(Route {
@@ -102,7 +114,8 @@ fn routes(config: &Config, telemetry: &Telemetry, vault: &Vault, slots: &mut Slo
     (RouteTable::new(routes), places)
 }
 
-fn keys(
+/// The gateway keys, with the digests of their texts.
+pub(super) fn keys(
     config: &Config,
     telemetry: &Telemetry,
     routes: &RouteTable,

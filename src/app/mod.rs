@@ -2,6 +2,7 @@
 
 mod assemble;
 mod part;
+mod rehearse;
 mod secrets;
 mod service;
 mod worker;
@@ -20,6 +21,7 @@ use crate::config::Config;
 use crate::edge::{self, Acceptor, Doors};
 use crate::telemetry::Telemetry;
 
+pub use rehearse::Rehearsal;
 pub use secrets::{Fault, Secrets};
 
 /// Why a gateway does not start: everything that is wrong, each in a sentence or three.

@@ -49,7 +49,7 @@ pub(super) fn spawn(
         slots: parts.slots.clone(),
         shared: parts.shared.clone(),
         telemetry: telemetry.clone(),
-        head: HeadLimits { bytes: listen.max_header_bytes, uri: listen.max_uri_bytes, lines: listen.max_headers },
+        head: assemble::head_limits(config),
         timeouts: Timeouts { head: listen.header_timeout, body: listen.body_timeout, idle: listen.idle_timeout },
         limits: Limits {
             response_timeout: upstream.response_timeout,

@@ -8,6 +8,7 @@ mod asks;
 mod body;
 mod door;
 mod error;
+mod explain;
 mod fields;
 mod inbound;
 mod incident;
@@ -35,6 +36,7 @@ use tower::Service;
 pub use body::Body;
 pub use door::Door;
 pub use error::ProxyError;
+pub use explain::{Checkpoint, Entry, Explanation, Question, Refusal, Way};
 pub use permit::Entrance;
 pub use upload::{UploadBody, UploadFault};
 

@@ -17,7 +17,7 @@ use crate::edge::WireFault;
 use crate::keys::{Caller, Key, KeySet, Presented};
 use crate::path::{DecisionPath, RequestPath};
 use crate::routes::{Route, RouteTable, is_secrets_endpoint};
-use crate::rule::Ruling;
+use crate::rule::{Rule, Ruling};
 use crate::telemetry::Label;
 
 /// A caller and the route that its path leads to; only [`Found::authorise`] makes a [`Permit`] of it.
@@ -42,8 +42,8 @@ pub(super) struct Leave {
 
 /// What the rules say of a request, those of its route and those of its key.
 pub(super) struct Rulings<'f> {
-    pub(super) route: Ruling<'f>,
-    pub(super) key: Option<Ruling<'f>>,
+    pub(super) route: Ruling<&'f Rule>,
+    pub(super) key: Option<Ruling<&'f Rule>>,
 }
 
 /// Who is told how far a request came, whether it gets its permit or not.
@@ -162,6 +162,11 @@ impl<'p> Found<'p> {
     /// The route.
     pub(super) fn route(&self) -> &Route {
         &self.route
+    }
+
+    /// Whether the path begins with the route's prefix; if not, the route is the first of the key.
+    pub(super) fn is_prefixed(&self) -> bool {
+        self.prefixed
     }
 
     /// The path that the upstream will see.
