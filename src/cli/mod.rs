@@ -2,9 +2,13 @@
 
 pub mod check;
 mod demo;
+mod explain;
 mod health;
 mod live;
+mod print;
+mod route;
 mod serve;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,43 +20,54 @@ use crate::config::{self, Config, Faults, Finding, Loaded, Place, Sources};
 use crate::telemetry::log;
 use crate::vault;
 
-/// closegate: an HTTP gateway that injects Close CRM credentials, so that tools need none.
+/// An HTTP gateway that injects Close CRM credentials, so that tools need none.
 #[derive(Debug, Parser)]
-#[command(name = "closegate", version, max_term_width = 100)]
+#[command(name = "closegate", version, max_term_width = 100, subcommand_value_name = "COMMAND", after_help = EXIT_CODES)]
 struct Cli {
     /// The configuration file [default: $CLOSEGATE_CONFIG, ./closegate.toml, $XDG_CONFIG_HOME/closegate/closegate.toml,
     /// /etc/closegate/closegate.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = SHARED)]
     config: Option<PathBuf>,
     /// How data is printed
-    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text, help_heading = SHARED)]
     output: Output,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
-/// How data is printed.
+/// How data is printed: for people, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// For people.
     Text,
-    /// For programs.
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gateway; what no command means
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve,
     /// Run a simulated Close and a gateway in front of it, on loopback, and print calls that work
     Demo(demo::Args),
-    /// Validate the configuration and its secrets: name every fault at once, print routes, keys and where each setting
-    /// came from
+    /// Validate the configuration and its secrets: every fault, or routes, keys and where each setting came from
     Check(check::Args),
-    /// Exit 0 when the gateway of this configuration is ready
+    /// Ask the gateway of this configuration whether it is ready: exit code 0 when it is
     Health,
+    /// Show the routes of the configuration, and what would become of a request
+    #[command(subcommand)]
+    Route(route::Command),
 }
 
+const SERVE_EXAMPLES: &str = "Examples:
+  CLOSE_API_KEY=api_... closegate
+  closegate --config /etc/closegate/closegate.toml serve
+  CLOSEGATE__LISTEN__ADDRESS=127.0.0.1:9000 closegate";
+/// The heading of the options that every command has.
+const SHARED: &str = "Options of every command";
+/// Exit codes, for people.
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed or refused, 2 wrong usage, 78 wrong configuration.";
+/// The exit code of arguments that make no sense; clap has the same.
+const USAGE: u8 = 2;
 /// The exit code of a configuration that cannot be used (`EX_CONFIG` of sysexits).
 const CONFIGURATION: u8 = 78;
 
@@ -65,18 +80,23 @@ pub fn main() -> ExitCode {
     log::install_panic_hook();
     // Before the first secret is read, be it from a file or a variable.
     if let Err(fault) = vault::harden() {
-        eprintln!("error: {fault}");
+        print::fault(format_args!("error: {fault}"));
         return ExitCode::FAILURE;
     }
-    let configured = |more: More, run: &dyn Fn(&Loaded) -> ExitCode| match load(cli.config, more) {
+    let sources = || Sources::of_process(cli.config.clone());
+    let answer = |loaded: Result<Loaded, Faults>, run: &dyn Fn(&Loaded) -> ExitCode| match loaded {
         Ok(loaded) => run(&loaded),
         Err(faults) => refuse(&faults, cli.output),
     };
+    let configured = |more, run: &dyn Fn(&Loaded) -> ExitCode| answer(load(&sources(), more), run);
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => configured(serve::faults_of_part, &serve::run),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => configured(Secrets::faults_of_part, &|loaded| check::run(&args, loaded, cli.output)),
         Command::Health => configured(|_| Vec::new(), &|loaded| health::run(loaded.config.admin.address)),
+        Command::Route(command) => {
+            answer(config::load_names(&sources()), &|loaded| route::run(&command, loaded, cli.output))
+        }
     }
 }
 
@@ -84,8 +104,8 @@ pub fn main() -> ExitCode {
 type More = fn(&Config) -> Vec<Fault>;
 
 /// Reads the configuration; when it has faults, those that `more` finds are told with them.
-fn load(file: Option<PathBuf>, more: More) -> Result<Loaded, Faults> {
-    config::load(&Sources::of_process(file)).map_err(|mut faults| {
+fn load(sources: &Sources, more: More) -> Result<Loaded, Faults> {
+    config::load(sources).map_err(|mut faults| {
         let more = faults.part().map(more).unwrap_or_default();
         // What is wrong with a setting is said once, and of a default in its place there is nothing to say.
         let more = more.into_iter().filter(|fault| !faults.concern(&fault.key));
@@ -97,11 +117,23 @@ fn load(file: Option<PathBuf>, more: More) -> Result<Loaded, Faults> {
 
 /// Says what is wrong, and with which exit code.
 fn refuse(faults: &Faults, output: Output) -> ExitCode {
+    let code = ExitCode::from(CONFIGURATION);
     match output {
-        Output::Text => eprintln!("{faults}"),
-        Output::Json => println!("{}", faults.to_json()),
+        Output::Text => {
+            print::fault(faults);
+            code
+        }
+        Output::Json => print::data(faults.to_json(), code),
     }
-    ExitCode::from(CONFIGURATION)
+}
+
+/// Faults of the parts of a gateway as those of the configuration, each with the place of its setting.
+fn told(loaded: &Loaded, faults: Vec<Fault>) -> Faults {
+    let placed = |fault: Fault| {
+        let place = loaded.place(&fault.key);
+        finding(fault, place)
+    };
+    faults.into_iter().map(placed).collect()
 }
 
 /// A fault of the start as one of the configuration: with the place of its setting.

@@ -42,7 +42,7 @@ pub use self::explain::{Setting, settings};
 pub use self::finding::{Faults, Finding};
 pub use self::load::{Loaded, Sources, load, load_names};
 pub use self::nearest::suggest;
-pub use self::place::{Origins, Place, looks_secret};
+pub use self::place::{Origins, Place};
 
 /// The configuration file with every setting and its default, as it lies in the repository.
 pub const DOCUMENTED: &str = include_str!("../../config/closegate.toml");

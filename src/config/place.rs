@@ -82,7 +82,7 @@ pub(super) fn shown(key: &str) -> Cow<'_, str> {
 }
 
 /// Whether a text has the shape of a key of Close or of the gateway, or is one long run of letters and digits.
-pub fn looks_secret(text: &str) -> bool {
+pub(super) fn looks_secret(text: &str) -> bool {
     looks_like_key(text) || text.split(|c: char| !c.is_ascii_alphanumeric()).any(|run| run.len() >= 24)
 }
 
