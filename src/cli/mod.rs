@@ -1,10 +1,12 @@
 //! The command line: one file a command; what they share stands here.
 
 pub mod check;
+mod completions;
 mod demo;
 mod explain;
 mod health;
 mod live;
+mod man;
 mod print;
 mod route;
 mod serve;
@@ -56,6 +58,10 @@ enum Command {
     /// Show the routes of the configuration, and what would become of a request
     #[command(subcommand)]
     Route(route::Command),
+    /// Print the completions of a shell
+    Completions(completions::Args),
+    /// Print the manual page, to be read with `closegate man | man -l -`
+    Man,
 }
 
 const SERVE_EXAMPLES: &str = "Examples:
@@ -97,6 +103,8 @@ pub fn main() -> ExitCode {
         Command::Route(command) => {
             answer(config::load_names(&sources()), &|loaded| route::run(&command, loaded, cli.output))
         }
+        Command::Completions(args) => completions::run(&args),
+        Command::Man => man::run(),
     }
 }
 

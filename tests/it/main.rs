@@ -6,6 +6,7 @@ mod access;
 mod admin;
 mod boundary;
 mod client;
+mod commands;
 mod credentials;
 mod documents;
 mod errors;
