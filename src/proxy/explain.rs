@@ -1,7 +1,7 @@
 //! What would become of a request, by the very steps that decide in the gateway; nothing is sent.
 //!
 //! It goes as far as the permit. What only an exchange tells is not known here: a credential that Close rejects, a body
-//! that is too large.
+//! that is too large. Nor is what only the secrets tell: that a target holds a key without the shape of one.
 
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
