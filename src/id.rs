@@ -39,6 +39,10 @@ pub struct RouteName(Name);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyName(Name);
 
+/// The name of a listener of the proxy beside `[listen]`, such as `tls`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerName(Name);
+
 impl CredentialName {
     /// Parses a name; the fault says what a name is.
     pub fn parse(text: &str) -> Result<Self, NameFault> {
@@ -80,6 +84,21 @@ impl KeyName {
     }
 }
 
+impl ListenerName {
+    /// What `[listen]` is called.
+    pub const DEFAULT: &'static str = "default";
+
+    /// Parses a name that is not the default one's; the fault says what a name is.
+    pub fn parse(text: &str) -> Result<Self, NameFault> {
+        Name::parse(text).and_then(|name| if &*name.0 == Self::DEFAULT { Err(NameFault) } else { Ok(Self(name)) })
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0.0
+    }
+}
+
 impl fmt::Display for CredentialName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -95,6 +114,18 @@ impl fmt::Display for RouteName {
 impl fmt::Display for KeyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for ListenerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for ListenerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "listener `{self}`")
     }
 }
 

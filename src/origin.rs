@@ -13,6 +13,15 @@ pub enum Scheme {
     Http,
 }
 
+/// Which addresses the name of an upstream may lead to (security.md 42).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// Those of the public Internet.
+    Public,
+    /// Any: `danger_private_upstream` says so.
+    Anywhere,
+}
+
 /// Why a text is no upstream URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OriginFault {
@@ -30,9 +39,14 @@ pub enum OriginFault {
     Query,
 }
 
-/// An upstream: scheme, host, port and base path, fixed at load.
+/// An upstream: scheme, host, port and base path, and how far its name may lead, fixed at load.
+///
+/// Two origins that differ in their reach alone are two: what one permits, the other does not.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Origin(Arc<Parts>);
+pub struct Origin {
+    parts: Arc<Parts>,
+    reach: Reach,
+}
 
 #[derive(PartialEq, Eq, Hash)]
 struct Parts {
@@ -69,45 +83,65 @@ impl Origin {
         let base = uri.path().trim_end_matches('/');
         crate::path::RequestPath::parse(if base.is_empty() { "/" } else { base })
             .map_err(|_| OriginFault::Malformed)?;
-        Ok(Self(Arc::new(Parts { scheme, host: authority.host().to_ascii_lowercase(), port, base: base.to_owned() })))
+        let host = authority.host().to_ascii_lowercase();
+        Ok(Self::of(Parts { scheme, host, port, base: base.to_owned() }))
     }
 
     /// Close itself: `https://api.close.com`.
     pub fn close() -> Self {
-        Self(Arc::new(Parts {
-            scheme: Scheme::Https,
-            host: "api.close.com".to_owned(),
-            port: 443,
-            base: String::new(),
-        }))
+        Self::of(Parts { scheme: Scheme::Https, host: "api.close.com".to_owned(), port: 443, base: String::new() })
+    }
+
+    fn of(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), reach: Reach::Public }
+    }
+
+    /// The same upstream with another reach; a URL alone reaches public addresses.
+    pub fn reaching(self, reach: Reach) -> Self {
+        Self { reach, ..self }
+    }
+
+    /// Which addresses its name may lead to.
+    pub fn reach(&self) -> Reach {
+        self.reach
+    }
+
+    /// Whether both have the same URL, whatever their reach.
+    pub fn has_url_of(&self, other: &Self) -> bool {
+        self.parts == other.parts
     }
 
     /// `https` or `http`.
     pub fn scheme(&self) -> Scheme {
-        self.0.scheme
+        self.parts.scheme
     }
 
     /// The host without brackets: a name or an address.
     pub fn host(&self) -> &str {
-        self.0.host.trim_start_matches('[').trim_end_matches(']')
+        self.parts.host.trim_start_matches('[').trim_end_matches(']')
     }
 
     /// The port, the scheme's own when the URL says none.
     pub fn port(&self) -> u16 {
-        self.0.port
+        self.parts.port
     }
 
     /// The base path without a trailing slash; empty when the URL has none.
     pub fn base(&self) -> &str {
-        &self.0.base
+        &self.parts.base
     }
 
     /// The value of the upstream's `Host` (RFC 9110 7.2): the port only when it is not the scheme's own.
     pub fn authority(&self) -> String {
-        match (self.0.scheme, self.0.port) {
-            (Scheme::Https, 443) | (Scheme::Http, 80) => self.0.host.clone(),
-            (_, port) => format!("{}:{port}", self.0.host),
+        match (self.parts.scheme, self.parts.port) {
+            (Scheme::Https, 443) | (Scheme::Http, 80) => self.parts.host.clone(),
+            (_, port) => format!("{}:{port}", self.parts.host),
         }
+    }
+
+    /// Host and port, also where the port is the scheme's own (RFC 9110 9.3.6: the target of CONNECT).
+    pub fn host_and_port(&self) -> String {
+        format!("{}:{}", self.parts.host, self.parts.port)
     }
 
     /// Whether the host is `localhost` or a loopback address.
@@ -118,8 +152,8 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.0.scheme == Scheme::Https { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.authority(), self.0.base)
+        let scheme = if self.parts.scheme == Scheme::Https { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.parts.base)
     }
 }
 
@@ -138,11 +172,20 @@ mod tests {
         let close = Origin::parse("https://API.close.com/").unwrap();
         assert_eq!((close.host(), close.port(), close.base()), ("api.close.com", 443, ""));
         assert_eq!(close.authority(), "api.close.com");
-        assert_eq!(close, Origin::close());
+        assert_eq!((close.host_and_port().as_str(), &close), ("api.close.com:443", &Origin::close()));
         let local = Origin::parse("http://[::1]:8000/base/").unwrap();
         assert_eq!((local.host(), local.port(), local.base()), ("::1", 8000, "/base"));
         assert_eq!(local.authority(), "[::1]:8000");
         assert!(local.is_loopback());
+    }
+
+    #[test]
+    fn the_reach_is_part_of_an_origin_and_not_of_its_url() {
+        let public = Origin::close();
+        let anywhere = public.clone().reaching(Reach::Anywhere);
+        assert_eq!((public.reach(), anywhere.reach()), (Reach::Public, Reach::Anywhere));
+        assert!(public != anywhere && public.has_url_of(&anywhere));
+        assert!(!public.has_url_of(&Origin::parse("https://api.close.com/base").unwrap()));
     }
 
     #[test]

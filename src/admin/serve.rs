@@ -15,10 +15,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::health::Health;
 use super::respond::{Sources, router};
+use crate::edge::ServerTls;
 use crate::task;
 use crate::telemetry::Telemetry;
 
-/// Serves `/metrics`, `/healthz` and `/readyz` until `shutdown` is done; then answers what was asked, for a moment.
+/// Serves `/metrics`, `/healthz` and `/readyz`, over TLS if so said, until `shutdown` is done; then answers what was asked, for a moment.
 ///
 /// It runs on the thread that calls it; a runtime with I/O and time must be entered.
 ///
@@ -27,6 +28,7 @@ use crate::telemetry::Telemetry;
 /// When the listener cannot be handed to the runtime.
 pub async fn serve(
     listener: std::net::TcpListener,
+    tls: Option<Arc<ServerTls>>,
     telemetry: Arc<Telemetry>,
     health: Arc<Health>,
     shutdown: impl Future<Output = ()>,
@@ -45,10 +47,20 @@ pub async fn serve(
             () = &mut shutdown => break,
             seated = accept(&listener, &seats) => seated,
         };
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
+        let (http, service, watcher) = (http.clone(), service.clone(), graceful.watcher());
+        let acceptor = tls.as_ref().map(|tls| tls.acceptor());
         task::spawn("operator's connection", async move {
+            let exchange = async {
+                match acceptor {
+                    None => drop(watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await),
+                    Some(acceptor) => {
+                        let Ok(stream) = acceptor.accept(stream).await else { return };
+                        drop(watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await);
+                    }
+                }
+            };
             // A client that is slow, broken or gone ends its own connection and nothing else.
-            let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, connection).await;
+            let _ = tokio::time::timeout(EXCHANGE_TIMEOUT, exchange).await;
             drop(seat);
         });
     }

@@ -37,7 +37,7 @@ async fn while_serving<F: Future<Output = ()>>(health: Health, asked: impl FnOnc
     let health = Arc::new(health);
     let telemetry = Telemetry::new(Options { max_key_series: 9, access: Access::Off }, io::sink());
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = serve(listener, telemetry, health.clone(), async { drop(stopped.await) });
+    let served = serve(listener, None, telemetry, health.clone(), async { drop(stopped.await) });
     let asked = async {
         asked(address, health).await;
         stop.send(()).unwrap();

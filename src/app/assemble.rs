@@ -7,12 +7,11 @@ use std::time::{Duration, SystemTime};
 use http::HeaderValue;
 
 use super::secrets::{Fault, Secrets, connector, no_connector};
-use crate::config::{AccessFormat, Config, Redact};
-use crate::edge::HeadLimits;
+use crate::config::{AccessFormat, Config};
 use crate::id::{CredentialId, CredentialName, RouteName};
 use crate::keys::{Key, KeySet};
 use crate::origin::Origin;
-use crate::proxy::{Door, Gate};
+use crate::proxy::Gate;
 use crate::routes::{Route, RouteTable};
 use crate::telemetry::{Access, Options, Telemetry};
 use crate::upstream::{Shared, Slot};
@@ -34,19 +33,6 @@ pub(super) fn telemetry_options(config: &Config) -> Options {
     Options { max_key_series: config.metrics.max_key_series, access }
 }
 
-/// The rules of the listeners' doors, in the order of the configuration.
-pub(super) fn doors(config: &Config) -> Vec<Door> {
-    let listen = &config.listen;
-    let loopback = listen.address.ip().is_loopback();
-    vec![Door { loopback, hosts: listen.hosts.clone(), max_body: listen.max_body }]
-}
-
-/// The sizes that heads must keep.
-pub(super) fn head_limits(config: &Config) -> HeadLimits {
-    let listen = &config.listen;
-    HeadLimits { bytes: listen.max_header_bytes, uri: listen.max_uri_bytes, lines: listen.max_headers }
-}
-
 pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts, Vec<Fault>> {
     let Secrets { vault, key_texts, warnings } = Secrets::read(config, telemetry)?;
     for warning in &warnings {
@@ -56,13 +42,7 @@ pub(super) fn gate(config: &Config, telemetry: &Arc<Telemetry>) -> Result<Parts,
     let mut slots = Slots::default();
     let (routes, route_slots) = routes(config, telemetry, |name| vault.find(name), &mut slots);
     let keys = keys(config, telemetry, &routes, key_texts)?;
-    let gate = Arc::new(Gate {
-        keys,
-        routes,
-        slots: route_slots,
-        vault,
-        redact_bodies: config.upstream.redact == Redact::Plain,
-    });
+    let gate = Arc::new(Gate { keys, routes, slots: route_slots, vault, redact: config.upstream.redact });
     let shared = Shared::new(connector, config.upstream.max_connections);
     Ok(Parts { gate, slots: slots.list, shared })
 }
@@ -142,4 +122,19 @@ pub(super) fn keys(
         });
     }
     KeySet::new(keys).map_err(|duplicates| duplicates.iter().map(Fault::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::Reach;
+
+    #[test]
+    fn line_42_what_one_route_permits_has_a_slot_of_its_own() {
+        let telemetry = Telemetry::new(Options { max_key_series: 1, access: Access::Off }, std::io::sink());
+        let mut slots = Slots::default();
+        let mut place = |credential, origin: &Origin| slots.place(CredentialId(credential), origin, &telemetry);
+        let (public, anywhere) = (Origin::close(), Origin::close().reaching(Reach::Anywhere));
+        assert_eq!([place(0, &public), place(0, &anywhere), place(1, &public), place(0, &public)], [0, 1, 2, 0]);
+    }
 }

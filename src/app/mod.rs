@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes a running gateway. The only place that knows every part.
 
 mod assemble;
+mod listeners;
 mod part;
 mod rehearse;
 mod secrets;
@@ -18,9 +19,10 @@ use tokio::sync::watch;
 use self::part::Ends;
 use crate::admin::{Health, Phase};
 use crate::config::Config;
-use crate::edge::{self, Acceptor, Doors};
+use crate::edge::{Acceptor, Local};
 use crate::telemetry::Telemetry;
 
+pub use listeners::unusable_certificates;
 pub use rehearse::Rehearsal;
 pub use secrets::{Fault, Secrets};
 
@@ -62,8 +64,8 @@ pub enum End {
 
 /// A running gateway.
 pub struct Gateway {
-    /// Where the proxy listens.
-    pub proxy: SocketAddr,
+    /// Where the proxy listens: the label of a listener and its place, for each socket.
+    pub listeners: Vec<(String, Local)>,
     /// Where the admin listener listens.
     pub admin: SocketAddr,
     /// Where the metrics listener listens, if there is one.
@@ -79,19 +81,13 @@ pub struct Gateway {
     delay: Duration,
 }
 
-struct Sockets {
-    proxy: TcpListener,
-    admin: TcpListener,
-    metrics: Option<TcpListener>,
-}
-
 impl Gateway {
     /// Binds, reads the secrets and starts the threads; everything that is wrong is said at once.
     ///
     /// `out` takes the access records.
     pub fn start(config: &Config, out: impl std::io::Write + Send + 'static) -> Result<Self, StartFaults> {
         let telemetry = Telemetry::new(assemble::telemetry_options(config), out);
-        let sockets = bind(config);
+        let sockets = listeners::bind(config);
         let parts = assemble::gate(config, &telemetry);
         let (sockets, parts) = match (sockets, parts) {
             (Ok(sockets), Ok(parts)) => (sockets, parts),
@@ -106,38 +102,43 @@ impl Gateway {
     fn run(
         config: &Config,
         telemetry: Arc<Telemetry>,
-        sockets: Sockets,
+        sockets: listeners::Sockets,
         parts: assemble::Parts,
     ) -> std::io::Result<Self> {
-        let (proxy, admin) = (sockets.proxy.local_addr()?, sockets.admin.local_addr()?);
+        let (listeners, admin) = (sockets.places(), sockets.admin.local_addr()?);
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stage, staged) = watch::channel(Stage::Serving);
         let (closed, closing) = watch::channel(false);
         let (watched, ends) = part::parts();
         let health = service::health(&parts.gate.vault);
         let cores =
-            config.listen.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+            config.process.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let (entrances, front) = listeners::front(config, sockets.proxy, &telemetry);
         let mut workers = Vec::new();
         let mut senders = Vec::new();
         for number in 0..cores {
-            let (sender, thread) = worker::spawn(number, config, &parts, &telemetry, staged.clone(), &watched)?;
+            let (sender, thread) = worker::spawn(number, config, &front, &parts, &telemetry, staged.clone(), &watched)?;
             senders.push(sender);
             workers.push(thread);
         }
-        let doors = Doors::new(
-            config.listen.max_connections,
-            config.listen.max_connections_per_peer,
-            telemetry.listener("default"),
-        );
-        let acceptor = Acceptor { listener: sockets.proxy, doors, workers: senders };
-        let listeners = [Some(sockets.admin), sockets.metrics].into_iter().flatten().collect();
+        let acceptor = Acceptor { entrances, workers: senders };
+        let admins = [Some((sockets.admin, sockets.admin_tls)), sockets.metrics.map(|socket| (socket, None))];
+        let admins = admins.into_iter().flatten().collect();
         let others = vec![
             service::spawn_acceptor(acceptor, closing, &watched)?,
-            service::spawn(listeners, telemetry.clone(), health.clone(), parts.gate.vault.clone(), staged, &watched)?,
+            service::spawn(admins, telemetry.clone(), health.clone(), parts.gate.vault.clone(), staged, &watched)?,
         ];
         health.enter(Phase::Ready);
-        let (grace, delay) = (config.listen.shutdown_grace, config.listen.shutdown_delay);
-        Ok(Self { proxy, admin, metrics, telemetry, health, stage, closed, workers, others, ends, grace, delay })
+        let (grace, delay) = (config.process.shutdown_grace, config.process.shutdown_delay);
+        Ok(Self { listeners, admin, metrics, telemetry, health, stage, closed, workers, others, ends, grace, delay })
+    }
+
+    /// The first address at which the proxy listens, if any is one of TCP.
+    pub fn proxy(&self) -> Option<SocketAddr> {
+        self.listeners.iter().find_map(|(_, local)| match local {
+            Local::Tcp(address) => Some(*address),
+            Local::Unix(_) => None,
+        })
     }
 
     /// Waits until a part of the running gateway ends, which none should: a thread, or what an operator's listener is
@@ -170,25 +171,5 @@ impl Gateway {
 
 /// What cannot be listened on; nothing is listened on afterwards.
 pub fn unbindable(config: &Config) -> Vec<Fault> {
-    bind(config).err().unwrap_or_default()
-}
-
-fn bind(config: &Config) -> Result<Sockets, Vec<Fault>> {
-    let mut faults = Vec::new();
-    let mut bind = |key: &str, address| match edge::bind(address) {
-        Ok(listener) => Some(listener),
-        Err(fault) => {
-            let hint = "end the program that listens there, or set another address";
-            faults.push(Fault { key: key.to_owned(), what: fault.to_string(), hint });
-            None
-        }
-    };
-    let proxy = bind("listen.address", config.listen.address);
-    let admin = bind("admin.address", config.admin.address);
-    let metrics = config.metrics.address.map(|address| bind("metrics.address", address));
-    match (proxy, admin, metrics) {
-        (Some(proxy), Some(admin), None) => Ok(Sockets { proxy, admin, metrics: None }),
-        (Some(proxy), Some(admin), Some(Some(metrics))) => Ok(Sockets { proxy, admin, metrics: Some(metrics) }),
-        _ => Err(faults),
-    }
+    listeners::bind(config).err().unwrap_or_default()
 }

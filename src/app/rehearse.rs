@@ -3,17 +3,22 @@
 //! It is made of the gateway's own parts, in which each key has a text that stands in for the one nobody has read.
 
 use super::assemble::{self, Slots};
+use super::listeners;
 use super::secrets::Fault;
-use crate::config::Config;
-use crate::id::{CredentialId, CredentialName, KeyName, RouteName};
+use crate::config::{Config, Listener};
+use crate::id::{CredentialId, CredentialName, KeyName, ListenerName, RouteName};
 use crate::keys;
-use crate::proxy::{Checkpoint, Entrance, Explanation, Question};
+use crate::proxy::{Checkpoint, Explanation, Openness, Post, Question};
 use crate::telemetry::{Access, Options, Telemetry};
 use crate::vault::KeyText;
 
-/// The decisions of a gateway that does not run, at the listener of `[listen]`.
+/// The decisions of a gateway that does not run.
+///
+/// Of the sockets that systemd would hand over it is assumed that they are on loopback, as `check` does.
 pub struct Rehearsal {
     checkpoint: Checkpoint,
+    listen: Post,
+    others: Vec<(ListenerName, Post)>,
 }
 
 impl Rehearsal {
@@ -27,21 +32,42 @@ impl Rehearsal {
             .keys()
             .map(|name| KeyText { digest: keys::digest(stand_in(name).as_bytes()), opaque_length: None });
         let keys = assemble::keys(config, &telemetry, &routes, texts.collect())?;
-        let door = assemble::doors(config).swap_remove(0);
-        let checkpoint = Checkpoint { keys, routes, door, limits: assemble::head_limits(config) };
-        Ok(Self { checkpoint })
+        let others = config.listeners.iter().map(|(name, listener)| (name.clone(), post(listener)));
+        Ok(Self { checkpoint: Checkpoint { keys, routes }, listen: post(&config.listen), others: others.collect() })
     }
 
-    /// What would become of a request of the key, or of one without a key.
+    /// What would become of a request of the key, or of one without a key, at the listener of `[listen]`.
     pub fn explain(&self, method: &str, target: &str, key: Option<&KeyName>) -> Explanation {
-        let key = key.map(stand_in);
-        self.checkpoint.explain(Question { method, target, key: key.as_deref() })
+        self.explain_at(&self.listen, method, target, key)
     }
 
-    /// Whether callers of a route need a key.
-    pub fn entrance(&self, route: &RouteName) -> Option<Entrance> {
-        self.checkpoint.routes.named(route).map(|route| self.checkpoint.entrance(route))
+    /// What would become of it at each of the other listeners.
+    pub fn explain_elsewhere(
+        &self,
+        method: &str,
+        target: &str,
+        key: Option<&KeyName>,
+    ) -> impl Iterator<Item = (&ListenerName, Explanation)> {
+        self.others.iter().map(move |(name, post)| (name, self.explain_at(post, method, target, key)))
     }
+
+    /// Whether callers of a route need a key: at the listener where they need it most.
+    pub fn openness(&self, route: &RouteName) -> Option<Openness> {
+        let route = self.checkpoint.routes.named(route)?;
+        let posts = std::iter::once(&self.listen).chain(self.others.iter().map(|(_, post)| post));
+        posts.map(|post| self.checkpoint.openness(post, route)).max()
+    }
+
+    fn explain_at(&self, post: &Post, method: &str, target: &str, key: Option<&KeyName>) -> Explanation {
+        let key = key.map(stand_in);
+        self.checkpoint.explain(post, Question { method, target, key: key.as_deref() })
+    }
+}
+
+/// What would decide at a listener.
+fn post(listener: &Listener) -> Post {
+    let door = listeners::door(listener, !listener.address.is_wide());
+    Post { door, limits: listeners::head_limits(listener) }
 }
 
 /// The text of a key, in a rehearsal alone.
@@ -155,13 +181,25 @@ expires = 2020-01-01T00:00:00Z
         let credential = "[credentials.a]\nbearer = { env = \"A\" }\n";
         let key = "[keys.k]\nroutes = [\"a\"]\nsecret = { env = \"K\" }\n";
         let wide = "[listen]\naddress = \"0.0.0.0:8080\"\n";
-        let entrance = |text: String| rehearsal(&text).entrance(&RouteName::parse("a").unwrap()).unwrap();
+        let openness = |text: String| rehearsal(&text).openness(&RouteName::parse("a").unwrap()).unwrap();
         let open = "[routes.a]\nanonymous = true\n";
-        assert_eq!(entrance(credential.to_owned()), Entrance::Unguarded);
-        assert_eq!(entrance([credential, key].concat()), Entrance::Guarded);
-        assert_eq!(entrance([credential, key, open].concat()), Entrance::Open);
-        assert_eq!(entrance([credential, wide].concat()), Entrance::Closed);
-        assert_eq!(entrance([credential, wide, open].concat()), Entrance::Closed);
-        assert_eq!(entrance([credential, wide, open, "danger_anonymous = true"].concat()), Entrance::Open);
+        assert_eq!(openness(credential.to_owned()), Openness::Unguarded);
+        assert_eq!(openness([credential, key].concat()), Openness::Guarded);
+        assert_eq!(openness([credential, key, open].concat()), Openness::Open);
+        assert_eq!(openness([credential, wide].concat()), Openness::Closed);
+        assert_eq!(openness([credential, wide, open].concat()), Openness::Closed);
+        assert_eq!(openness([credential, wide, open, "danger_anonymous = true"].concat()), Openness::Open);
+        let beside = "[listeners.wide]\naddress = \"0.0.0.0:8080\"\n";
+        assert_eq!(openness([credential, beside].concat()), Openness::Closed, "where it is needed most");
+    }
+
+    #[test]
+    fn each_listener_decides_for_itself() {
+        let beside = "[credentials.a]\nbearer = { env = \"A\" }\n[listeners.wide]\naddress = \"0.0.0.0:0\"\n";
+        let rehearsal = rehearsal(beside);
+        assert!(rehearsal.explain("GET", "/a/x", None).refusal.is_none());
+        let elsewhere: Vec<_> = rehearsal.explain_elsewhere("GET", "/a/x", None).collect();
+        assert_eq!(elsewhere[0].0.as_str(), "wide");
+        assert_eq!(elsewhere[0].1.refusal.as_ref().unwrap().code, "key_missing");
     }
 }

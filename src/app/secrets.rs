@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::config::{Config, CredentialKind, KeySecret, SecretRef};
 use crate::id::CredentialName;
 use crate::keys::{self, DuplicateKey};
-use crate::net::{Connector, NetFault};
+use crate::net::{self, Connector, NetFault};
 use crate::telemetry::{Access, Options, Telemetry};
 use crate::vault::{self, KeyText, SecretFault, Vault, Warning, Withheld};
 
@@ -75,8 +75,13 @@ pub(super) fn connector(config: &Config) -> Result<Connector, NetFault> {
 
 fn connector_with(ca: Option<PathBuf>, config: &Config) -> Result<Connector, NetFault> {
     let upstream = &config.upstream;
-    let place = upstream.address.clone().map(|address| (upstream.url.clone(), address));
-    Connector::new(ca, place, upstream.connect_timeout, upstream.tls_timeout)
+    Connector::new(net::Options {
+        ca,
+        place: upstream.address.clone().map(|address| (upstream.url.clone(), address)),
+        proxy: upstream.proxy.clone(),
+        connect_timeout: upstream.connect_timeout,
+        tls_timeout: upstream.tls_timeout,
+    })
 }
 
 /// A fault of the roots as one of the setting that names them.

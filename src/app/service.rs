@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::Stage;
 use super::part::Parts;
 use crate::admin::{self, Details, Health};
-use crate::edge::Acceptor;
+use crate::edge::{Acceptor, ServerTls};
 use crate::task;
 use crate::telemetry::Telemetry;
 use crate::vault::{State, Vault};
@@ -47,7 +47,7 @@ pub(super) fn spawn_acceptor(
 }
 
 pub(super) fn spawn(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(TcpListener, Option<Arc<ServerTls>>)>,
     telemetry: Arc<Telemetry>,
     health: Arc<Health>,
     vault: Arc<Vault>,
@@ -61,8 +61,8 @@ pub(super) fn spawn(
         let _part = part;
         runtime.block_on(async move {
             task::spawn("vault", vault.run());
-            for (listener, part) in listeners {
-                let served = admin::serve(listener, telemetry.clone(), health.clone(), gone(stage.clone()));
+            for ((listener, tls), part) in listeners {
+                let served = admin::serve(listener, tls, telemetry.clone(), health.clone(), gone(stage.clone()));
                 task::spawn("admin", async move {
                     let _part = part;
                     if let Err(error) = served.await {
@@ -87,16 +87,17 @@ mod tests {
 
     use super::super::part::parts;
     use super::*;
-    use crate::edge::Doors;
+    use crate::edge::{Bound, Doors, Entrance};
 
     #[tokio::test]
     async fn an_acceptor_that_cannot_go_on_is_noticed() {
         // What cannot be polled: a file.
-        let listener = TcpListener::from(OwnedFd::from(tempfile::tempfile().unwrap()));
-        let doors = Doors::new(1, 1, Arc::new(AtomicI64::new(0)));
+        let socket = TcpListener::from(OwnedFd::from(tempfile::tempfile().unwrap()));
+        let doors = Doors::new(1, 1, Vec::new(), Arc::new(AtomicI64::new(0)));
         let (watched, mut ends) = parts();
         let (_closed, closing) = watch::channel(false);
-        let acceptor = Acceptor { listener, doors, workers: Vec::new() };
+        let entrance = Entrance { socket: Bound::unnamed(socket), listener: 0, doors };
+        let acceptor = Acceptor { entrances: vec![entrance], workers: Vec::new() };
         let thread = spawn_acceptor(acceptor, closing, &watched).unwrap();
         assert_eq!(ends.next().await, "acceptor");
         thread.join().unwrap();

@@ -11,11 +11,12 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::assemble::{self, Parts};
+use super::assemble::Parts;
+use super::listeners::Front;
 use super::{Stage, part};
 use crate::clock::{Sweep, TICK};
 use crate::config::Config;
-use crate::edge::{Accepted, Drain, Edge, HeadLimits, Timeouts, serve};
+use crate::edge::{Accepted, Drain, Edge, Rules, serve};
 use crate::proxy::{Door, Gate, Proxy};
 use crate::task;
 use crate::telemetry::Telemetry;
@@ -28,8 +29,7 @@ struct Seed {
     slots: Vec<Slot>,
     shared: Arc<Shared>,
     telemetry: Arc<Telemetry>,
-    head: HeadLimits,
-    timeouts: Timeouts,
+    rules: Vec<Rules>,
     limits: Limits,
 }
 
@@ -37,20 +37,20 @@ struct Seed {
 pub(super) fn spawn(
     number: usize,
     config: &Config,
+    front: &Front,
     parts: &Parts,
     telemetry: &Arc<Telemetry>,
     stage: watch::Receiver<Stage>,
     watched: &part::Parts,
 ) -> io::Result<(mpsc::UnboundedSender<Accepted>, JoinHandle<()>)> {
-    let (listen, upstream) = (&config.listen, &config.upstream);
+    let upstream = &config.upstream;
     let seed = Seed {
         gate: parts.gate.clone(),
-        doors: assemble::doors(config),
+        doors: front.doors.clone(),
         slots: parts.slots.clone(),
         shared: parts.shared.clone(),
         telemetry: telemetry.clone(),
-        head: assemble::head_limits(config),
-        timeouts: Timeouts { head: listen.header_timeout, body: listen.body_timeout, idle: listen.idle_timeout },
+        rules: front.rules.clone(),
         limits: Limits {
             response_timeout: upstream.response_timeout,
             body_timeout: upstream.body_timeout,
@@ -92,7 +92,7 @@ async fn work(seed: Seed, mut accepted: mpsc::UnboundedReceiver<Accepted>, mut s
     let pool = Pool::new(seed.shared, seed.slots, seed.limits, sweep.clone());
     let core = Rc::new(seed.telemetry.core());
     let handler = Proxy::new(seed.gate, seed.doors.into(), core, pool.clone(), drain.clone());
-    let edge = Rc::new(Edge { handler, limits: seed.head, timeouts: seed.timeouts, sweep: sweep.clone(), drain });
+    let edge = Rc::new(Edge { handler, rules: seed.rules, sweep: sweep.clone(), drain });
     let open = Open::default();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

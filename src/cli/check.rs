@@ -159,7 +159,7 @@ impl RouteRow {
             upstream: route.upstream.to_string(),
             allow: route.rules.allow.len(),
             deny: route.rules.deny.len(),
-            access: route::access(rehearsal.entrance(name)?),
+            access: route::access(rehearsal.openness(name)?),
             source: loaded.place(&format!("routes.{name}")),
             rules: route::rules(&route.rules),
         })
@@ -190,6 +190,7 @@ fn reference(secret: &SecretRef) -> String {
     match secret {
         SecretRef::Env(name) => format!("env {name}"),
         SecretRef::File(path) => format!("file {}", path.display()),
+        SecretRef::Systemd { name, .. } => format!("systemd {name}"),
         SecretRef::Command { argv, .. } => format!("command {}", argv.first().map_or("", String::as_str)),
     }
 }
@@ -225,7 +226,7 @@ impl fmt::Display for Report {
         table::titled(
             f,
             "settings",
-            self.settings.iter().map(|row| vec![row.key.to_owned(), row.value.clone(), row.source.to_string()]),
+            self.settings.iter().map(|row| vec![row.key.clone(), row.value.clone(), row.source.to_string()]),
         )?;
         table::titled(
             f,

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::print;
 use super::serve::{self, Signals};
 use crate::app::Gateway;
-use crate::config::{AccessFormat, Config, Credential, CredentialKind, Key, KeySecret, Route, SecretRef};
+use crate::config::{AccessFormat, Address, Config, Credential, CredentialKind, Key, KeySecret, Route, SecretRef};
 use crate::id::{CredentialName, KeyName, RouteName};
 use crate::keys;
 use crate::origin::Origin;
@@ -78,7 +78,7 @@ fn start(args: &Args) -> Result<Demo, Box<dyn std::error::Error>> {
     let [sales, support] = files.each_ref().map(reference);
     let upstream = Origin::parse(&format!("http://{}", simulator.address()))?;
     let mut config = Config::default();
-    config.listen.address = listen_address(args);
+    config.listen.address = Address::Tcp(listen_address(args));
     config.admin.address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     config.log.access = AccessFormat::Text;
     config.upstream.url = upstream.clone();
@@ -150,7 +150,7 @@ fn reading() -> Result<Rules, Box<dyn std::error::Error>> {
 }
 
 fn introduction(demo: &Demo) -> String {
-    let (simulator, proxy, admin) = (demo.simulator.address(), demo.gateway.proxy, demo.gateway.admin);
+    let (simulator, proxy, admin) = (demo.simulator.address(), demo.gateway.listeners[0].1.clone(), demo.gateway.admin);
     let (sync, report) = (demo.sync.as_str(), demo.report.as_str());
     format!(
         "A simulated Close listens on {simulator}, and closegate in front of it on {proxy}.

@@ -19,7 +19,8 @@ use crate::rule::{Rule, Ruling};
   closegate route explain GET /sales/api/v1/lead/ --key reporting
   closegate route explain DELETE /sales/api/v1/lead/lead_1/ --key reporting --output json
 
-The configuration answers, by the steps of the gateway itself: no gateway need run, and no secret is read.
+The configuration answers, by the steps of the gateway itself: no gateway need run, and no secret is read. The request
+comes to `[listen]`, by one of its names; listeners that would do otherwise are told.
 Exit code 0: the request would be sent; 1: it would be refused.")]
 pub(super) struct Args {
     /// The method, such as GET
@@ -85,6 +86,8 @@ struct Told {
     refusal: Option<RefusalTold>,
     /// The keys that would be let through, where the request would be refused.
     keys: Vec<Alternative>,
+    /// The listeners beside `[listen]` that would do otherwise.
+    elsewhere: Vec<Elsewhere>,
     #[serde(skip)]
     method: String,
     #[serde(skip)]
@@ -125,6 +128,14 @@ struct RefusalTold {
 }
 
 #[derive(Serialize)]
+struct Elsewhere {
+    listener: String,
+    sent: bool,
+    status: Option<u16>,
+    code: Option<&'static str>,
+}
+
+#[derive(Serialize)]
 struct Alternative {
     key: String,
     route: String,
@@ -137,7 +148,8 @@ impl Told {
         Self {
             sent: refusal.is_none(),
             key: key.map(KeyName::to_string),
-            caller: caller(key, way.as_ref(), loaded, rehearsal),
+            caller: caller(key, way.as_ref(), loaded),
+            elsewhere: elsewhere(args, key, refusal.as_ref(), rehearsal),
             way: way.and_then(|way| WayTold::of(way, loaded)),
             refusal: refusal.map(RefusalTold::of),
             keys,
@@ -158,13 +170,32 @@ impl Told {
             row("upstream", way.upstream.clone());
             row("rules", way.rules.to_string());
         }
-        if self.keys.is_empty() {
-            return rows;
+        if !self.keys.is_empty() {
+            let named: Vec<String> = self.keys.iter().map(|one| format!("{} (route {})", one.key, one.route)).collect();
+            row("keys that may", named.join(", "));
         }
-        let named: Vec<String> = self.keys.iter().map(|one| format!("{} (route {})", one.key, one.route)).collect();
-        row("keys that may", named.join(", "));
+        for there in &self.elsewhere {
+            let outcome = match (there.status, there.code) {
+                (Some(status), Some(code)) => format!("refused: {status} {code}"),
+                _ => "sent".to_owned(),
+            };
+            row(&format!("on listener {}", there.listener), outcome);
+        }
         rows
     }
+}
+
+/// The other listeners that would do otherwise.
+fn elsewhere(args: &Args, key: Option<&KeyName>, here: Option<&Refusal>, rehearsal: &Rehearsal) -> Vec<Elsewhere> {
+    let here = here.map(|refusal| refusal.code);
+    let all = rehearsal.explain_elsewhere(&args.method, &args.path, key);
+    let told = all.map(|(listener, explanation)| Elsewhere {
+        listener: listener.to_string(),
+        sent: explanation.refusal.is_none(),
+        status: explanation.refusal.as_ref().map(|refusal| refusal.status),
+        code: explanation.refusal.map(|refusal| refusal.code),
+    });
+    told.filter(|there| there.code != here).collect()
 }
 
 /// The keys with which the same request would be sent.
@@ -178,11 +209,10 @@ fn alternatives(args: &Args, loaded: &Loaded, rehearsal: &Rehearsal) -> Vec<Alte
 }
 
 /// Who asks, for people.
-fn caller(key: Option<&KeyName>, way: Option<&Way>, loaded: &Loaded, rehearsal: &Rehearsal) -> String {
+fn caller(key: Option<&KeyName>, way: Option<&Way>, loaded: &Loaded) -> String {
     let Some(name) = key else {
-        let entrance = way.and_then(|way| rehearsal.entrance(&way.route));
-        return entrance
-            .map_or_else(|| "no key".to_owned(), |entrance| format!("no key ({})", route::access(entrance)));
+        let access = way.map(|way| route::access(way.openness));
+        return access.map_or_else(|| "no key".to_owned(), |access| format!("no key ({access})"));
     };
     let place = loaded.place(&format!("keys.{name}"));
     match loaded.config.keys.get(name).and_then(|key| key.expires) {

@@ -125,7 +125,7 @@ mod tests {
         let health = Arc::new(Health::new(Details::default));
         let telemetry = Telemetry::new(Options { max_key_series: 1, access: Access::Off }, io::sink());
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = admin::serve(listener, telemetry, health.clone(), async { drop(stopped.await) });
+        let served = admin::serve(listener, None, telemetry, health.clone(), async { drop(stopped.await) });
         let asked = async {
             let fault = probe(address).await.unwrap_err();
             assert!(matches!(&fault, HealthFault::NotReady { body, .. } if body.contains("starting")), "{fault}");

@@ -9,7 +9,7 @@ use super::{Output, explain, print, refuse, table, told};
 use crate::app::Rehearsal;
 use crate::config::{Loaded, Place, Route};
 use crate::id::RouteName;
-use crate::proxy::Entrance;
+use crate::proxy::Openness;
 use crate::rule::Rules;
 
 /// What is asked about routes.
@@ -34,12 +34,12 @@ pub(super) fn run(command: &Command, loaded: &Loaded, output: Output) -> ExitCod
 }
 
 /// Who may use a route, in the words of `check` and `route`.
-pub(super) fn access(entrance: Entrance) -> &'static str {
-    match entrance {
-        Entrance::Open => "open",
-        Entrance::Guarded => "needs a key",
-        Entrance::Unguarded => "open: no key is defined",
-        Entrance::Closed => "closed: no key is defined",
+pub(super) fn access(openness: Openness) -> &'static str {
+    match openness {
+        Openness::Open => "open",
+        Openness::Guarded => "needs a key",
+        Openness::Unguarded => "open: no key is defined",
+        Openness::Closed => "closed: no key is defined",
     }
 }
 
@@ -84,13 +84,13 @@ fn list(listing: &Listing, output: Output) -> ExitCode {
 
 impl Listing {
     fn of(loaded: &Loaded, rehearsal: &Rehearsal) -> Self {
-        let row = |(name, route)| Some(Row::of(loaded, name, route, rehearsal.entrance(name)?));
+        let row = |(name, route)| Some(Row::of(loaded, name, route, rehearsal.openness(name)?));
         Self(loaded.config.routes.iter().filter_map(row).collect())
     }
 }
 
 impl Row {
-    fn of(loaded: &Loaded, name: &RouteName, route: &Route, entrance: Entrance) -> Self {
+    fn of(loaded: &Loaded, name: &RouteName, route: &Route, openness: Openness) -> Self {
         Self {
             name: name.to_string(),
             prefix: route.prefix.as_str().to_owned(),
@@ -98,7 +98,7 @@ impl Row {
             upstream: route.upstream.to_string(),
             allow: route.rules.allow.iter().map(ToString::to_string).collect(),
             deny: route.rules.deny.iter().map(ToString::to_string).collect(),
-            access: access(entrance),
+            access: access(openness),
             default: loaded.is_default_route(name),
             source: loaded.place(&format!("routes.{name}")),
             rules: rules(&route.rules),

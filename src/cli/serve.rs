@@ -77,7 +77,9 @@ impl Signals {
 }
 
 fn announce(gateway: &Gateway, loaded: &Loaded) {
-    tracing::info!(address = %gateway.proxy, "the proxy listens");
+    for (listener, address) in &gateway.listeners {
+        tracing::info!(%address, listener, "the proxy listens");
+    }
     tracing::info!(address = %gateway.admin, "the admin listener listens");
     if let Some(address) = gateway.metrics {
         tracing::info!(%address, "the metrics listener listens");

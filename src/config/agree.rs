@@ -6,7 +6,7 @@ use super::entries::Cleartext;
 use super::finding::Wrong;
 use super::place::Place;
 use super::walk::Walk;
-use super::{Config, Key, Redact, Route};
+use super::{Address, Config, Key, NamedListener, Redact, Route};
 use crate::id::RouteName;
 use crate::origin::{Origin, Scheme};
 
@@ -50,8 +50,9 @@ fn upstreams(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
     for (name, route) in &config.routes {
         let own = walk.has(&format!("routes.{name}.upstream"));
         let permitted = config.upstream.danger_cleartext_upstream || cleartext.contains(name);
-        let address = if own { None } else { config.upstream.address.as_deref() };
-        let Some(wrong) = clear(&route.upstream, address, permitted) else { continue };
+        let address = config.upstream.address.as_deref().filter(|_| route.upstream.has_url_of(&config.upstream.url));
+        let proxy = config.upstream.proxy.as_ref();
+        let Some(wrong) = clear(&route.upstream, address, proxy, permitted) else { continue };
         if own {
             let key = format!("routes.{name}.upstream");
             walk.fault(&key, walk.place(&key), wrong);
@@ -62,9 +63,9 @@ fn upstreams(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
     }
 }
 
-fn clear(origin: &Origin, address: Option<&str>, permitted: bool) -> Option<Wrong> {
+fn clear(origin: &Origin, address: Option<&str>, proxy: Option<&Origin>, permitted: bool) -> Option<Wrong> {
     let reached = address.and_then(|address| Origin::parse(&format!("http://{address}")).ok());
-    let loopback = origin.is_loopback() && reached.is_none_or(|origin| origin.is_loopback());
+    let loopback = [Some(origin), reached.as_ref(), proxy].into_iter().flatten().all(Origin::is_loopback);
     match origin.scheme() {
         Scheme::Https => None,
         Scheme::Http if !loopback => {
@@ -80,11 +81,11 @@ fn clear(origin: &Origin, address: Option<&str>, permitted: bool) -> Option<Wron
 
 /// An open route beyond loopback takes a word of its own (contract.md 3, "Who may call").
 fn open_routes(config: &Config, walk: &mut Walk) {
-    let wide = !config.listen.address.ip().is_loopback();
+    let wide = is_wide(config);
     for (name, _) in config.routes.iter().filter(|(_, route)| wide && route.anonymous && !route.danger_anonymous) {
         let key = format!("routes.{name}.anonymous");
         let place = walk.place(&key);
-        let hint = "bind `listen.address` to loopback, or say `danger_anonymous = true` as well";
+        let hint = "bind every listener to loopback, or say `danger_anonymous = true` as well";
         let doubt = |what| Wrong::new(what, hint);
         if config.keys.is_empty() {
             walk.warn(key, place, doubt("does not open the route: the listener goes beyond loopback"));
@@ -96,23 +97,41 @@ fn open_routes(config: &Config, walk: &mut Walk) {
 
 /// Two listeners on one address; port 0 is a port of its own each time.
 fn addresses(config: &Config, walk: &mut Walk) {
-    let mut taken = vec![("listen.address", config.listen.address)];
-    let others = [("admin.address", Some(config.admin.address)), ("metrics.address", config.metrics.address)];
-    for (key, address) in others.into_iter().filter_map(|(key, address)| address.map(|address| (key, address))) {
-        if let Some((other, _)) = taken.iter().find(|(_, known)| *known == address && address.port() != 0) {
+    let of_proxy =
+        config.all_listeners().map(|named| (format!("{}.address", named.key), named.listener.address.clone()));
+    let admin = ("admin.address".to_owned(), Address::Tcp(config.admin.address));
+    let metrics = config.metrics.address.map(|address| ("metrics.address".to_owned(), Address::Tcp(address)));
+    let mut taken: Vec<(String, Address)> = Vec::new();
+    for (key, address) in of_proxy.chain([admin]).chain(metrics) {
+        if let Some((other, _)) = taken.iter().find(|(_, known)| collide(known, &address)) {
             let what = format!("the same address as `{other}` ({})", walk.place(other));
-            walk.fault(key, walk.place(key), Wrong::new(what, "give one of them another port"));
+            walk.fault(&key, walk.place(&key), Wrong::new(what, "give one of them another address"));
         }
         taken.push((key, address));
     }
 }
 
+fn collide(one: &Address, other: &Address) -> bool {
+    match (one, other) {
+        (Address::Tcp(one), Address::Tcp(other)) => one == other && one.port() != 0,
+        (Address::Unix(one), Address::Unix(other)) => one.path == other.path,
+        // systemd's sockets are told apart by their names.
+        _ => false,
+    }
+}
+
+fn is_wide(config: &Config) -> bool {
+    config.all_listeners().any(|named| named.listener.address.is_wide())
+}
+
 fn listeners(config: &Config, walk: &mut Walk) {
-    let plain = [("listen.address", config.listen.address), ("admin.address", config.admin.address)];
-    for (key, _) in plain.into_iter().filter(|(_, address)| !address.ip().is_loopback()) {
+    let admin = (!config.admin.address.ip().is_loopback() && config.admin.tls.is_none()).then(|| "admin".to_owned());
+    let plain = |named: &NamedListener<'_>| named.listener.address.is_wide() && named.listener.tls.is_none();
+    for table in config.all_listeners().filter(plain).map(|named| named.key).chain(admin) {
         let what = "a plain listener beyond loopback: keys cross the network in clear text";
-        let hint = "bind it to loopback, or keep the network between callers and the gateway private";
-        walk.warn(key, walk.place(key), Wrong::new(what, hint));
+        let hint = "set `tls`, bind it to loopback, or keep the network between callers and the gateway private";
+        let key = format!("{table}.address");
+        walk.warn(&key, walk.place(&key), Wrong::new(what, hint));
     }
     if config.upstream.redact == Redact::Off {
         let doubt = Wrong::new("secrets that come back in a body are not looked for", "leave it at `\"plain\"`");
@@ -126,7 +145,7 @@ fn listeners(config: &Config, walk: &mut Walk) {
 }
 
 fn limits(config: &Config, walk: &mut Walk) {
-    if config.keys.is_empty() && !config.listen.address.ip().is_loopback() {
+    if config.keys.is_empty() && is_wide(config) {
         let doubt =
             Wrong::new("no key: beyond loopback every request is refused", "set `CLOSEGATE_KEY`, or add `[keys.NAME]`");
         walk.warn("keys", walk.place("keys"), doubt);

@@ -3,33 +3,18 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{AccessFormat, Admin, Listen, Log, Metrics, Redact, Upstream};
+use super::{AccessFormat, Admin, Log, Metrics, Process, Redact, Upstream};
 use crate::origin::Origin;
 
-impl Default for Listen {
+impl Default for Process {
     fn default() -> Self {
-        Self {
-            address: loopback(8080),
-            hosts: Vec::new(),
-            max_connections: 20_000,
-            max_connections_per_peer: 20_000,
-            max_body: 25 << 20,
-            header_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(120),
-            max_header_bytes: 32 << 10,
-            max_uri_bytes: 16 << 10,
-            max_headers: 100,
-            shutdown_grace: Duration::from_secs(25),
-            shutdown_delay: Duration::ZERO,
-            workers: None,
-        }
+        Self { shutdown_grace: Duration::from_secs(25), shutdown_delay: Duration::ZERO, workers: None }
     }
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { address: loopback(8081) }
+        Self { address: loopback(8081), tls: None }
     }
 }
 
@@ -44,6 +29,7 @@ impl Default for Upstream {
         Self {
             url: Origin::close(),
             address: None,
+            proxy: None,
             ca: None,
             redact: Redact::Plain,
             connect_timeout: Duration::from_secs(5),

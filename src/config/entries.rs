@@ -9,7 +9,7 @@ use super::raw::{Node, Raw, Table};
 use super::walk::{Section, Split, Walk};
 use super::{Credential, CredentialKind, Key, KeySecret, Route, kinds, secret};
 use crate::id::{CredentialName, KeyName, NameFault, RouteName};
-use crate::origin::Origin;
+use crate::origin::{Origin, Reach};
 use crate::path::Prefix;
 use crate::rule::Rules;
 
@@ -61,7 +61,8 @@ pub(super) fn routes(
     for (name, mut at) in root.named(walk, "routes") {
         let id = named(walk, &at, RouteName::parse(name));
         let danger = at.or(walk, "danger_cleartext_upstream", false, kinds::flag);
-        let route = route(walk, &mut at, name, names, upstream);
+        let reach = at.or(walk, "danger_private_upstream", upstream.reach(), kinds::reach);
+        let route = route(walk, &mut at, name, names, upstream).map(|route| route.reaching(reach));
         at.close(walk);
         if let (Some(id), Some(route)) = (id, route) {
             if danger {
@@ -161,6 +162,12 @@ fn route(walk: &mut Walk, at: &mut Section<'_>, name: &str, names: &Names, upstr
         danger_anonymous: at.or(walk, "danger_anonymous", false, kinds::flag),
     };
     Some(route)
+}
+
+impl Route {
+    fn reaching(self, reach: Reach) -> Self {
+        Self { upstream: self.upstream.reaching(reach), ..self }
+    }
 }
 
 fn route_credential(walk: &mut Walk, at: &mut Section<'_>, name: &str, names: &Names) -> Option<CredentialName> {

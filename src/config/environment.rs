@@ -146,4 +146,11 @@ fn shown_name(variable: &str) -> String {
 
 const PREFIX: &str = "CLOSEGATE__";
 const NAMED: [&str; 3] = ["credentials", "routes", "keys"];
-const VALUES: [&str; 5] = ["CLOSE_API_KEY_FILE", "CLOSEGATE_KEY_FILE", "CLOSEGATE_CONFIG", "XDG_CONFIG_HOME", "HOME"];
+const VALUES: [&str; 6] = [
+    "CLOSE_API_KEY_FILE",
+    "CLOSEGATE_KEY_FILE",
+    "CLOSEGATE_CONFIG",
+    "CREDENTIALS_DIRECTORY",
+    "XDG_CONFIG_HOME",
+    "HOME",
+];

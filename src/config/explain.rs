@@ -4,24 +4,29 @@ use serde::Serialize;
 
 use super::place::{Origins, Place};
 use super::units::{show_duration, show_size};
-use super::{AccessFormat, Admin, Config, Listen, Loaded, Log, Metrics, Redact, Upstream};
+use super::{AccessFormat, Address, Admin, Config, Listener, Loaded, Log, Metrics, Process, Redact, Tls, Upstream};
+use crate::origin::Reach;
 
 /// A setting, its value and its source. No setting is a secret: those are references elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
     /// The key's path, such as `listen.address`.
-    pub key: &'static str,
+    pub key: String,
     /// The value as the file would spell it, without quotes; `unset` when there is none.
     pub value: String,
     /// Where it came from.
     pub source: Place,
 }
 
-/// Every setting of `[listen]`, `[admin]`, `[metrics]`, `[upstream]` and `[log]`, in the order of the documented file.
+/// Every setting of `[listen]`, `[listeners]`, `[admin]`, `[metrics]`, `[upstream]` and `[log]`, in the order of the
+/// documented file.
 pub fn settings(loaded: &Loaded) -> Vec<Setting> {
-    let Config { listen, admin, metrics, upstream, log, credentials: _, routes: _, keys: _ } = &loaded.config;
+    let Config { process, admin, metrics, upstream, log, .. } = &loaded.config;
+    let mut listeners = loaded.config.all_listeners().map(|named| listener_values(&named.key, named.listener));
     let tables = [
-        listen_values(listen),
+        listeners.next().unwrap_or_default(),
+        process_values(process),
+        listeners.flatten().collect(),
         admin_values(admin),
         metrics_values(metrics),
         upstream_values(upstream),
@@ -30,57 +35,88 @@ pub fn settings(loaded: &Loaded) -> Vec<Setting> {
     tables.into_iter().flatten().map(|(key, value)| setting(key, value, &loaded.origins)).collect()
 }
 
-fn setting(key: &'static str, value: String, origins: &Origins) -> Setting {
-    Setting { key, value, source: origins.get(key).cloned().unwrap_or(Place::Default) }
+fn setting(key: String, value: String, origins: &Origins) -> Setting {
+    let source = origins.get(&key).cloned().unwrap_or(Place::Default);
+    Setting { key, value, source }
 }
 
-type Values = Vec<(&'static str, String)>;
+type Values = Vec<(String, String)>;
 
-fn listen_values(listen: &Listen) -> Values {
+fn listener_values(table: &str, listener: &Listener) -> Values {
+    let mut values = vec![("address", listener.address.to_string())];
+    if let Address::Unix(unix) = &listener.address {
+        values.push(("mode", format!("{:04o}", unix.mode)));
+        values.push(("group", shown(unix.group.as_deref())));
+    }
+    values.extend([
+        ("hosts", format!("[{}]", listener.hosts.join(", "))),
+        ("max_connections", listener.max_connections.to_string()),
+        ("max_connections_per_peer", listener.max_connections_per_peer.to_string()),
+        ("max_body", show_size(listener.max_body)),
+        ("header_timeout", show_duration(listener.header_timeout)),
+        ("body_timeout", show_duration(listener.body_timeout)),
+        ("idle_timeout", show_duration(listener.idle_timeout)),
+        ("max_header_bytes", show_memory(listener.max_header_bytes)),
+        ("max_uri_bytes", show_memory(listener.max_uri_bytes)),
+        ("max_headers", listener.max_headers.to_string()),
+        ("trusted_proxies", format!("[{}]", joined(&listener.trusted_proxies))),
+    ]);
+    let values = values.into_iter().map(|(key, value)| (format!("{table}.{key}"), value));
+    values.chain(tls_values(table, listener.tls.as_ref())).collect()
+}
+
+fn tls_values(table: &str, tls: Option<&Tls>) -> Values {
+    let Some(tls) = tls else { return vec![(format!("{table}.tls"), "unset".to_owned())] };
     vec![
-        ("listen.address", listen.address.to_string()),
-        ("listen.hosts", format!("[{}]", listen.hosts.join(", "))),
-        ("listen.max_connections", listen.max_connections.to_string()),
-        ("listen.max_connections_per_peer", listen.max_connections_per_peer.to_string()),
-        ("listen.max_body", show_size(listen.max_body)),
-        ("listen.header_timeout", show_duration(listen.header_timeout)),
-        ("listen.body_timeout", show_duration(listen.body_timeout)),
-        ("listen.idle_timeout", show_duration(listen.idle_timeout)),
-        ("listen.max_header_bytes", show_memory(listen.max_header_bytes)),
-        ("listen.max_uri_bytes", show_memory(listen.max_uri_bytes)),
-        ("listen.max_headers", listen.max_headers.to_string()),
-        ("listen.shutdown_grace", show_duration(listen.shutdown_grace)),
-        ("listen.shutdown_delay", show_duration(listen.shutdown_delay)),
-        ("listen.workers", listen.workers.map_or_else(|| "auto".to_owned(), |workers| workers.to_string())),
+        (format!("{table}.tls.cert"), tls.cert.display().to_string()),
+        (format!("{table}.tls.key"), tls.key.display().to_string()),
+        (format!("{table}.tls.client_ca"), shown(tls.client_ca.as_ref().map(|path| path.display()))),
     ]
 }
 
+fn process_values(process: &Process) -> Values {
+    of_table(
+        "listen",
+        [
+            ("shutdown_grace", show_duration(process.shutdown_grace)),
+            ("shutdown_delay", show_duration(process.shutdown_delay)),
+            ("workers", process.workers.map_or_else(|| "auto".to_owned(), |workers| workers.to_string())),
+        ],
+    )
+}
+
 fn admin_values(admin: &Admin) -> Values {
-    vec![("admin.address", admin.address.to_string())]
+    let address = ("admin.address".to_owned(), admin.address.to_string());
+    std::iter::once(address).chain(tls_values("admin", admin.tls.as_ref())).collect()
 }
 
 fn metrics_values(metrics: &Metrics) -> Values {
-    vec![("metrics.address", shown(metrics.address)), ("metrics.max_key_series", metrics.max_key_series.to_string())]
+    let max_key_series = metrics.max_key_series.to_string();
+    of_table("metrics", [("address", shown(metrics.address)), ("max_key_series", max_key_series)])
 }
 
 fn upstream_values(upstream: &Upstream) -> Values {
     let redact = match upstream.redact {
         Redact::Plain => "plain",
+        Redact::Decode => "decode",
         Redact::Off => "off",
     };
-    vec![
-        ("upstream.url", upstream.url.to_string()),
-        ("upstream.address", shown(upstream.address.as_deref())),
-        ("upstream.ca", shown(upstream.ca.as_ref().map(|path| path.display()))),
-        ("upstream.redact", redact.to_owned()),
-        ("upstream.connect_timeout", show_duration(upstream.connect_timeout)),
-        ("upstream.tls_timeout", show_duration(upstream.tls_timeout)),
-        ("upstream.response_timeout", show_duration(upstream.response_timeout)),
-        ("upstream.body_timeout", show_duration(upstream.body_timeout)),
-        ("upstream.idle_timeout", show_duration(upstream.idle_timeout)),
-        ("upstream.max_connections", upstream.max_connections.to_string()),
-        ("upstream.danger_cleartext_upstream", upstream.danger_cleartext_upstream.to_string()),
-    ]
+    let values = [
+        ("url", upstream.url.to_string()),
+        ("address", shown(upstream.address.as_deref())),
+        ("proxy", shown(upstream.proxy.as_ref())),
+        ("ca", shown(upstream.ca.as_ref().map(|path| path.display()))),
+        ("redact", redact.to_owned()),
+        ("connect_timeout", show_duration(upstream.connect_timeout)),
+        ("tls_timeout", show_duration(upstream.tls_timeout)),
+        ("response_timeout", show_duration(upstream.response_timeout)),
+        ("body_timeout", show_duration(upstream.body_timeout)),
+        ("idle_timeout", show_duration(upstream.idle_timeout)),
+        ("max_connections", upstream.max_connections.to_string()),
+        ("danger_cleartext_upstream", upstream.danger_cleartext_upstream.to_string()),
+        ("danger_private_upstream", (upstream.url.reach() == Reach::Anywhere).to_string()),
+    ];
+    of_table("upstream", values)
 }
 
 fn log_values(log: &Log) -> Values {
@@ -89,7 +125,15 @@ fn log_values(log: &Log) -> Values {
         AccessFormat::Text => "text",
         AccessFormat::Off => "off",
     };
-    vec![("log.access", access.to_owned()), ("log.level", log.level.clone())]
+    of_table("log", [("access", access.to_owned()), ("level", log.level.clone())])
+}
+
+fn of_table<const N: usize>(table: &str, values: [(&str, String); N]) -> Values {
+    values.into_iter().map(|(key, value)| (format!("{table}.{key}"), value)).collect()
+}
+
+fn joined(values: &[impl ToString]) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn show_memory(bytes: usize) -> String {

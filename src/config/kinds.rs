@@ -15,7 +15,7 @@ use super::nearest;
 use super::raw::{Node, Raw};
 use super::units;
 use super::walk::{Folders, Purpose};
-use crate::origin::Origin;
+use crate::origin::{Origin, OriginFault, Reach, Scheme};
 use crate::path::Prefix;
 use crate::rule::Rule;
 
@@ -35,6 +35,11 @@ pub(super) fn flag(node: &Node) -> Kind<bool> {
         (_, Some("false")) => Ok(false),
         _ => Err(Wrong::new("expected `true` or `false`", "write `true` or `false`, without quotes")),
     }
+}
+
+/// Whether `danger_private_upstream` stands there.
+pub(super) fn reach(node: &Node) -> Kind<Reach> {
+    flag(node).map(|anywhere| if anywhere { Reach::Anywhere } else { Reach::Public })
 }
 
 pub(super) fn count(range: RangeInclusive<usize>) -> impl FnOnce(&Node) -> Kind<usize> {
@@ -131,6 +136,21 @@ pub(super) fn origin(node: &Node) -> Kind<Origin> {
     Origin::parse(&text(node)?).map_err(|fault| Wrong::new(fault.to_string(), "such as `\"https://api.close.com\"`"))
 }
 
+/// `http://HOST:PORT` of a proxy.
+pub(super) fn proxy(node: &Node) -> Kind<Origin> {
+    let origin = Origin::parse(&text(node)?);
+    if origin == Err(OriginFault::Userinfo) {
+        let hint =
+            "leave them out: a secret is never written into the configuration, and closegate presents none to a proxy";
+        return Err(Wrong::new("a proxy's URL carries no user name and no password", hint));
+    }
+    let plain = origin.ok().filter(|origin| origin.scheme() == Scheme::Http && origin.base().is_empty());
+    plain.ok_or_else(|| {
+        let hint = "such as `\"http://proxy.corp:3128\"`; TLS goes through it, and ends at the upstream as ever";
+        Wrong::new("expected the URL of an HTTP proxy, without a path", hint)
+    })
+}
+
 /// A host name without a port, or `*`; in lower case.
 pub(super) fn host(node: &Node) -> Kind<String> {
     let host = text(node)?.to_ascii_lowercase();
@@ -208,7 +228,8 @@ pub(super) fn openable(path: &Path) -> Kind<()> {
     })
 }
 
-fn open(path: &Path) -> io::Result<()> {
+/// Opens a file that may be read, and closes it again.
+pub(super) fn open(path: &Path) -> io::Result<()> {
     let kind = fs::metadata(path)?.file_type();
     if kind.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
@@ -251,3 +272,8 @@ fn hexadecimal(digits: &str) -> Option<[u8; 32]> {
 }
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+/// The longest that a duration of the running gateway may be.
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+/// A time-out of nothing would refuse everything.
+pub(super) const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;

@@ -12,6 +12,7 @@ mod explain;
 mod file;
 mod finding;
 mod kinds;
+mod listener;
 mod load;
 mod nearest;
 mod place;
@@ -32,7 +33,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::id::{CredentialName, KeyName, RouteName};
+use crate::id::{CredentialName, KeyName, ListenerName, RouteName};
 use crate::origin::Origin;
 use crate::path::Prefix;
 use crate::rule::Rules;
@@ -40,6 +41,7 @@ use crate::rule::Rules;
 pub use self::environment::Environment;
 pub use self::explain::{Setting, settings};
 pub use self::finding::{Faults, Finding};
+pub use self::listener::{Address, Listener, NamedListener, Tls, UnixAddress};
 pub use self::load::{Loaded, Sources, load, load_names};
 pub use self::nearest::suggest;
 pub use self::place::{Origins, Place};
@@ -51,7 +53,11 @@ pub const DOCUMENTED: &str = include_str!("../../config/closegate.toml");
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The proxy's listener and its limits.
-    pub listen: Listen,
+    pub listen: Listener,
+    /// Further listeners of the proxy, by name.
+    pub listeners: BTreeMap<ListenerName, Listener>,
+    /// What `[listen]` says of the process as a whole.
+    pub process: Process,
     /// The listener of `/metrics`, `/healthz`, `/readyz`.
     pub admin: Admin,
     /// The optional listener for scrapers alone, and the bound on series.
@@ -68,31 +74,9 @@ pub struct Config {
     pub log: Log,
 }
 
-/// `[listen]`.
+/// What `[listen]` says of the process as a whole.
 #[derive(Debug, Clone)]
-pub struct Listen {
-    /// Where the proxy listens.
-    pub address: SocketAddr,
-    /// Host names accepted (lower case, without a port); empty: loopback names on loopback, else any; `*`: any.
-    pub hosts: Vec<String>,
-    /// Connections at once; one more waits in the kernel's queue.
-    pub max_connections: usize,
-    /// Connections at once from one address; one more is closed.
-    pub max_connections_per_peer: usize,
-    /// Bytes of a request's body.
-    pub max_body: u64,
-    /// To receive a request's head.
-    pub header_timeout: Duration,
-    /// Between two pieces of a request's body.
-    pub body_timeout: Duration,
-    /// Keep-alive without a request.
-    pub idle_timeout: Duration,
-    /// Bytes of a request's whole head.
-    pub max_header_bytes: usize,
-    /// Bytes of a request's target.
-    pub max_uri_bytes: usize,
-    /// Header lines of a request.
-    pub max_headers: usize,
+pub struct Process {
     /// How long requests in flight may take after SIGTERM.
     pub shutdown_grace: Duration,
     /// How long the gateway goes on serving after SIGTERM before it drains.
@@ -106,6 +90,8 @@ pub struct Listen {
 pub struct Admin {
     /// Where the admin listener listens.
     pub address: SocketAddr,
+    /// With it the listener speaks TLS only.
+    pub tls: Option<Tls>,
 }
 
 /// `[metrics]`.
@@ -120,10 +106,12 @@ pub struct Metrics {
 /// `[upstream]`.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    /// The upstream of every route that names none.
+    /// The upstream of every route that names none, with the reach that `danger_private_upstream` gives it.
     pub url: Origin,
     /// `host:port` to connect to instead of the URL's; Host, SNI and certificate check stay the URL's.
     pub address: Option<String>,
+    /// The HTTP proxy that every connection to an upstream goes through: `http://`, host and port.
+    pub proxy: Option<Origin>,
     /// A PEM file of roots that are trusted beside the system's.
     pub ca: Option<PathBuf>,
     /// Whether secrets that come back are looked for in bodies.
@@ -149,6 +137,8 @@ pub struct Upstream {
 pub enum Redact {
     /// In headers and uncompressed bodies.
     Plain,
+    /// In headers and bodies, which are uncompressed for it.
+    Decode,
     /// In headers only.
     Off,
 }
@@ -190,6 +180,13 @@ pub enum SecretRef {
     Env(String),
     /// A file; a trailing newline is dropped.
     File(PathBuf),
+    /// A credential that systemd hands over (`LoadCredential=`); a trailing newline is dropped.
+    Systemd {
+        /// What the unit calls it.
+        name: String,
+        /// Where it lies: that name in `$CREDENTIALS_DIRECTORY`.
+        path: PathBuf,
+    },
     /// A program and its arguments, run without a shell; its output is the secret.
     Command {
         /// Program and arguments.
@@ -206,7 +203,7 @@ pub struct Route {
     pub prefix: Prefix,
     /// As whom requests are sent.
     pub credential: CredentialName,
-    /// Where they are sent.
+    /// Where they are sent, and how far that name may lead.
     pub upstream: Origin,
     /// What may be asked.
     pub rules: Rules,

@@ -4,14 +4,17 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::entries::{self, Cleartext};
+use super::kinds::{self, TIMEOUT};
+use super::listener::{self, Listener};
 use super::raw::Table;
-use super::walk::{Section, Split, Walk};
-use super::{AccessFormat, Admin, Config, Listen, Log, Metrics, Redact, Upstream, kinds};
+use super::walk::{Section, Walk};
+use super::{AccessFormat, Admin, Config, Log, Metrics, Process, Redact, Upstream};
 
 /// Types the whole tree; what is wrong is reported to the walk, and its default stands in.
 pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
     let mut root = Section::root(tree);
-    let listen = listen(root.section(walk, "listen"), walk);
+    let (listen, process) = listen(root.section(walk, "listen"), walk);
+    let listeners = listener::named(&mut root, walk, &listen);
     let admin = admin(root.section(walk, "admin"), walk);
     let metrics = metrics(root.section(walk, "metrics"), walk);
     let upstream = upstream(root.section(walk, "upstream"), walk);
@@ -21,39 +24,25 @@ pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
     let (routes, cleartext) = entries::routes(&mut root, walk, &names, &upstream.url);
     let keys = entries::keys(&mut root, walk, &names);
     root.close(walk);
-    (Config { listen, admin, metrics, upstream, credentials, routes, keys, log }, cleartext)
+    (Config { listen, listeners, process, admin, metrics, upstream, credentials, routes, keys, log }, cleartext)
 }
 
-fn listen(mut at: Section<'_>, walk: &mut Walk) -> Listen {
-    let known = Listen::default();
-    let listen = Listen {
-        address: at.or(walk, "address", known.address, kinds::listener),
-        hosts: at.list(walk, "hosts", Split::Commas, kinds::host).unwrap_or(known.hosts),
-        max_connections: at.or(walk, "max_connections", known.max_connections, kinds::count(1..=1_000_000)),
-        max_connections_per_peer: at.or(
-            walk,
-            "max_connections_per_peer",
-            known.max_connections_per_peer,
-            kinds::count(1..=1_000_000),
-        ),
-        max_body: at.or(walk, "max_body", known.max_body, kinds::size(0..=1 << 40)),
-        header_timeout: at.or(walk, "header_timeout", known.header_timeout, kinds::duration(TIMEOUT)),
-        body_timeout: at.or(walk, "body_timeout", known.body_timeout, kinds::duration(TIMEOUT)),
-        idle_timeout: at.or(walk, "idle_timeout", known.idle_timeout, kinds::duration(TIMEOUT)),
-        max_header_bytes: at.or(walk, "max_header_bytes", known.max_header_bytes, kinds::memory(1 << 10..=1 << 20)),
-        max_uri_bytes: at.or(walk, "max_uri_bytes", known.max_uri_bytes, kinds::memory(64..=MAX_URI)),
-        max_headers: at.or(walk, "max_headers", known.max_headers, kinds::count(1..=4096)),
+fn listen(mut at: Section<'_>, walk: &mut Walk) -> (Listener, Process) {
+    let listen = listener::listener(&mut at, walk, Listener::default());
+    let known = Process::default();
+    let process = Process {
         shutdown_grace: at.or(walk, "shutdown_grace", known.shutdown_grace, kinds::duration(WAIT)),
         shutdown_delay: at.or(walk, "shutdown_delay", known.shutdown_delay, kinds::duration(WAIT)),
         workers: at.or(walk, "workers", known.workers, kinds::workers),
     };
     at.close(walk);
-    listen
+    (listen, process)
 }
 
 fn admin(mut at: Section<'_>, walk: &mut Walk) -> Admin {
     let known = Admin::default();
-    let admin = Admin { address: at.or(walk, "address", known.address, kinds::listener) };
+    let admin =
+        Admin { address: at.or(walk, "address", known.address, kinds::listener), tls: listener::tls(&mut at, walk) };
     at.close(walk);
     admin
 }
@@ -71,9 +60,11 @@ fn metrics(mut at: Section<'_>, walk: &mut Walk) -> Metrics {
 fn upstream(mut at: Section<'_>, walk: &mut Walk) -> Upstream {
     let known = Upstream::default();
     let folders = walk.folders();
+    let reach = at.or(walk, "danger_private_upstream", known.url.reach(), kinds::reach);
     let upstream = Upstream {
-        url: at.or(walk, "url", known.url, kinds::origin),
+        url: at.or(walk, "url", known.url, kinds::origin).reaching(reach),
         address: at.optional(walk, "address", kinds::destination),
+        proxy: at.optional(walk, "proxy", kinds::proxy),
         ca: at.optional(walk, "ca", kinds::file(folders)),
         redact: at.or(walk, "redact", known.redact, kinds::choice(REDACT)),
         connect_timeout: at.or(walk, "connect_timeout", known.connect_timeout, kinds::duration(TIMEOUT)),
@@ -98,12 +89,7 @@ fn log(mut at: Section<'_>, walk: &mut Walk) -> Log {
     log
 }
 
-const DAY: Duration = Duration::from_secs(86_400);
-/// A time-out of nothing would refuse everything.
-const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
-const WAIT: RangeInclusive<Duration> = Duration::ZERO..=DAY;
-/// The longest target that `http::Uri` holds is one byte less than its mark for "none", 65 535.
-const MAX_URI: usize = 65_533;
-const REDACT: &[(&str, Redact)] = &[("plain", Redact::Plain), ("off", Redact::Off)];
+const WAIT: RangeInclusive<Duration> = Duration::ZERO..=kinds::DAY;
+const REDACT: &[(&str, Redact)] = &[("plain", Redact::Plain), ("decode", Redact::Decode), ("off", Redact::Off)];
 const ACCESS: &[(&str, AccessFormat)] =
     &[("json", AccessFormat::Json), ("text", AccessFormat::Text), ("off", AccessFormat::Off)];

@@ -1,5 +1,7 @@
-//! References to secrets: `{ env = … }`, `{ file = … }`, `{ command = […] }`. A secret itself is refused, unseen.
+//! References to secrets: `{ env = … }`, `{ file = … }`, `{ systemd = … }`, `{ command = […] }`. A secret itself is refused, unseen.
 
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::SecretRef;
@@ -17,7 +19,7 @@ pub(super) fn reference(walk: &mut Walk, path: String, node: &Node) -> Option<Se
         return None;
     }
     let mut section = Section::of(walk, path, node);
-    let found = one_of_three(walk, &mut section);
+    let found = one_of_four(walk, &mut section);
     if let Some((key, wrong)) = found.as_ref().and_then(|found| lost(walk, found)) {
         let key = section.key(key);
         walk.fault(&key, walk.place(&key), wrong);
@@ -36,13 +38,14 @@ pub(super) fn required(walk: &mut Walk, section: &mut Section<'_>, key: &'static
     reference(walk, section.key(key), node?)
 }
 
-fn one_of_three(walk: &mut Walk, section: &mut Section<'_>) -> Option<SecretRef> {
+fn one_of_four(walk: &mut Walk, section: &mut Section<'_>) -> Option<SecretRef> {
     let folders = walk.folders();
     let variable = section.optional(walk, "env", variable).map(SecretRef::Env);
     let file = section.optional(walk, "file", kinds::path(folders)).map(SecretRef::File);
+    let name = section.optional(walk, "systemd", handed_over);
     let argv = section.list(walk, "command", Split::Never, kinds::text);
     let refresh = section.optional(walk, "refresh", kinds::duration(Duration::from_secs(1)..=YEAR));
-    let given = section.count(&["env", "file", "command"]);
+    let given = section.count(&["env", "file", "systemd", "command"]);
     if given != 1 {
         let what = if given == 0 { "no reference to a secret" } else { "more than one reference to a secret" };
         walk.fault(section.path(), section.place().clone(), Wrong::new(what, FORMS));
@@ -55,7 +58,25 @@ fn one_of_three(walk: &mut Walk, section: &mut Section<'_>) -> Option<SecretRef>
         );
         walk.fault(section.key("refresh"), section.place().clone(), wrong);
     }
+    if let Some(name) = name {
+        return systemd(walk, section, name);
+    }
     variable.or(file).or_else(|| command(walk, section, argv?, refresh))
+}
+
+/// Where systemd puts what it hands over, it says in a variable; without it there is nothing to refer to.
+fn systemd(walk: &mut Walk, section: &Section<'_>, name: String) -> Option<SecretRef> {
+    // The name is all that there is when nothing is used.
+    let nowhere = (walk.purpose() == Purpose::Names).then(PathBuf::new);
+    if let Some(folder) = walk.path(DIRECTORY).or(nowhere) {
+        return Some(SecretRef::Systemd { path: folder.join(&name), name });
+    }
+    let wrong = Wrong::new(
+        format!("systemd hands nothing over: `{DIRECTORY}` is not set"),
+        format!("start closegate as a unit with `LoadCredential={name}:PATH`, or refer to `{{ file = \"PATH\" }}`"),
+    );
+    walk.fault(section.key("systemd"), section.place().clone(), wrong);
+    None
 }
 
 fn command(walk: &mut Walk, section: &Section<'_>, argv: Vec<String>, refresh: Option<Duration>) -> Option<SecretRef> {
@@ -79,6 +100,9 @@ fn lost(walk: &Walk, reference: &SecretRef) -> Option<(&'static str, Wrong)> {
             None => Some(("env", unset(name, "not set"))),
         },
         SecretRef::File(path) => kinds::openable(path).err().map(|wrong| ("file", wrong)),
+        SecretRef::Systemd { name, path } => {
+            kinds::open(path).err().map(|error| ("systemd", not_handed_over(name, error.kind())))
+        }
         SecretRef::Command { .. } => None,
     }
 }
@@ -86,6 +110,25 @@ fn lost(walk: &Walk, reference: &SecretRef) -> Option<(&'static str, Wrong)> {
 fn unset(name: &str, how: &str) -> Wrong {
     let hint = "set it to the secret where closegate is started, or refer to `{ file = \"PATH\" }`";
     Wrong::new(format!("the environment variable `{name}` is {how}"), hint)
+}
+
+fn not_handed_over(name: &str, why: ErrorKind) -> Wrong {
+    let hint =
+        format!("add `LoadCredential={name}:PATH` to the unit, run `systemctl daemon-reload`, and start it again");
+    Wrong::new(format!("the credential `{name}` of systemd cannot be opened ({why})"), hint)
+}
+
+/// What systemd takes for the name of a credential (systemd.exec(5)): a file's name, in ASCII and without a colon. The
+/// secret itself in its place is refused.
+fn handed_over(node: &Node) -> Result<String, Wrong> {
+    let name = kinds::text(node)?;
+    let plain = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && !matches!(byte, b'/' | b':');
+    let dots = name.bytes().all(|byte| byte == b'.');
+    if name.len() <= 255 && !dots && name.bytes().all(plain) && !looks_secret(&name) {
+        return Ok(name);
+    }
+    let hint = "the name that `LoadCredential=` gives it, not the secret and no path: `close-sales`";
+    Err(Wrong::new("expected the name of a credential of systemd", hint))
 }
 
 /// The name of a variable; the secret itself in its place is refused.
@@ -110,6 +153,6 @@ fn outright(path: &str, node: &Node) -> Wrong {
     Wrong::new("expected a reference to a secret, never the secret itself", hint)
 }
 
-const FORMS: &str =
-    "exactly one of `{ env = \"NAME\" }`, `{ file = \"PATH\" }`, `{ command = [\"PROGRAM\", \"ARGUMENT\"] }`";
+const DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+const FORMS: &str = "exactly one of `{ env = \"NAME\" }`, `{ file = \"PATH\" }`, `{ systemd = \"NAME\" }`, `{ command = [\"PROGRAM\", \"ARGUMENT\"] }`";
 const YEAR: Duration = Duration::from_secs(365 * 86_400);

@@ -154,7 +154,10 @@ fn the_environment_wins_over_the_file_and_the_file_over_defaults() {
         ],
     );
     let Config { listen, upstream, .. } = &loaded.config;
-    assert_eq!((listen.address.port(), listen.max_headers, listen.workers), (2, 50, Some(4)));
+    assert_eq!(
+        (listen.address.to_string().as_str(), listen.max_headers, loaded.config.process.workers),
+        ("127.0.0.1:2", 50, Some(4))
+    );
     assert_eq!(listen.hosts, ["a.example", "b.example"]);
     assert!(upstream.danger_cleartext_upstream);
     let origin = |key: &str| loaded.origins[key].to_string();
@@ -207,18 +210,41 @@ fn what_is_not_served_yet_is_unknown_and_the_nearest_known_is_named() {
     for (text, key, hint) in [
         ("data_dir = \"/x\"", "data_dir", "nearest known name"),
         ("[store]\nurl = \"memory:\"", "store", "nearest known name"),
-        ("[listen]\ntls = {}", "listen.tls", "nearest known name"),
         ("[listen]\nadress = \"x\"", "listen.adress", "did you mean `address`?"),
         ("[upstream]\nhttp = \"auto\"", "upstream.http", "nearest known name"),
         ("[admin]\nhosts = []", "admin.hosts", "nearest known name"),
-        ("[credentials.a]\napi_key = { env = \"A\", systemd = \"a\" }", "credentials.a.api_key.systemd", "nearest"),
+        ("[credentials.a]\napi_key = { env = \"A\", sytemd = \"a\" }", "credentials.a.api_key.sytemd", "`systemd`?"),
+        ("[credentials.a]\napi_key = { env = \"A\", vault = \"a\" }", "credentials.a.api_key.vault", "`systemd`, "),
         ("[credentials.a]\napi_key = { env = \"A\" }\noauth2 = {}", "credentials.a.oauth2", "nearest"),
     ] {
         let (at, _, what) = only(text, &[]);
         assert!(at == key && what.contains("unknown setting") && what.contains(hint), "{at}: {what}");
     }
-    let (_, _, what) = only("[upstream]\nredact = \"decode\"", &[]);
-    assert!(what.contains("`\"plain\"` or `\"off\"`"), "{what}");
+    let (_, _, what) = only("[upstream]\nredact = \"all\"", &[]);
+    assert!(what.contains("`\"plain\"` or `\"decode\"` or `\"off\"`"), "{what}");
+}
+
+#[test]
+fn a_proxy_is_a_plain_url_without_a_secret() {
+    let upstream = |proxy: &str| format!("[upstream]\nproxy = \"{proxy}\"\n");
+    let proxy = |url: &str| good(&upstream(url), &[]).config.upstream.proxy.unwrap().host_and_port();
+    for (url, place) in [
+        ("http://Proxy.corp:3128", "proxy.corp:3128"),
+        ("http://proxy.corp:3128/", "proxy.corp:3128"),
+        ("http://proxy.corp", "proxy.corp:80"),
+        ("http://[::1]:3128", "[::1]:3128"),
+    ] {
+        assert_eq!(proxy(url), place);
+    }
+    for url in ["http://planted:planted@proxy.corp:3128", "http://planted@proxy.corp"] {
+        let (at, _, what) = only(&upstream(url), &[]);
+        assert!(at == "upstream.proxy" && what.contains("no user name and no password"), "{at}: {what}");
+        assert!(what.contains("leave them out") && !what.contains("planted"), "{what}");
+    }
+    for url in ["proxy.corp:3128", "https://proxy.corp:3128", "socks5://a:1", "http://a:1/x", "http://a:1/?q", ""] {
+        let (at, _, what) = only(&upstream(url), &[]);
+        assert!(at == "upstream.proxy" && what.contains("`\"http://proxy.corp:3128\"`"), "{url}: {what}");
+    }
 }
 
 #[test]
@@ -242,10 +268,52 @@ fn bounds_hold() {
         ("hosts = [\"*\", \"[::1]\"]", true),
         ("hosts = [\"a:80\"]", false),
         ("hosts = \"a\"", false),
-        ("address = \"unix:/run/x\"", false),
+        ("address = \"unix:/run/x\"", true),
+        ("address = \"unix:\"", false),
+        ("address = \"systemd\"", true),
+        ("address = \"unix:/run/x\"\nmode = \"0600\"\ngroup = \"tools\"", true),
+        ("address = \"unix:/run/x\"\nmode = \"0888\"", false),
+        ("address = \"unix:/run/x\"\nmode = \"1777\"", false),
+        ("mode = \"0600\"", false),
+        ("trusted_proxies = [\"10.0.0.0/8\", \"::1\"]", true),
+        ("trusted_proxies = [\"localhost\"]", false),
     ] {
         let text = format!("[listen]\n{line}\n");
         assert_eq!(load(&setup(&text, &[]).sources).is_ok(), fine, "{line}");
+    }
+}
+
+#[test]
+fn further_listeners_take_their_limits_from_the_first() {
+    let text = r#"
+        [listen]
+        max_body = "1MiB"
+        hosts = ["gate.example"]
+        [listeners.tools]
+        address = "unix:proxy.sock"
+        [listeners.strict]
+        address = "[::1]:8443"
+        max_body = "2KiB"
+    "#;
+    let loaded = good(text, &[]);
+    let all: Vec<_> = loaded.config.all_listeners().collect();
+    let labels: Vec<_> = all.iter().map(|named| (named.label, named.key.as_str())).collect();
+    assert_eq!(labels, [("default", "listen"), ("strict", "listeners.strict"), ("tools", "listeners.tools")]);
+    let sizes: Vec<_> = all.iter().map(|named| named.listener.max_body).collect();
+    assert_eq!(sizes, [1 << 20, 2 << 10, 1 << 20]);
+    assert!(all.iter().all(|named| named.listener.hosts == ["gate.example"]));
+    let Address::Unix(unix) = &all[2].listener.address else { panic!("{:?}", all[2].listener.address) };
+    assert_eq!((unix.path.is_absolute(), unix.mode), (true, 0o660));
+    for (text, at) in [
+        ("[listeners.a]\nmax_headers = 1", "listeners.a.address"),
+        ("[listeners.default]\naddress = \"systemd\"", "listeners.default"),
+        ("[listeners.a]\naddress = \"127.0.0.1:8080\"", "listeners.a.address"),
+        ("[listeners.a]\naddress = \"127.0.0.1:1\"\nworkers = 1", "listeners.a.workers"),
+        ("[listeners.a]\naddress = \"127.0.0.1:1\"\nmode = \"0600\"", "listeners.a.mode"),
+        ("[listen]\ntls = { cert = \"none.pem\", key = \"closegate.toml\" }", "listen.tls.cert"),
+        ("[listen]\ntls = { cert = \"closegate.toml\" }", "listen.tls.key"),
+    ] {
+        assert_eq!(only(text, &[]).0, at);
     }
 }
 
@@ -315,26 +383,31 @@ fn every_known_key_is_documented_and_every_example_works() {
         |before: &str| -> Vec<&str> { text.split(before).skip(1).filter_map(|rest| rest.split('"').next()).collect() };
     let variables: Vec<_> = said("env = \"").into_iter().map(|name| (name, "planted")).collect();
     let setup = setup(&text, &variables);
-    for file in said("file = \"").into_iter().chain(said("ca = \"")) {
+    for file in ["file", "ca", "cert", "key"].iter().flat_map(|kind| said(&format!("{kind} = \""))) {
         touch(setup.folder.path(), file);
     }
     let loaded = load(&setup.sources).unwrap_or_else(|faults| panic!("{faults}"));
     // One table of a kind shows what another leaves out.
     let kind = |key: &str| {
         let mut parts: Vec<&str> = key.split('.').collect();
-        if matches!(parts[0], "credentials" | "routes" | "keys") && parts.len() > 1 {
+        if matches!(parts[0], "credentials" | "routes" | "keys" | "listeners") && parts.len() > 1 {
             parts[1] = "NAME";
+        }
+        // What every listener has is said of the first.
+        if parts[0] == "listeners" && parts.len() > 2 && !matches!(parts[2], "address" | "mode" | "group") {
+            parts.splice(..2, ["listen"]);
         }
         parts.join(".")
     };
     let said: std::collections::BTreeSet<String> =
         loaded.origins.iter().filter(|(_, place)| **place != Place::Default).map(|(key, _)| kind(key)).collect();
     // How a reference is written is said once for all.
-    let reference = |key: &str| [".env", ".file", ".command", ".refresh"].iter().any(|end| key.ends_with(end));
+    let reference =
+        |key: &str| [".env", ".file", ".systemd", ".command", ".refresh"].iter().any(|end| key.ends_with(end));
     for key in loaded.origins.keys().map(|key| kind(key)).filter(|key| !reference(key)) {
         assert!(said.contains(&key), "`{key}` is not documented");
     }
-    for end in ["env =", "file =", "command =", "refresh ="] {
+    for end in ["env =", "file =", "systemd =", "command =", "refresh ="] {
         assert!(DOCUMENTED.contains(end), "`{end}` is not documented");
     }
 }
@@ -342,7 +415,8 @@ fn every_known_key_is_documented_and_every_example_works() {
 #[test]
 fn every_setting_that_is_read_is_shown() {
     let loaded = good("", &[]);
-    let shown: Vec<&str> = settings(&loaded).iter().map(|setting| setting.key).collect();
+    let settings = settings(&loaded);
+    let shown: Vec<&str> = settings.iter().map(|setting| setting.key.as_str()).collect();
     for key in loaded.origins.keys().filter(|key| key.contains('.')) {
         assert!(shown.contains(&key.as_str()), "`{key}` is not shown");
     }
@@ -370,13 +444,16 @@ ca = \"absent.pem\"
 [credentials.sales]
 api_key = { current = { env = \"NEVER_SET\" }, next = { file = \"absent.secret\" } }
 [credentials.partner]
-bearer = { env = \"NEVER_SET\" }
+bearer = { systemd = \"partner\" }
+[listeners.tls]
+address = \"127.0.0.1:0\"
+tls = { cert = \"absent.pem\", key = \"absent.key\" }
 [routes.partner]
 [keys.tool]
 secret = { file = \"absent.key\" }
 routes = [\"sales\"]
 ";
-    assert_eq!(bad(text, &[]).len(), 5);
+    assert_eq!(bad(text, &[]).len(), 7);
     let loaded = load_names(&setup(text, &[]).sources).unwrap();
     let names: Vec<_> = loaded.config.routes.keys().collect();
     assert_eq!(names.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["partner", "sales"]);
@@ -389,8 +466,8 @@ routes = [\"sales\"]
 fn what_could_be_typed_outlives_the_faults() {
     let mut faults = load(&setup(FAULTY, &[]).sources).expect_err("faults");
     let part = faults.part().unwrap();
-    let left = (part.listen.address.port(), part.credentials.len(), part.keys.len());
-    assert_eq!(left, (1, 1, 0), "what is named like a secret is left out");
+    let left = (part.listen.address.to_string(), part.credentials.len(), part.keys.len());
+    assert_eq!(left, ("127.0.0.1:1".to_owned(), 1, 0), "what is named like a secret is left out");
     for (key, concerned) in [
         ("listen.address", false),
         ("listen.max_bdy", true),

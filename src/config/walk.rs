@@ -92,6 +92,11 @@ impl Walk {
         self.environment.held(variable)
     }
 
+    /// The value of a variable that names a file or a folder, unless it is empty.
+    pub(super) fn path(&self, variable: &str) -> Option<PathBuf> {
+        self.environment.path(variable).map(PathBuf::from)
+    }
+
     pub(super) fn fault(&mut self, key: impl Into<String>, place: Place, wrong: Wrong) {
         self.faults.push(wrong.at(key, place));
     }

@@ -6,18 +6,17 @@
 //! also tells idle, head and body time apart, notices a client that left before the codec has read all that it sent,
 //! and lets a refused client read its answer before the connection ends.
 
-use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::head::{Found, Framing, HeadLimits, WireFault, find_end, judge};
 use super::line::{BodyFault, Line, Message};
+use super::stream::Socket;
 use crate::chunked::Chunks;
 use crate::clock::{Deadline, Sweep};
 
@@ -30,28 +29,6 @@ pub struct Timeouts {
     pub body: Duration,
     /// Between two requests; also between two pieces of an answer that the client takes.
     pub idle: Duration,
-}
-
-/// A connection that can be ended without ceremony.
-pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin {
-    /// Makes the end of the connection a TCP reset.
-    fn reset_at_end(&self);
-
-    /// Whether the other side has ended the connection, or its half of it, however much is left to be read.
-    fn is_left(&self) -> bool;
-}
-
-impl Socket for TcpStream {
-    fn reset_at_end(&self) {
-        // Where it fails the connection is gone already.
-        let _ = self.set_zero_linger();
-    }
-
-    fn is_left(&self) -> bool {
-        // What the runtime has heard of the socket already: this asks the system nothing.
-        let heard = pin!(self.ready(Interest::READABLE)).poll(&mut Context::from_waker(Waker::noop()));
-        matches!(heard, Poll::Ready(Ok(heard)) if heard.is_read_closed())
-    }
 }
 
 /// A connection's read half under guard, and its write half as it is.
@@ -110,9 +87,10 @@ struct Vetted {
 }
 
 impl<IO: Socket> Guard<IO> {
-    pub(super) fn new(io: IO, limits: HeadLimits, timeouts: Timeouts, sweep: &Rc<Sweep>) -> Self {
+    /// Guards a connection of which some bytes were read already.
+    pub(super) fn new(io: IO, first: Vec<u8>, limits: HeadLimits, timeouts: Timeouts, sweep: &Rc<Sweep>) -> Self {
         let reading = Rc::new(Deadline::new(sweep));
-        Self {
+        let mut guard = Self {
             io,
             line: Line::new(reading.clone(), timeouts.idle),
             limits,
@@ -128,7 +106,9 @@ impl<IO: Socket> Guard<IO> {
             presence: Deadline::new(sweep),
             attended: 0,
             lingered: 0,
-        }
+        };
+        guard.vet_held(first);
+        guard
     }
 
     /// The line to the handler.
@@ -262,6 +242,12 @@ impl<IO: Socket> Guard<IO> {
         }
         let mut held = std::mem::take(&mut self.held);
         held.extend_from_slice(piece.filled());
+        self.vet_held(held);
+        Poll::Ready(Ok(Read::More))
+    }
+
+    /// Vets what is held; what is good of it is delivered next.
+    fn vet_held(&mut self, mut held: Vec<u8>) {
         let numbered = self.number;
         let vetted = self.vet(&held);
         if vetted.refused {
@@ -272,7 +258,6 @@ impl<IO: Socket> Guard<IO> {
         if vetted.refused && self.number > numbered && matches!(self.phase, Phase::Refused) {
             self.stand_in();
         }
-        Poll::Ready(Ok(Read::More))
     }
 
     /// Puts a minimal head in the place of a refused one, so that the handler is called.

@@ -137,8 +137,7 @@ fn judge_request_line(line: &[u8], limits: &HeadLimits) -> Result<Version, WireF
     if method.is_empty() || method.len() > MAX_METHOD {
         return Err(malformed);
     }
-    // Methods are told apart by case, but some servers fold it, and would see `DELETE` where a rule saw `delete`.
-    if !method.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-') {
+    if !is_method(method) {
         return Err(WireFault::Malformed("the method is not of the letters A to Z"));
     }
     let version = match version {
@@ -156,8 +155,15 @@ fn judge_request_line(line: &[u8], limits: &HeadLimits) -> Result<Version, WireF
     judge_target(target).map(|()| version)
 }
 
+/// Methods are told apart by case, but some servers fold it, and would see `DELETE` where a rule saw `delete`.
+pub(super) fn is_method(method: &[u8]) -> bool {
+    !method.is_empty()
+        && method.len() <= MAX_METHOD
+        && method.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b'-')
+}
+
 /// Origin form, or absolute form for the handler to compare with the accepted hosts.
-fn judge_target(target: &[u8]) -> Result<(), WireFault> {
+pub(super) fn judge_target(target: &[u8]) -> Result<(), WireFault> {
     let absolute = target.len() > 7
         && (target[..7].eq_ignore_ascii_case(b"http://")
             || (target.len() > 8 && target[..8].eq_ignore_ascii_case(b"https://")));
@@ -184,7 +190,7 @@ fn authority_of(target: &[u8]) -> &[u8] {
 }
 
 /// A host with an optional port (RFC 3986 3.2), without user information.
-fn judge_authority(authority: &[u8]) -> bool {
+pub(super) fn judge_authority(authority: &[u8]) -> bool {
     let (host, port) = match (authority.first(), memchr::memrchr(b':', authority)) {
         (Some(b'['), _) => {
             let Some(close) = memchr(b']', authority) else { return false };

@@ -1,24 +1,32 @@
-//! One connection from its first byte to its last: guard, codec, handler.
+//! One connection from its first byte to its last: TLS, the version of HTTP, guard, codec, handler.
 
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::BufReader;
 
+use super::body::RequestBody;
+use super::forwarded;
 use super::guard::{Guard, Timeouts};
+use super::h2;
 use super::head::{HeadLimits, WireFault};
 use super::line::{Line, Message};
-use super::listen::Accepted;
+use super::listen::{Accepted, Doors, Share};
+use super::opening::{Opening, Replayed, opening};
+use super::stream::{Peer, Stream, Transport};
+use super::tls::{self, ServerTls};
 use crate::clock::Sweep;
 
 /// What a request came as.
@@ -30,20 +38,32 @@ pub struct Arrival {
     /// Which listener it came by, in the order of the configuration.
     pub listener: usize,
     /// Who is at the other end.
-    pub peer: SocketAddr,
+    pub peer: Peer,
+    /// The listener's doors, when a trusted proxy is at the other end.
+    pub(super) behind: Option<Arc<Doors>>,
+}
+
+impl Arrival {
+    /// The client that a trusted proxy names, and its share of what one client may have at once; none where it has all
+    /// of that already. Nothing where nobody speaks for another.
+    pub fn forwarded(&self, headers: &HeaderMap) -> Option<(IpAddr, Option<Share>)> {
+        let doors = self.behind.as_ref()?;
+        let client = forwarded::client(headers, self.peer.ip()?, |address| doors.trusts(address));
+        Some((client, doors.share(client)))
+    }
 }
 
 /// What answers requests.
 pub trait Handler: 'static {
     /// The body of its answers.
-    type Body: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + 'static;
+    type Body: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static> + Unpin + 'static;
 
     /// Answers one request; always.
     fn handle(
         self: Rc<Self>,
         arrival: Arrival,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Response<Self::Body>>;
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Response<Self::Body>> + 'static;
 }
 
 /// Whether a worker's connections shall come to an end.
@@ -92,14 +112,25 @@ impl Drain {
     }
 }
 
-/// What the connections of one worker have in common.
-pub struct Edge<H> {
-    /// Who answers.
-    pub handler: Rc<H>,
+/// How the connections of one listener are served.
+#[derive(Clone)]
+pub struct Rules {
     /// The sizes of heads.
     pub limits: HeadLimits,
     /// How long clients may take.
     pub timeouts: Timeouts,
+    /// With it the listener speaks TLS only.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Who may come in.
+    pub doors: Arc<Doors>,
+}
+
+/// What the connections of one worker have in common.
+pub struct Edge<H> {
+    /// Who answers.
+    pub handler: Rc<H>,
+    /// How connections are served, in the order of the listeners.
+    pub rules: Vec<Rules>,
     /// The worker's clock.
     pub sweep: Rc<Sweep>,
     /// Whether it is time to go.
@@ -108,21 +139,83 @@ pub struct Edge<H> {
 
 /// Serves one connection to its end.
 pub async fn serve<H: Handler>(edge: Rc<Edge<H>>, accepted: Accepted) {
-    let Accepted { stream, peer, listener, pass } = accepted;
-    let stream = match TcpStream::from_std(stream) {
-        Ok(stream) => stream,
+    let Accepted { socket, peer, listener, pass } = accepted;
+    let rules = &edge.rules[listener];
+    let transport = match Transport::of(socket, peer) {
+        Ok(transport) => transport,
         Err(error) => return tracing::warn!(%error, "a connection could not be watched"),
     };
-    let guard = Guard::new(stream, edge.limits, edge.timeouts, &edge.sweep);
+    let served = match &rules.tls {
+        None => serve_stream(&edge, rules, Stream::Plain(transport), peer, listener).await,
+        // A handshake is rare and its state large: in a box it does not weigh on every other connection.
+        Some(tls) => Box::pin(serve_tls(&edge, rules, tls, transport, peer, listener)).await,
+    };
+    if let Err(error) = served {
+        tracing::debug!(?peer, %error, "a connection ended early");
+    }
+    drop(pass);
+}
+
+async fn serve_tls<H: Handler>(
+    edge: &Rc<Edge<H>>,
+    rules: &Rules,
+    tls: &ServerTls,
+    transport: Transport,
+    peer: Peer,
+    listener: usize,
+) -> io::Result<()> {
+    let io = BufReader::with_capacity(READ_AHEAD, transport);
+    let shaken = tokio::time::timeout(rules.timeouts.head, tls.acceptor().accept(io)).await;
+    let stream = shaken.map_err(|_| io::ErrorKind::TimedOut)??;
+    let speaks_h2 = stream.get_ref().1.alpn_protocol() == Some(tls::H2);
+    let stream = Stream::Tls(Box::new(stream));
+    if speaks_h2 {
+        h2::serve(edge, rules, stream, peer, listener).await;
+        return Ok(());
+    }
+    serve_stream(edge, rules, stream, peer, listener).await
+}
+
+/// Serves what the first bytes say that it is.
+async fn serve_stream<H: Handler>(
+    edge: &Rc<Edge<H>>,
+    rules: &Rules,
+    mut stream: Stream,
+    peer: Peer,
+    listener: usize,
+) -> io::Result<()> {
+    match opening(&mut stream, rules.timeouts, &edge.sweep, &edge.drain).await? {
+        Opening::Nothing => {}
+        Opening::H1(first) => serve_h1(edge, rules, stream, first, peer, listener).await,
+        Opening::H2(first) => {
+            // Large, and not everybody's.
+            Box::pin(h2::serve(edge, rules, Replayed::new(first, stream), peer, listener)).await;
+        }
+    }
+    Ok(())
+}
+
+async fn serve_h1<H: Handler>(
+    edge: &Rc<Edge<H>>,
+    rules: &Rules,
+    stream: Stream,
+    first: Vec<u8>,
+    peer: Peer,
+    listener: usize,
+) {
+    let guard = Guard::new(stream, first, rules.limits, rules.timeouts, &edge.sweep);
     let line = guard.line();
-    let service = service_fn(|request| {
+    let behind = rules.behind(peer);
+    let service = service_fn(|request: Request<Incoming>| {
         // The codec hands over one request for each verdict; without one it made the request up.
         let verdict = line.pop().unwrap_or(Err(WireFault::Malformed("the request was not seen on the wire")));
-        let arrival = Arrival { verdict, line: line.clone(), listener, peer };
+        let number = verdict.map_or(0, |message| message.number);
+        let arrival = Arrival { verdict, line: line.clone(), listener, peer, behind: behind.clone() };
+        let request = request.map(|incoming| RequestBody::guarded(incoming, &line, number));
         let answer = edge.handler.clone().handle(arrival, request);
         async { Ok::<_, Infallible>(answer.await) }
     });
-    let connection = codec(&edge.limits).serve_connection(TokioIo::new(guard), service);
+    let connection = codec(&rules.limits).serve_connection(TokioIo::new(guard), service);
     let mut connection = pin!(connection);
     let mut told = false;
     let ended = poll_fn(|cx| {
@@ -134,9 +227,15 @@ pub async fn serve<H: Handler>(edge: Rc<Edge<H>>, accepted: Accepted) {
         connection.as_mut().poll(cx)
     });
     if let Err(error) = ended.await {
-        tracing::debug!(%peer, %error, "a connection ended early");
+        tracing::debug!(?peer, %error, "a connection ended early");
     }
-    drop(pass);
+}
+
+impl Rules {
+    /// The doors, when a trusted proxy is at the other end.
+    pub(super) fn behind(&self, peer: Peer) -> Option<Arc<Doors>> {
+        peer.ip().filter(|address| self.doors.trusts(*address)).map(|_| self.doors.clone())
+    }
 }
 
 fn codec(limits: &HeadLimits) -> http1::Builder {
@@ -153,3 +252,5 @@ fn codec(limits: &HeadLimits) -> http1::Builder {
 const BUFFER: usize = 256 * 1024;
 /// The header lines that the codec takes without allocating for them.
 const CODEC_LINES: usize = 100;
+/// How much is read at once below TLS: more than the largest record.
+const READ_AHEAD: usize = 32 * 1024;

@@ -7,19 +7,21 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::connect::NetFault;
+use super::fault::NetFault;
+
+/// The name of HTTP/2 in ALPN (RFC 9113 3.1).
+pub(super) const ALPN_H2: &[u8] = b"h2";
 
 /// The client side of TLS: the system's roots, and those of `extra`, a PEM file, beside them.
 pub(super) fn client(extra: Option<&Path>) -> Result<Arc<ClientConfig>, NetFault> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     // AES-128-GCM costs least per byte on anything with AES instructions; the sort is stable.
     provider.cipher_suites.sort_by_key(|suite| !format!("{:?}", suite.suite()).contains("AES_128_GCM"));
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .map_err(|_| NetFault::Provider)?
         .with_root_certificates(roots(extra)?)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 

@@ -1,10 +1,21 @@
 //! The upstream's answer on its way down: fields that stay here are gone, places point to the gateway, secrets are out.
+//!
+//! With `redact = "decode"` a body loses its content codings, and its head what is true of the coded body only. That is
+//! a transformation, which `no-transform` (RFC 9110 7.7) does not prevent: whoever set `decode` decided that.
 
-use http::header::{CONTENT_ENCODING, CONTENT_LOCATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::StatusCode;
+use http::header::{
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, ETAG, HeaderMap, HeaderName, HeaderValue,
+    LOCATION,
+};
 use http::response::Parts;
 
+use super::body::Scrub;
+use super::decode::Codings;
+use super::error::ProxyError;
 use super::fields;
 use super::permit::Leave;
+use crate::config::Redact;
 use crate::origin::{Origin, Scheme};
 use crate::vault::Redactor;
 
@@ -23,8 +34,64 @@ pub(super) fn clean(parts: &mut Parts, leave: &Leave, redactor: &mut Redactor) {
     redactor.scrub_headers(&mut parts.headers);
 }
 
+/// Whether an answer has a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// It has one.
+    Some,
+    /// It has none: of a HEAD, a 204, a 304, or an empty one.
+    None,
+}
+
+/// Decides what happens to the body of an answer, and takes out of the head what will not be true of it.
+pub(super) fn scrub(
+    redact: Redact,
+    parts: &mut Parts,
+    content: Content,
+    redactor: Redactor,
+) -> Result<Scrub, ProxyError> {
+    match redact {
+        Redact::Off => Ok(Scrub { decoder: None, redactor: None }),
+        Redact::Plain => Ok(Scrub { decoder: None, redactor: is_uncompressed(&parts.headers).then_some(redactor) }),
+        Redact::Decode => decode(parts, content, redactor),
+    }
+}
+
+/// Without a body nothing is refused, and the head tells what it would tell with one.
+fn decode(parts: &mut Parts, content: Content, redactor: Redactor) -> Result<Scrub, ProxyError> {
+    // No request for a range goes out.
+    parts.headers.remove(ACCEPT_RANGES);
+    let decoder = match (Codings::read(&parts.headers), content) {
+        (Ok(codings), _) if codings.is_empty() => None,
+        (Ok(codings), _) => {
+            for field in OF_THE_CODED {
+                parts.headers.remove(field);
+            }
+            Some(codings.decoder()).filter(|_| content == Content::Some)
+        }
+        (Err(_), Content::None) => None,
+        (Err(_), Content::Some) => return Err(ProxyError::ContentCoding),
+    };
+    // It begins anywhere.
+    if decoder.is_some() && parts.status == StatusCode::PARTIAL_CONTENT {
+        return Err(ProxyError::ContentCoding);
+    }
+    Ok(Scrub { decoder, redactor: Some(redactor) })
+}
+
+/// What is said of the bytes as they came, and of no others (RFC 9110 8.8.3.3, RFC 9530, RFC 3230, RFC 1864).
+const OF_THE_CODED: [HeaderName; 7] = [
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    ETAG,
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-md5"),
+];
+
 /// Whether a secret could be seen in the body as it stands; a coding that nobody has heard of is no reason not to look.
-pub(super) fn is_uncompressed(headers: &HeaderMap) -> bool {
+fn is_uncompressed(headers: &HeaderMap) -> bool {
     let codings =
         headers.get_all(CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     let compresses = |coding: &[u8]| COMPRESSING.iter().any(|known| coding.trim_ascii().eq_ignore_ascii_case(known));

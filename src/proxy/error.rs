@@ -1,7 +1,7 @@
 //! Everything the gateway itself answers with: one code each, whose fault it was, what people and clients are told.
 
 use crate::edge::{BodyFault, WireFault};
-use crate::net::ConnectError;
+use crate::net::{ConnectError, TunnelFault};
 use crate::path::PathFault;
 use crate::upstream::SendFault;
 
@@ -67,6 +67,12 @@ pub enum ProxyError {
     /// The exchange with the upstream failed.
     #[error(transparent)]
     Send(#[from] SendFault),
+    /// A trusted proxy asks for more of one client than `listen.max_connections_per_peer` at once.
+    #[error("too many requests of one client are in flight")]
+    Crowded,
+    /// The upstream's answer is in a content coding that cannot be undone, and may hide the secret.
+    #[error("the upstream's answer is in a content coding that is not known here, or is a part of a coded one")]
+    ContentCoding,
     /// The client left before an answer.
     #[error("the client left")]
     ClientLeft,
@@ -158,8 +164,20 @@ impl ProxyError {
                 "the credential behind this route cannot be used now; whoever runs the gateway sees why on /readyz",
             ),
             Self::Send(fault) => tell_send(fault),
+            Self::ContentCoding => tell(
+                502,
+                "upstream_invalid",
+                "http_response_content_coding",
+                "ask for no other codings than gzip, deflate, br and zstd in `Accept-Encoding`; a secret could hide in any other",
+            ),
             // It may have ended its own side only, and read on.
             Self::ClientLeft => MALFORMED,
+            Self::Crowded => tell(
+                503,
+                "overloaded",
+                "connection_limit_reached",
+                "too many requests of this client are in flight; try again",
+            ),
             Self::Draining => tell(
                 503,
                 "draining",
@@ -203,11 +221,16 @@ fn tell_wire(fault: WireFault) -> Telling {
 
 fn tell_send(fault: &SendFault) -> Telling {
     const CLOSED: &str = "the upstream ended the connection; whether it acted on the request is not known";
-    const UNREACHED: &str = "nothing was sent; try again";
-    let unreachable = |proxy_status| tell(503, "upstream_unreachable", proxy_status, UNREACHED);
     match fault {
         SendFault::Connect(ConnectError::Resolve(_)) => unreachable("dns_error"),
+        SendFault::Connect(ConnectError::Prohibited(_)) => tell(
+            503,
+            "upstream_unreachable",
+            "destination_ip_prohibited",
+            "nothing was sent: the upstream's name leads to an address that is not public; the log of the gateway says which setting permits that",
+        ),
         SendFault::Connect(ConnectError::Connect(_)) => unreachable("connection_refused"),
+        SendFault::Connect(ConnectError::Tunnel(fault)) => tell_tunnel(fault),
         SendFault::Connect(ConnectError::ConnectTimeout) => unreachable("connection_timeout"),
         SendFault::Connect(ConnectError::Tls(_)) => tell(
             502,
@@ -235,3 +258,23 @@ fn tell_send(fault: &SendFault) -> Telling {
         SendFault::Upload => MALFORMED,
     }
 }
+
+/// No connection to the upstream; not a byte of the request was sent.
+const fn unreachable(proxy_status: &'static str) -> Telling {
+    tell(503, "upstream_unreachable", proxy_status, UNREACHED)
+}
+
+/// The proxy before the upstream is the next hop that the types of RFC 9209 2.3 speak of.
+const fn tell_tunnel(fault: &TunnelFault) -> Telling {
+    match fault {
+        TunnelFault::Resolve(_) => unreachable("dns_error"),
+        TunnelFault::Connect(_) => unreachable("connection_refused"),
+        TunnelFault::Ended(_) => unreachable("connection_terminated"),
+        // It asks for a password, and the gateway has none.
+        TunnelFault::Refused(407) => unreachable("proxy_configuration_error"),
+        TunnelFault::Refused(_) => unreachable("destination_unavailable"),
+        TunnelFault::Malformed(_) => unreachable("http_protocol_error"),
+    }
+}
+
+const UNREACHED: &str = "nothing was sent; try again";

@@ -10,7 +10,7 @@ use http::{Method, Request, Uri};
 use super::door::Door;
 use super::error::ProxyError;
 use super::inbound::Inbound;
-use super::permit::{Access, Entrance, Found, Permit, Witness};
+use super::permit::{Access, Found, Openness, Permit, Witness};
 use super::respond;
 use crate::catalogue::Operation;
 use crate::edge::{HeadLimits, WireFault};
@@ -21,13 +21,17 @@ use crate::path::DecisionPath;
 use crate::routes::{Route, RouteTable};
 use crate::rule::{Rule, Ruling};
 
-/// What decides about the requests of one listener, without the vault and without an upstream.
+/// What decides about requests, without the vault and without an upstream.
 pub struct Checkpoint {
     /// Who may do what.
     pub keys: KeySet,
     /// Which prefix leads where.
     pub routes: RouteTable,
-    /// Who may speak to the listener.
+}
+
+/// What decides about the requests of one listener.
+pub struct Post {
+    /// Who may speak to it.
     pub door: Door,
     /// The sizes that a head must keep.
     pub limits: HeadLimits,
@@ -62,6 +66,8 @@ pub struct Way {
     pub route: RouteName,
     /// How the route was found.
     pub entry: Entry,
+    /// Whether its callers need a key.
+    pub openness: Openness,
     /// What the catalogue calls the operation.
     pub endpoint: Option<&'static str>,
     /// The URL at the upstream; of a request that is refused without its query.
@@ -95,30 +101,21 @@ pub struct Refusal {
 }
 
 impl Checkpoint {
-    /// Takes a request through the steps of the gateway, up to its permit.
-    pub fn explain(&self, question: Question<'_>) -> Explanation {
-        let mut notes = Notes::default();
-        let refusal = self.pass(question, &mut notes).err();
-        let Notes { key, way } = notes;
+    /// Takes a request at a listener through the steps of the gateway, up to its permit.
+    pub fn explain(&self, post: &Post, question: Question<'_>) -> Explanation {
+        let mut notes = Notes { access: self.access(post), key: None, way: None };
+        let refusal = notes.pass(&post.limits, question).err();
+        let Notes { key, way, .. } = notes;
         Explanation { key, way, refusal: refusal.as_ref().map(Refusal::of) }
     }
 
-    /// Whether callers of a route need a key.
-    pub fn entrance(&self, route: &Route) -> Entrance {
-        self.access().entrance(route)
+    /// Whether callers of a route need a key at a listener.
+    pub fn openness(&self, post: &Post, route: &Route) -> Openness {
+        self.access(post).openness(route)
     }
 
-    fn pass(&self, question: Question<'_>, notes: &mut Notes) -> Result<(), ProxyError> {
-        self.limits.judge(question.method, question.target)?;
-        let access = self.access();
-        let inbound = access.admit(parts(question).ok_or(WireFault::Malformed("this is not an HTTP request"))?)?;
-        let target = inbound.target.clone();
-        let permit = access.decide(&inbound, &target, notes)?;
-        notes.permitted(&permit, target.query())
-    }
-
-    fn access(&self) -> Access<'_> {
-        Access { keys: &self.keys, routes: &self.routes, door: &self.door }
+    fn access<'a>(&'a self, post: &'a Post) -> Access<'a> {
+        Access { keys: &self.keys, routes: &self.routes, door: &post.door }
     }
 }
 
@@ -134,13 +131,22 @@ fn parts(question: Question<'_>) -> Option<Parts> {
 }
 
 /// What is seen of a request on its way.
-#[derive(Default)]
-struct Notes {
+struct Notes<'a> {
+    access: Access<'a>,
     key: Option<KeyName>,
     way: Option<Way>,
 }
 
-impl Notes {
+impl Notes<'_> {
+    fn pass(&mut self, limits: &HeadLimits, question: Question<'_>) -> Result<(), ProxyError> {
+        limits.judge(question.method, question.target)?;
+        let access = self.access;
+        let inbound = access.admit(parts(question).ok_or(WireFault::Malformed("this is not an HTTP request"))?)?;
+        let target = inbound.target.clone();
+        let permit = access.decide(&inbound, &target, self)?;
+        self.permitted(&permit, target.query())
+    }
+
     fn permitted(&mut self, permit: &Permit<'_>, query: Option<&str>) -> Result<(), ProxyError> {
         let target = permit.target(query)?;
         if let Some(way) = &mut self.way {
@@ -150,7 +156,7 @@ impl Notes {
     }
 }
 
-impl Witness for Notes {
+impl Witness for Notes<'_> {
     fn identified(&mut self, key: &Key) {
         self.key = Some(key.name.clone());
     }
@@ -162,6 +168,7 @@ impl Witness for Notes {
         self.way = Some(Way {
             route: route.name.clone(),
             entry: if found.is_prefixed() { Entry::Prefix } else { Entry::FirstOfKey },
+            openness: self.access.openness(route),
             endpoint: operation.map(|operation| operation.endpoint),
             upstream: site(&route.origin) + &path,
             by_route: rulings.route.cloned(),

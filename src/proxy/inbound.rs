@@ -1,5 +1,6 @@
 //! A request once nothing is left in it that must not reach the upstream.
 
+use http::header::{IF_RANGE, RANGE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method};
@@ -36,6 +37,14 @@ impl Inbound {
         strip(&mut headers, keys)?;
         let asks = Asks::read(&method, &headers, target.query())?;
         Ok(Self { method, target, headers, presented, asks })
+    }
+
+    /// Asks for the whole of what the target is: a part of what is compressed cannot be decoded, and a secret of which
+    /// a client fetches one half and then the other is in neither. A server may always ignore `Range` (RFC 9110 14.2).
+    pub(super) fn ask_for_all(&mut self) {
+        for field in [RANGE, IF_RANGE, HeaderName::from_static("request-range")] {
+            self.headers.remove(field);
+        }
     }
 }
 

@@ -12,11 +12,11 @@ use super::incident;
 use super::permit::{Found, Witness};
 use super::upload::Upload;
 use crate::catalogue::Operation;
-use crate::edge::{Arrival, Drain, Line};
+use crate::edge::{Arrival, Drain, Line, Peer, Share};
 use crate::id::{RequestId, RouteName};
 use crate::keys::{self, Key};
 use crate::routes::Route;
-use crate::telemetry::{Answerer, Core, Label, Record};
+use crate::telemetry::{Answerer, Client, Core, Label, Record};
 
 /// An open record; closes itself when dropped, then as that of a client that left.
 pub(super) struct Ledger {
@@ -28,6 +28,8 @@ pub(super) struct Ledger {
     /// The route, once it is known.
     route: Option<RouteName>,
     drain: Rc<Drain>,
+    /// Its share of what the client behind a trusted proxy may have at once.
+    share: Forwarded,
     closed: bool,
 }
 
@@ -37,12 +39,13 @@ impl Ledger {
         let message = arrival.verdict.ok();
         // A refused message has a stand-in for its request: nothing of that is the client's.
         let seen = message.map(|_| parts);
+        let (client, share) = client_of(arrival, seen);
         let text = |name: HeaderName| seen.and_then(|parts| parts.headers.get(name).cloned());
         let record = Record {
             started: message.map_or_else(Instant::now, |message| message.at),
             began: None,
             request_id: seen.and_then(|parts| adopted(&parts.headers)).unwrap_or_else(|| core.request_id()),
-            client: arrival.peer,
+            client,
             key: Label::NONE,
             route: Label::NONE,
             credential: Label::NONE,
@@ -68,7 +71,7 @@ impl Ledger {
         };
         let number = message.map(|message| message.number);
         let (core, drain, line) = (core.clone(), drain.clone(), arrival.line.clone());
-        Box::new(Self { record, core, line, number, upload: None, route: None, drain, closed: false })
+        Box::new(Self { record, core, line, number, upload: None, route: None, drain, share, closed: false })
     }
 
     /// Notes the route, and that a request is in flight on it.
@@ -78,6 +81,11 @@ impl Ledger {
         self.record.began = Some(route.label);
         self.core.begin(route.label);
         self.route = Some(route.name.clone());
+    }
+
+    /// Whether the client behind a trusted proxy has as much in flight as one client may have.
+    pub(super) fn is_crowded(&self) -> bool {
+        matches!(self.share, Forwarded::Refused)
     }
 
     /// Notes the body whose bytes are counted.
@@ -160,6 +168,29 @@ impl Drop for Ledger {
             self.close();
         }
     }
+}
+
+/// What is kept for a client that a trusted proxy names.
+enum Forwarded {
+    /// Nobody spoke for another.
+    Nobody,
+    /// Given back at the end of the request.
+    Taken { _share: Share },
+    /// There was none left.
+    Refused,
+}
+
+/// Who asked: the other end of the connection, or whom a trusted proxy there names.
+fn client_of(arrival: &Arrival, seen: Option<&Parts>) -> (Client, Forwarded) {
+    if let Some((address, share)) = seen.and_then(|parts| arrival.forwarded(&parts.headers)) {
+        let share = share.map_or(Forwarded::Refused, |share| Forwarded::Taken { _share: share });
+        return (Client::Address(address), share);
+    }
+    let client = match arrival.peer {
+        Peer::Tcp(address) => Client::Address(address.ip()),
+        Peer::Unix(uid) => Client::Unix(uid),
+    };
+    (client, Forwarded::Nobody)
 }
 
 /// The status of a request whose client left (contract.md 6).

@@ -6,6 +6,7 @@
 mod answer;
 mod asks;
 mod body;
+mod decode;
 mod door;
 mod error;
 mod explain;
@@ -29,24 +30,28 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response, StatusCode, Version};
-use hyper::body::{Body as HttpBody, Incoming};
+use hyper::body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower::Service;
 
-pub use body::Body;
+pub use body::{AnswerFault, Body};
+pub use decode::CodingFault;
 pub use door::Door;
 pub use error::ProxyError;
-pub use explain::{Checkpoint, Entry, Explanation, Question, Refusal, Way};
-pub use permit::Entrance;
+pub use explain::{Checkpoint, Entry, Explanation, Post, Question, Refusal, Way};
+pub use permit::Openness;
 pub use upload::{UploadBody, UploadFault};
 
+use self::answer::Content;
+use self::body::Scrub;
 use self::inbound::Inbound;
 use self::ledger::Ledger;
 use self::outbound::Outbound;
 use self::permit::{Access, Leave, Permit};
 use self::respond::{REQUEST_ID, respond};
 use self::upload::Upload;
-use crate::edge::{Arrival, Drain, Handler};
+use crate::config::Redact;
+use crate::edge::{Arrival, Drain, Handler, RequestBody};
 use crate::keys::KeySet;
 use crate::routes::{Route, RouteTable};
 use crate::telemetry::{Answerer, Core};
@@ -63,8 +68,8 @@ pub struct Gate {
     pub slots: Vec<usize>,
     /// The credentials.
     pub vault: Arc<Vault>,
-    /// Whether bodies are searched for the secret.
-    pub redact_bodies: bool,
+    /// Where secrets that come back are looked for.
+    pub redact: Redact,
 }
 
 /// One worker's proxy over an upstream.
@@ -96,18 +101,24 @@ where
         ledger: &mut Ledger,
         arrival: &Arrival,
         parts: Parts,
-        incoming: Incoming,
+        incoming: RequestBody,
     ) -> Result<Sent<U::Future>, ProxyError> {
-        let message = arrival.verdict?;
+        arrival.verdict?;
+        if ledger.is_crowded() {
+            return Err(ProxyError::Crowded);
+        }
         if self.drain.is_draining() {
             return Err(ProxyError::Draining);
         }
         let door = &self.doors[arrival.listener];
         let access = Access { keys: &self.gate.keys, routes: &self.gate.routes, door };
-        let inbound = access.admit(parts)?;
+        let mut inbound = access.admit(parts)?;
+        if self.gate.redact == Redact::Decode {
+            inbound.ask_for_all();
+        }
         let target = inbound.target.clone();
         let permit = access.decide(&inbound, &target, ledger)?;
-        let (body, upload) = Upload::watch(incoming, &arrival.line, message.number, door.max_body)?;
+        let (body, upload) = Upload::watch(incoming, door.max_body)?;
         if let Some(upload) = &upload {
             ledger.watch(upload.clone());
         }
@@ -151,7 +162,7 @@ where
             }
         };
         ledger.record.upstream_first_byte = Some(ledger.record.started.elapsed());
-        Ok(self.accept(ledger, response, redactor, &leave, generation))
+        self.accept(ledger, response, redactor, &leave, generation)
     }
 
     fn call(&self, request: Request<UploadBody>, route: &Route, freshness: Freshness) -> Call<UploadBody> {
@@ -189,7 +200,7 @@ where
         mut redactor: Redactor,
         leave: &Leave,
         generation: u64,
-    ) -> Answer<D> {
+    ) -> Result<Answer<D>, ProxyError> {
         let (mut parts, data) = response.into_parts();
         ledger.record.origin = Answerer::Upstream;
         ledger.record.status = parts.status.as_u16();
@@ -202,8 +213,9 @@ where
             parts.headers.insert(CREDENTIAL, HeaderValue::from_static("suspect"));
         }
         parts.headers.insert(REQUEST_ID, ledger.record.request_id.header());
-        let searched = self.gate.redact_bodies && answer::is_uncompressed(&parts.headers);
-        Answer { response: Response::from_parts(parts, data), redactor: searched.then_some(redactor) }
+        let content = if data.is_end_stream() { Content::None } else { Content::Some };
+        let scrub = answer::scrub(self.gate.redact, &mut parts, content, redactor)?;
+        Ok(Answer { response: Response::from_parts(parts, data), scrub })
     }
 
     fn conclude(
@@ -212,11 +224,11 @@ where
         outcome: Result<Answer<D>, ProxyError>,
         asked: &Asked,
     ) -> Response<Body<D>> {
-        let unbounded = |answer: &Answer<D>| answer.response.body().size_hint().exact().is_none();
+        let unbounded = |answer: &Answer<D>| answer.scrub.size_of(answer.response.body()).exact().is_none();
         let ends_with_connection = asked.old && outcome.as_ref().is_ok_and(unbounded);
         let mut response = match outcome {
-            Ok(Answer { response, redactor }) => {
-                response.map(|data| Body::streaming(data, redactor, ledger, ends_with_connection))
+            Ok(Answer { response, scrub }) => {
+                response.map(|data| Body::streaming(data, scrub, ledger, ends_with_connection))
             }
             Err(error) => {
                 let response = respond(&error, &ledger.record.request_id);
@@ -242,7 +254,7 @@ where
     fn handle(
         self: Rc<Self>,
         arrival: Arrival,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> impl Future<Output = Response<Self::Body>> {
         let (parts, incoming) = request.into_parts();
         let asked = Asked { head: parts.method == Method::HEAD, old: parts.version == Version::HTTP_10 };
@@ -280,7 +292,7 @@ struct Sent<F> {
 /// An answer with its head cleaned; its body is still to come.
 struct Answer<D> {
     response: Response<D>,
-    redactor: Option<Redactor>,
+    scrub: Scrub,
 }
 
 /// Whether a request may be sent again.

@@ -55,9 +55,9 @@ pub(super) trait Witness {
     fn resolved(&mut self, found: &Found<'_>, inbound: &Inbound, operation: Option<&'static Operation>);
 }
 
-/// Whether a route needs a key at a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entrance {
+/// Whether a route needs a key at a listener, from open to closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Openness {
     /// Nobody needs one, because the route says so.
     Open,
     /// Nobody needs one as long as none was ever defined.
@@ -69,6 +69,7 @@ pub enum Entrance {
 }
 
 /// Who may call what.
+#[derive(Clone, Copy)]
 pub(super) struct Access<'a> {
     pub(super) keys: &'a KeySet,
     pub(super) routes: &'a RouteTable,
@@ -136,19 +137,19 @@ impl Access<'_> {
     }
 
     fn is_open(&self, route: &Route) -> bool {
-        matches!(self.entrance(route), Entrance::Open | Entrance::Unguarded)
+        matches!(self.openness(route), Openness::Open | Openness::Unguarded)
     }
 
     /// Whether callers of a route need a key.
-    pub(super) fn entrance(&self, route: &Route) -> Entrance {
+    pub(super) fn openness(&self, route: &Route) -> Openness {
         if route.anonymous && (self.door.loopback || route.danger_anonymous) {
-            Entrance::Open
+            Openness::Open
         } else if self.needs_no_key() {
-            Entrance::Unguarded
+            Openness::Unguarded
         } else if self.keys.ever_defined() {
-            Entrance::Guarded
+            Openness::Guarded
         } else {
-            Entrance::Closed
+            Openness::Closed
         }
     }
 }

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
 use super::error::ProxyError;
-use crate::edge::{BodyFault, Line};
+use crate::edge::{BodyFault, RequestBody, RequestBodyFault};
 
 /// What is known of a body while it passes; shared by the body and the record.
 #[derive(Clone)]
@@ -18,8 +18,6 @@ pub(super) struct Upload(Rc<State>);
 struct State {
     bytes: Cell<u64>,
     fault: Cell<Option<UploadFault>>,
-    line: Rc<Line>,
-    number: u64,
     max: u64,
 }
 
@@ -47,26 +45,20 @@ pub enum UploadBody {
 
 /// A body that streams.
 pub struct Streaming {
-    incoming: Incoming,
+    incoming: RequestBody,
     upload: Upload,
 }
 
 impl Upload {
-    /// Watches the body of message `number` of a connection; one that says it is longer than `max` bytes is refused.
-    pub(super) fn watch(
-        incoming: Incoming,
-        line: &Rc<Line>,
-        number: u64,
-        max: u64,
-    ) -> Result<(UploadBody, Option<Self>), ProxyError> {
+    /// Watches a body; one that says it is longer than `max` bytes is refused.
+    pub(super) fn watch(incoming: RequestBody, max: u64) -> Result<(UploadBody, Option<Self>), ProxyError> {
         if incoming.is_end_stream() {
             return Ok((UploadBody::Empty, None));
         }
         if incoming.size_hint().lower() > max {
             return Err(ProxyError::BodyTooLarge);
         }
-        let state = State { bytes: Cell::new(0), fault: Cell::new(None), line: line.clone(), number, max };
-        let upload = Self(Rc::new(state));
+        let upload = Self(Rc::new(State { bytes: Cell::new(0), fault: Cell::new(None), max }));
         Ok((UploadBody::Streaming(Streaming { incoming, upload: upload.clone() }), Some(upload)))
     }
 
@@ -78,6 +70,15 @@ impl Upload {
     /// Why it ended early, if it did.
     pub(super) fn fault(&self) -> Option<UploadFault> {
         self.0.fault.get()
+    }
+}
+
+impl From<RequestBodyFault> for UploadFault {
+    fn from(fault: RequestBodyFault) -> Self {
+        match fault {
+            RequestBodyFault::Body(fault) => Self::Body(fault),
+            RequestBodyFault::Gone => Self::Gone,
+        }
     }
 }
 
@@ -95,14 +96,7 @@ impl Streaming {
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadFault>>> {
         let state = &self.upload.0;
         loop {
-            let frame = match Pin::new(&mut self.incoming).poll_frame(cx) {
-                Poll::Ready(frame) => frame,
-                Poll::Pending => {
-                    let fault = state.line.fault_of(state.number, cx);
-                    let fault = ready!(fault.map_or(Poll::Pending, Poll::Ready));
-                    return Poll::Ready(Some(Err(UploadFault::Body(fault))));
-                }
-            };
+            let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
             match frame {
                 None => return Poll::Ready(None),
                 Some(Ok(frame)) => {
@@ -112,10 +106,7 @@ impl Streaming {
                     let within = state.bytes.get() <= state.max;
                     return Poll::Ready(Some(if within { Ok(data) } else { Err(UploadFault::TooLarge) }));
                 }
-                Some(Err(_)) => {
-                    let known = state.line.known_fault_of(state.number);
-                    return Poll::Ready(Some(Err(known.map_or(UploadFault::Gone, UploadFault::Body))));
-                }
+                Some(Err(fault)) => return Poll::Ready(Some(Err(fault.into()))),
             }
         }
     }

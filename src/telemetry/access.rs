@@ -10,7 +10,7 @@ use http::HeaderValue;
 
 use super::foreign;
 use super::names::{KnownNames, Label};
-use super::record::{MethodLabel, Record};
+use super::record::{Client, MethodLabel, Record};
 use super::wall::Stamp;
 
 /// What a line says beside the record itself.
@@ -32,7 +32,7 @@ pub(super) fn write_json(lines: &mut Vec<u8>, record: &Record, setting: &Setting
     line.fixed(b"\",\"request_id\":");
     line.foreign(Some(record.request_id.as_str().as_bytes()));
     line.fixed(b",\"client_addr\":\"");
-    line.address(record.client.ip());
+    line.client(record.client);
     line.fixed(b"\",\"key\":");
     line.name(setting.names, record.key);
     line.fixed(b",\"route\":");
@@ -92,8 +92,9 @@ pub(super) fn write_text(lines: &mut Vec<u8>, record: &Record, setting: &Setting
     if let Some(code) = record.code {
         let _ = write!(lines, " code={code}");
     }
-    let ip = record.client.ip().to_canonical();
-    let _ = write!(lines, " bytes={}/{} client={ip} id=", record.request_bytes, record.response_bytes);
+    let _ = write!(lines, " bytes={}/{} client=", record.request_bytes, record.response_bytes);
+    Line(lines).client(record.client);
+    lines.extend_from_slice(b" id=");
     foreign::write(lines, record.request_id.as_str().as_bytes());
     lines.push(b'\n');
 }
@@ -155,6 +156,17 @@ impl Line<'_> {
         let rest = microseconds % 1000;
         if rest > 0 {
             self.fixed(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
+        }
+    }
+
+    fn client(&mut self, client: Client) {
+        match client {
+            Client::Address(ip) => self.address(ip),
+            Client::Unix(None) => self.fixed(b"unix"),
+            Client::Unix(Some(uid)) => {
+                self.fixed(b"unix:");
+                self.number(u64::from(uid));
+            }
         }
     }
 

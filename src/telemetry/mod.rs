@@ -36,7 +36,7 @@ use self::meters::Meters;
 pub use self::meters::{CredentialMeters, UpstreamMeters};
 pub use self::names::Label;
 use self::names::Names;
-pub use self::record::{Answerer, Record};
+pub use self::record::{Answerer, Client, Record};
 use self::writer::Signal;
 
 /// How access records are written.

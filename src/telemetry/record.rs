@@ -1,6 +1,6 @@
 //! What is told of one request when it has ended: the only thing that reaches metrics and the access record.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
@@ -18,6 +18,15 @@ pub enum Answerer {
     Gateway,
     /// The upstream.
     Upstream,
+}
+
+/// Who asked: `client_addr` of the access record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Client {
+    /// Somebody at an address.
+    Address(IpAddr),
+    /// A process of this machine on a Unix socket, and its user where the system says so: `unix:1000`.
+    Unix(Option<u32>),
 }
 
 impl Answerer {
@@ -39,8 +48,8 @@ pub struct Record {
     pub began: Option<Label>,
     /// Its id.
     pub request_id: RequestId,
-    /// Where it came from; the port is not written.
-    pub client: SocketAddr,
+    /// Where it came from.
+    pub client: Client,
     /// The gateway key, by name.
     pub key: Label,
     /// The route.

@@ -16,7 +16,7 @@ pub(super) fn record() -> Record {
         started: Instant::now(),
         began: None,
         request_id: RequestId::from_bits(7),
-        client: "127.0.0.1:40000".parse().unwrap(),
+        client: Client::Address("127.0.0.1".parse().unwrap()),
         key: Label::NONE,
         route: Label::NONE,
         credential: Label::NONE,

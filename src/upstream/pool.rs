@@ -14,7 +14,7 @@ use super::exchange::Exchange;
 use super::link::{Link, Seat};
 use super::{AnswerBody, Call, Freshness, SendError, SendFault, Upload};
 use crate::clock::Sweep;
-use crate::net::Connector;
+use crate::net::{Connector, Offer};
 use crate::origin::Origin;
 use crate::telemetry::UpstreamMeters;
 
@@ -131,7 +131,7 @@ impl Inner {
             Seat::take(&self.shared, meters)
         });
         let seat = seat.ok_or(SendFault::Exhausted)?;
-        let stream = self.shared.connector.connect(origin).await?;
+        let stream = self.shared.connector.connect(origin, Offer::Http1).await?;
         Ok(Link::over(stream, seat))
     }
 

@@ -19,7 +19,7 @@ use tower::Service;
 
 use super::*;
 use crate::clock::Sweep;
-use crate::net::Connector;
+use crate::net::{Connector, Options};
 use crate::origin::Origin;
 use crate::telemetry::UpstreamMeters;
 
@@ -69,7 +69,8 @@ fn request(method: &Method) -> Request<Empty<Bytes>> {
 
 fn pool(address: SocketAddr) -> Pool<Empty<Bytes>> {
     let patience = Duration::from_secs(30);
-    let connector = Connector::new(None, None, patience, patience).unwrap();
+    let options = Options { ca: None, place: None, proxy: None, connect_timeout: patience, tls_timeout: patience };
+    let connector = Connector::new(options).unwrap();
     let origin = Origin::parse(&format!("http://{address}")).unwrap();
     let slots = vec![Slot { origin, meters: Arc::<UpstreamMeters>::default() }];
     let limits = Limits { response_timeout: patience, body_timeout: patience, idle_timeout: patience };

@@ -68,7 +68,7 @@ impl Slot {
     pub(super) fn refresh(&self) -> Option<Duration> {
         match self.reference {
             SecretRef::Command { refresh, .. } => refresh,
-            SecretRef::Env(_) | SecretRef::File(_) => None,
+            SecretRef::Env(_) | SecretRef::File(_) | SecretRef::Systemd { .. } => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Asks Close whether it still takes a credential: one `GET /api/v1/me/`, which every key may do and which costs little.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::authorization::Authorization;
-use crate::net::Connector;
+use crate::net::{ConnectError, Connector, Offer};
 use crate::origin::Origin;
 
 /// What Close says of a credential.
@@ -65,7 +66,7 @@ pub(super) trait Dial: Send + Sync {
 impl Dial for Connector {
     fn dial<'a>(&'a self, origin: &'a Origin) -> Dialling<'a> {
         Box::pin(async move {
-            let stream = self.connect(origin).await.map_err(|error| error.to_string())?;
+            let stream = self.connect(origin, Offer::Http1).await.map_err(|error| with_cause(&error))?;
             Ok(Box::new(stream) as Box<dyn Wire>)
         })
     }
@@ -95,6 +96,11 @@ async fn exchange(dial: &dyn Dial, origin: &Origin, authorization: Authorization
         answer = sender.send_request(request) => answer.map(|answer| answer.status()).map_err(|_| Undecided::Broken),
         never = driven => match never {},
     }
+}
+
+/// The fault and what is behind it.
+fn with_cause(error: &ConnectError) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 fn question(origin: &Origin, authorization: Authorization) -> http::Result<Request<Empty<Bytes>>> {

@@ -1,4 +1,4 @@
-//! Reads a secret from where its reference points: a variable, a file, the output of a command.
+//! Reads a secret from where its reference points: a variable, a file, what systemd hands over, the output of a command.
 //!
 //! No fault repeats what was read, not even a part of it; a command's stderr is discarded, and its environment lacks
 //! everything of the gateway's own and every variable that holds a secret (security.md 45).
@@ -156,6 +156,7 @@ pub(super) async fn read(reference: &SecretRef, withheld: &Withheld) -> Result<F
     let (bytes, readable_by_others) = match reference {
         SecretRef::Env(name) => (variable_value(reference, name)?, false),
         SecretRef::File(path) => file(reference, path.clone()).await?,
+        SecretRef::Systemd { path, .. } => (file(reference, path.clone()).await?.0, false),
         SecretRef::Command { argv, .. } => (command(reference, argv, withheld).await?, false),
     };
     let wrong = |what, hint| Err(Unread::new(reference, what, hint));
@@ -175,7 +176,11 @@ fn variable_value(reference: &SecretRef, name: &str) -> Result<Zeroizing<Vec<u8>
 
 /// A file may lie on a network or be a pipe: it is read where it may block.
 async fn file(reference: &SecretRef, path: PathBuf) -> Result<(Zeroizing<Vec<u8>>, bool), Unread> {
-    let unread = |what: &str| Unread::new(reference, what, "is the path right, and may this user read it?");
+    let hint = match reference {
+        SecretRef::Systemd { .. } => "does the unit still have a `LoadCredential=` of that name?",
+        _ => "is the path right, and may this user read it?",
+    };
+    let unread = |what: &str| Unread::new(reference, what, hint);
     match tokio::task::spawn_blocking(move || read_file(&path)).await {
         Ok(Ok((bytes, exposed))) => Ok((one_line(reference, &bytes)?, exposed)),
         Ok(Err(error)) => Err(unread(&format!("cannot be read: {}", error.kind()))),
@@ -241,7 +246,7 @@ fn one_line(reference: &SecretRef, bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, U
 fn variable(reference: &SecretRef) -> Option<&String> {
     match reference {
         SecretRef::Env(name) => Some(name),
-        SecretRef::File(_) | SecretRef::Command { .. } => None,
+        SecretRef::File(_) | SecretRef::Systemd { .. } | SecretRef::Command { .. } => None,
     }
 }
 
@@ -250,11 +255,12 @@ fn place(reference: &SecretRef) -> String {
     match reference {
         SecretRef::Env(name) => format!("environment variable `{name}`"),
         SecretRef::File(path) => format!("file `{}`", path.display()),
+        SecretRef::Systemd { name, .. } => format!("systemd credential `{name}`"),
         SecretRef::Command { argv, .. } => format!("command `{}`", argv.first().map_or("", String::as_str)),
     }
 }
 
-const OWN: [&str; 2] = ["CLOSEGATE_", "CLOSE_API_KEY"];
+const OWN: [&str; 3] = ["CLOSEGATE_", "CLOSE_API_KEY", "CREDENTIALS_DIRECTORY"];
 const LONGEST: usize = 64 * 1024;
 const SHORTEST_KEY: usize = 16;
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);

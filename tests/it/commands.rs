@@ -214,6 +214,21 @@ fn a_refusal_names_the_keys_that_may() {
 }
 
 #[test]
+fn listeners_that_would_do_otherwise_are_told() {
+    let origin = Origin::plain();
+    let folder = gateway(origin.address).set("listeners.wide", "address = \"0.0.0.0:0\"").write();
+    let ended = called(folder.path(), &["route", "explain", "GET", "/sales/x", "--output", "json"]);
+    let wide = serde_json::json!([{ "listener": "wide", "sent": false, "status": 401, "code": "key_missing" }]);
+    assert_eq!((ended.code, &json(&ended)["elsewhere"]), (Some(0), &wide), "{ended:?}");
+    let same = called(folder.path(), &["route", "explain", "GET", "/sales/../x", "--output", "json"]);
+    assert_eq!((same.code, &json(&same)["elsewhere"]), (Some(1), &serde_json::json!([])), "{same:?}");
+    let text = called(folder.path(), &["route", "explain", "GET", "/sales/x"]).stdout;
+    assert!(text.contains("on listener wide  refused: 401 key_missing\n"), "{text}");
+    let listed = called(folder.path(), &["route", "list"]).stdout;
+    assert!(listed.contains("closed: no key is defined"), "{listed}");
+}
+
+#[test]
 fn a_question_without_sense_is_misuse_and_a_faulty_configuration_is_told() {
     let origin = Origin::plain();
     let folder = every_sort(&origin).write();

@@ -47,9 +47,15 @@ fn the_tests_that_documents_name_exist() {
 
 #[test]
 fn links_between_documents_lead_somewhere() {
-    for document in
-        ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CONTRIBUTING.md", "docs/errors.md", "docs/metrics.md"]
-    {
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "SECURITY.md",
+        "CONTRIBUTING.md",
+        "docs/deployment.md",
+        "docs/errors.md",
+        "docs/metrics.md",
+    ] {
         let (text, folder) = (read(document), root().join(document));
         for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
             let there = link.starts_with("https://") || folder.parent().unwrap().join(link).exists();

@@ -219,10 +219,30 @@ impl Conversation {
         while self.fill() {}
     }
 
+    /// Passes bytes between this connection and another place, both ways, until both have ended.
+    pub(crate) fn relay(&mut self, to: SocketAddr) {
+        let mut there = TcpStream::connect(to).unwrap();
+        let (mut here, mut back) = (self.stream.try_clone().unwrap(), there.try_clone().unwrap());
+        let pass = |from: &mut TcpStream, to: &mut TcpStream| {
+            // However it ends, it has ended.
+            let _ = std::io::copy(from, to);
+            let _ = to.shutdown(Shutdown::Write);
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| pass(&mut here, &mut there));
+            pass(&mut back, &mut self.stream);
+        });
+    }
+
     /// Ends the connection with a reset.
     pub(crate) fn reset(&self) {
         let socket = socket2::SockRef::from(&self.stream);
         socket.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// Ends this side of the connection.
+    pub(crate) fn shutdown_write(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     pub(crate) fn shutdown(&self) {

@@ -508,6 +508,38 @@ fn line_43_no_secret_stands_among_the_arguments() {
 }
 
 #[test]
+fn a_unit_of_systemd_gets_its_secrets_from_it_and_line_45_its_commands_do_not_learn_where() {
+    let origin = Origin::plain();
+    let show = "command = [\"sh\", \"-c\", \"env > seen.txt; echo a-token-of-a-command\"]";
+    let setup = gateway(origin.address)
+        .file("close-sales", &format!("{SECRET}\n"))
+        .file("tool", KEY)
+        .replace("credentials.sales", "api_key = { systemd = \"close-sales\" }")
+        .set("credentials.made", &format!("bearer = {{ {show} }}"))
+        .set("keys.main", "secret = { systemd = \"tool\" }\nroutes = [\"sales\"]");
+    let world = setup.spawn_as(|folder| {
+        // As systemd leaves it: what is handed over belongs to others, who let this user in by an access list.
+        std::fs::set_permissions(folder.join("close-sales"), PermissionsExt::from_mode(0o440)).unwrap();
+        let mut command = closegate(folder);
+        command.env("CREDENTIALS_DIRECTORY", folder);
+        command
+    });
+    assert_eq!(world.get("/sales/api/v1/me/").status, 200);
+    assert_eq!(origin.seen()[0].values("authorization"), [INJECTED]);
+    let seen = std::fs::read_to_string(world.folder.path().join("seen.txt")).unwrap();
+    assert!(seen.contains("PATH=") && !seen.contains("CREDENTIALS_DIRECTORY"), "{seen}");
+    assert!(!world.stderr.text().contains("can be read by others"), "{}", world.stderr.text());
+    // Outside of a unit nothing is handed over, and nothing starts.
+    let folder = world.folder.path();
+    let ended = called(folder, &["serve"]);
+    assert_eq!(ended.code, CONFIGURATION, "{ended:?}");
+    for key in ["credentials.sales.api_key.systemd", "keys.main.secret.systemd"] {
+        assert!(ended.stderr.contains(&format!("error: {key}: systemd hands nothing over")), "{ended:?}");
+    }
+    assert_eq!(ended.stderr.matches("error: ").count(), 2, "{ended:?}");
+}
+
+#[test]
 fn line_45_commands_get_nothing_of_the_gateway_s_environment() {
     let origin = Origin::plain();
     let show = "command = [\"sh\", \"-c\", \"env > seen.txt; echo a-token-of-a-command\"]";

@@ -1,6 +1,8 @@
 //! security.md 25: a secret that an upstream repeats does not reach the client, whatever it is wrapped in and however
 //! it is cut; its length stays, it is counted, and streams stay live.
 
+mod decode;
+
 use std::sync::{Mutex, mpsc};
 
 use crate::origin::Origin;
@@ -116,6 +118,23 @@ fn line_25_a_secret_in_a_header_is_overwritten() {
     assert_eq!(redactions(&world), 8.0);
     let written = world.records.bytes();
     assert!(find(&written, base64().as_bytes()).is_none() && find(&written, SECRET.as_bytes()).is_none());
+}
+
+#[test]
+fn line_25_a_secret_that_came_back_is_told_to_the_operator() {
+    let origin = parrot();
+    let world = gateway(origin.address).key("\"sales\"").spawn();
+    let answer = hear(&mut world.connect(), &with_length("nothing of it"));
+    assert_eq!(answer.text(), "nothing of it");
+    let answer = hear(&mut world.connect(), &with_length(&format!("{SECRET} {SECRET}")));
+    let id = answer.header("closegate-request-id").unwrap();
+    world.stderr.wait_for("an answer repeated the injected secret; it was overwritten", 1);
+    let text = world.stderr.text();
+    let line = text.lines().find(|line| line.contains("repeated the injected secret")).unwrap();
+    for part in ["WARN", "route=\"sales\"", &format!("request_id=\"{id}\""), "times=2", "held_back=0"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert!(!text.contains(SECRET) && !text.contains(base64()), "{text}");
 }
 
 #[test]

@@ -263,7 +263,7 @@ impl Stream {
     fn address_after(&self, text: &str) -> SocketAddr {
         let line = |bytes: &[u8]| {
             let after = &bytes[find(bytes, text.as_bytes())? + text.len()..];
-            let end = find(after, b"\n")?;
+            let end = after.iter().position(u8::is_ascii_whitespace)?;
             Some(String::from_utf8_lossy(&after[..end]).into_owned())
         };
         self.wait_until(|bytes| line(bytes).is_some());

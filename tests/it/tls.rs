@@ -16,19 +16,19 @@ use crate::world::{INJECTED, SECRET, Setup, gateway};
 const STUCK: Duration = Duration::from_secs(30);
 
 /// An authority that signs certificates.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 /// What a TLS upstream presents.
-struct Identity {
+pub(crate) struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: KeyPair,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -38,7 +38,7 @@ impl Authority {
     }
 
     /// A certificate for names, changed as the test likes.
-    fn sign(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
+    pub(crate) fn sign(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let key = KeyPair::generate().unwrap();
         let params = params(names, change);
         Identity { chain: vec![params.signed_by(&key, &self.issuer).unwrap().der().clone()], key }
@@ -53,17 +53,17 @@ fn params(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Certif
 }
 
 /// A TLS upstream and what reached it.
-struct TlsOrigin {
-    address: SocketAddr,
-    connections: Arc<Mutex<Vec<Connection>>>,
+pub(crate) struct TlsOrigin {
+    pub address: SocketAddr,
+    pub connections: Arc<Mutex<Vec<Connection>>>,
 }
 
 /// One connection, once its handshake is over.
 #[derive(Debug, Default)]
-struct Connection {
-    name: Option<String>,
+pub(crate) struct Connection {
+    pub name: Option<String>,
     kind: Option<HandshakeKind>,
-    requests: Vec<String>,
+    pub requests: Vec<String>,
 }
 
 /// What happens after an answer.
@@ -102,7 +102,7 @@ impl TlsOrigin {
     }
 
     /// As [`Self::start`], with every version, answering on and on.
-    fn plain(identity: Identity) -> Self {
+    pub(crate) fn plain(identity: Identity) -> Self {
         Self::start(identity, rustls::ALL_VERSIONS, WHOLE, After::Stay)
     }
 }
@@ -150,7 +150,7 @@ fn serve(
 }
 
 /// A gateway before `https://close.test` at an address, that trusts the authority beside the system's.
-fn trusting(authority: &Authority, address: SocketAddr) -> Setup {
+pub(crate) fn trusting(authority: &Authority, address: SocketAddr) -> Setup {
     let upstream = format!("url = \"https://close.test\"\naddress = \"{address}\"\nca = \"roots.pem\"");
     gateway(address).key("\"sales\"").file("roots.pem", &authority.pem).replace("upstream", &upstream)
 }

@@ -115,7 +115,7 @@ impl Setup {
         let loaded = config::load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
         let records = Records::default();
         let gateway = Gateway::start(&loaded.config, records.clone()).unwrap_or_else(|faults| panic!("{faults}"));
-        World { proxy: gateway.proxy, admin: gateway.admin, gateway: Some(gateway), records, folder }
+        World { proxy: gateway.proxy().unwrap(), admin: gateway.admin, gateway: Some(gateway), records, folder }
     }
 }
 

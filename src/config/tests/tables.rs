@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::origin::Reach;
 
 #[test]
 fn every_kind_of_credential_is_read() {
@@ -31,12 +32,56 @@ bearer = { command = ["op", "read"], refresh = "15m" }
 }
 
 #[test]
+fn what_systemd_hands_over_is_found_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    for name in ["close-sales", ".hidden"] {
+        touch(Path::new(folder), name);
+    }
+    let directory = [("CREDENTIALS_DIRECTORY", folder)];
+    let text = |name: &str| format!("{SALES}[credentials.a]\nbearer = {{ systemd = \"{name}\" }}\n");
+    for name in ["close-sales", ".hidden"] {
+        let config = good(&text(name), &directory).config;
+        let reference = SecretRef::Systemd { name: name.to_owned(), path: Path::new(folder).join(name) };
+        let CredentialKind::Bearer(found) = &config.credentials[&CredentialName::parse("a").unwrap()].kind else {
+            panic!("{config:?}")
+        };
+        assert_eq!(*found, reference);
+    }
+    let key = "[keys.k]\nroutes = [\"sales\"]\nsecret = { systemd = \"close-sales\" }\n";
+    let config = good(&format!("{SALES}{key}"), &directory).config;
+    let secret = &config.keys[&KeyName::parse("k").unwrap()].secret;
+    assert!(matches!(secret, KeySecret::Reference(SecretRef::Systemd { name, .. }) if name == "close-sales"));
+    // A file that is not there, and a start outside of a unit.
+    let (at, _, what) = only(&text("close-support"), &directory);
+    assert_eq!(at, "credentials.a.bearer.systemd");
+    assert!(what.contains("`close-support`") && what.contains("`LoadCredential=close-support:PATH`"), "{what}");
+    for outside in [&[][..], &[("CREDENTIALS_DIRECTORY", "")]] {
+        let (at, _, what) = only(&text("close-sales"), outside);
+        assert_eq!(at, "credentials.a.bearer.systemd");
+        assert!(what.contains("`CREDENTIALS_DIRECTORY` is not set") && what.contains("`LoadCredential="), "{what}");
+    }
+}
+
+#[test]
+fn a_name_of_systemds_is_no_path_and_no_secret() {
+    let long = "a-".repeat(128);
+    for name in ["", ".", "..", "...", "a/b", "/a", "../a", "a:b", "a\\n", "é", "api_planted0.planted0", &long] {
+        let text = format!("{SALES}[credentials.a]\nbearer = {{ systemd = \"{name}\" }}\n");
+        let (at, _, what) = only(&text, &[("CREDENTIALS_DIRECTORY", "/")]);
+        assert_eq!(at, "credentials.a.bearer.systemd", "{name}");
+        assert!(what.contains("name of a credential of systemd") && !what.contains("planted"), "{name}: {what}");
+    }
+}
+
+#[test]
 fn a_credential_is_exactly_one_kind_with_exactly_one_reference() {
     for (line, key) in [
         ("", "credentials.a"),
         ("api_key = { env = \"A\" }\nbearer = { env = \"A\" }", "credentials.a"),
         ("api_key = {}", "credentials.a.api_key"),
         ("api_key = { env = \"A\", file = \"a\" }", "credentials.a.api_key"),
+        ("api_key = { env = \"A\", systemd = \"a\" }", "credentials.a.api_key"),
         ("api_key = { next = { env = \"A\" } }", "credentials.a.api_key.current"),
         ("api_key = { file = \"a\", refresh = \"1m\" }", "credentials.a.api_key.refresh"),
         ("bearer = { command = [] }", "credentials.a.bearer.command"),
@@ -112,8 +157,40 @@ fn clear_text_goes_to_loopback_only_and_only_when_said() {
     assert!(only(&text(&far, ""), &[]).2.contains("beyond loopback"));
     let led_away = format!("{local}\n{said}\naddress = \"10.0.0.1:80\"");
     assert!(only(&text(&led_away, ""), &[]).2.contains("beyond loopback"));
+    let proxied = |proxy: &str| text(&format!("{local}\n{said}\nproxy = \"http://{proxy}:3128\""), "");
+    assert!(only(&proxied("proxy.corp"), &[]).2.contains("beyond loopback"));
+    good(&proxied("localhost"), &[]);
     assert_eq!(only(&text("", "upstream = \"http://localhost:9\""), &[]).0, "routes.sales.upstream");
     good(&text("", &format!("upstream = \"http://localhost:9\"\n{said}")), &[]);
+    let same_url = "upstream = \"http://127.0.0.1:9\"";
+    assert_eq!(only(&text(&led_away, same_url), &[]).0, "routes.sales.upstream", "the address is that of the URL");
+}
+
+#[test]
+fn how_far_a_name_may_lead_is_said_for_all_routes_or_for_one() {
+    let said = "danger_private_upstream = true";
+    let denied = "danger_private_upstream = false";
+    let own = "upstream = \"https://close.example\"";
+    for (upstream, route, reach) in [
+        ("", String::new(), Reach::Public),
+        ("", own.to_owned(), Reach::Public),
+        (said, String::new(), Reach::Anywhere),
+        (said, own.to_owned(), Reach::Anywhere),
+        (said, denied.to_owned(), Reach::Public),
+        ("", said.to_owned(), Reach::Anywhere),
+        ("", format!("{own}\n{said}"), Reach::Anywhere),
+        (denied, format!("{own}\n{said}"), Reach::Anywhere),
+    ] {
+        let text =
+            format!("{SALES}[routes.sales]\n{route}\n[routes.other]\ncredential = \"sales\"\n[upstream]\n{upstream}\n");
+        let config = good(&text, &[]).config;
+        let of = |name: &str| config.routes[&RouteName::parse(name).unwrap()].upstream.reach();
+        assert_eq!(of("sales"), reach, "{text}");
+        assert_eq!(of("other"), config.upstream.url.reach(), "{text}");
+    }
+    // The route that a credential has by default.
+    let config = good(&format!("{SALES}[upstream]\n{said}\n"), &[]).config;
+    assert!(config.routes.values().all(|route| route.upstream.reach() == Reach::Anywhere));
 }
 
 #[test]

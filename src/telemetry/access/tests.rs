@@ -34,7 +34,7 @@ fn json(record: &mut Record) -> Value {
 fn a_line_holds_the_fields_of_the_contract_in_order() {
     let mut record = record();
     record.request_id = RequestId::adopt(&HeaderValue::from_static("r-1")).unwrap();
-    record.client = "[::ffff:192.0.2.130]:5".parse().unwrap();
+    record.client = Client::Address("::ffff:192.0.2.130".parse().unwrap());
     record.target = Some("/sales/api/v1/lead/?query=secret".parse().unwrap());
     (record.endpoint, record.scope) = (Some("lead"), Some("read"));
     (record.status, record.code, record.origin) = (429, Some("upstream_rate_limited"), Answerer::Gateway);
@@ -59,7 +59,7 @@ fn a_line_holds_the_fields_of_the_contract_in_order() {
 fn what_is_absent_is_null() {
     let mut record = record();
     (record.method, record.target) = (None, None);
-    record.client = "[2001:db8::1]:5".parse().unwrap();
+    record.client = Client::Address("2001:db8::1".parse().unwrap());
     let line = json(&mut record);
     assert_eq!(line["client_addr"], "2001:db8::1");
     let nulls = ["method", "path", "endpoint", "scope", "code", "upstream_ms", "user_agent", "trace_id"];

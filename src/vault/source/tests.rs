@@ -75,6 +75,25 @@ async fn a_file_that_others_can_read_is_warned_about_off_tmpfs_only() {
 }
 
 #[tokio::test]
+async fn what_systemd_hands_over_is_read_like_a_file_and_not_warned_about() {
+    let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let path = folder.path().join("close-sales");
+    let reference = SecretRef::Systemd { name: "close-sales".to_owned(), path: path.clone() };
+    let missing = "systemd credential `close-sales` cannot be read: entity not found";
+    assert_eq!(text(&reference).await.unwrap_err(), missing);
+    fs::write(&path, "planted\n").unwrap();
+    // As systemd leaves it: readable by a group, where an access list says by whom.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).unwrap();
+    assert_eq!(text(&reference).await.unwrap(), "planted");
+    let found = read(&reference, &Withheld::default()).await.unwrap();
+    assert_eq!(found.exposure("credentials.sales.bearer", &reference), None);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&path, "planted\nplanted").unwrap();
+    let control = "systemd credential `close-sales` holds a line break or another control character";
+    assert_eq!(text(&reference).await.unwrap_err(), control);
+}
+
+#[tokio::test]
 async fn a_variable_is_read_and_a_missing_one_named() {
     let given = SecretRef::Env("CARGO_PKG_NAME".into());
     assert_eq!(text(&given).await.unwrap(), "closegate");
@@ -117,7 +136,7 @@ async fn a_command_sees_no_variable_that_holds_a_secret() {
 }
 
 #[test]
-fn what_is_the_gateways_own_is_withheld() {
+fn line_45_what_is_the_gateways_own_is_withheld() {
     let withheld = Withheld(BTreeSet::from(["SALES_KEY".to_owned()]));
     let given = [
         "PATH",
@@ -125,6 +144,7 @@ fn what_is_the_gateways_own_is_withheld() {
         "CLOSEGATE__LISTEN__ADDRESS",
         "CLOSE_API_KEY",
         "CLOSE_API_KEY_FILE",
+        "CREDENTIALS_DIRECTORY",
         "SALES_KEY",
         "OP",
     ];

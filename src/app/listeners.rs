@@ -1,0 +1,128 @@
+//! The sockets of a gateway: bound all or none, with their certificates, before anything else of it runs.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use super::Fault;
+use crate::config::{Config, Listener, Tls};
+use crate::edge::{self, Bound, Doors, Entrance, HeadLimits, Inherited, Local, Offer, Rules, ServerTls, Timeouts};
+use crate::proxy::Door;
+use crate::telemetry::Telemetry;
+
+/// What a gateway listens on.
+pub(super) struct Sockets {
+    /// Those of the proxy, one a listener of the configuration, in its order.
+    pub(super) proxy: Vec<Listening>,
+    pub(super) admin: TcpListener,
+    pub(super) admin_tls: Option<Arc<ServerTls>>,
+    pub(super) metrics: Option<TcpListener>,
+}
+
+/// One listener of the proxy.
+pub(super) struct Listening {
+    label: String,
+    sockets: Vec<Bound>,
+    tls: Option<Arc<ServerTls>>,
+}
+
+/// How the proxy's listeners are served, in the order of the configuration.
+pub(super) struct Front {
+    /// How their connections are.
+    pub(super) rules: Vec<Rules>,
+    /// Who may speak to them.
+    pub(super) doors: Vec<Door>,
+}
+
+/// Binds everything, and takes over what systemd hands to this process.
+pub(super) fn bind(config: &Config) -> Result<Sockets, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let mut inherited = Inherited::of_process();
+    let mut proxy = Vec::new();
+    for named in config.all_listeners() {
+        let bound = edge::bind(&named.listener.address, named.label, &mut inherited);
+        let sockets = told(bound, &format!("{}.address", named.key), &mut faults);
+        let tls = tls(named.listener.tls.as_ref(), Offer::H2AndH1, &named.key, &mut faults);
+        let label = named.label.to_owned();
+        proxy.extend(sockets.map(|sockets| Listening { label, sockets, tls }));
+    }
+    let admin = told(edge::bind_tcp(config.admin.address), "admin.address", &mut faults);
+    let admin_tls = tls(config.admin.tls.as_ref(), Offer::H1, "admin", &mut faults);
+    let metrics = config.metrics.address.map(edge::bind_tcp).transpose();
+    let metrics = told(metrics, "metrics.address", &mut faults);
+    match (admin, metrics) {
+        (Some(admin), Some(metrics)) if faults.is_empty() => Ok(Sockets { proxy, admin, admin_tls, metrics }),
+        _ => Err(faults),
+    }
+}
+
+/// What is wrong with the certificates and keys of a configuration.
+pub fn unusable_certificates(config: &Config) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for named in config.all_listeners() {
+        tls(named.listener.tls.as_ref(), Offer::H2AndH1, &named.key, &mut faults);
+    }
+    tls(config.admin.tls.as_ref(), Offer::H1, "admin", &mut faults);
+    faults
+}
+
+impl Sockets {
+    /// Where the proxy listens: a label and a place for each socket.
+    pub(super) fn places(&self) -> Vec<(String, Local)> {
+        let places = |one: &Listening| {
+            one.sockets.iter().map(|socket| (one.label.clone(), socket.local().clone())).collect::<Vec<_>>()
+        };
+        self.proxy.iter().flat_map(places).collect()
+    }
+}
+
+/// The proxy's sockets, ready to be accepted from, and how what they accept is served.
+pub(super) fn front(config: &Config, listening: Vec<Listening>, telemetry: &Telemetry) -> (Vec<Entrance>, Front) {
+    let mut front = Front { rules: Vec::new(), doors: Vec::new() };
+    let mut entrances = Vec::new();
+    let listeners = config.all_listeners().map(|named| named.listener);
+    for (number, (listener, one)) in listeners.zip(listening).enumerate() {
+        let Listening { label, sockets, tls } = one;
+        let doors = Doors::new(
+            listener.max_connections,
+            listener.max_connections_per_peer,
+            listener.trusted_proxies.clone(),
+            telemetry.listener(&label),
+        );
+        front.doors.push(door(listener, sockets.iter().all(|socket| socket.local().is_local())));
+        front.rules.push(rules(listener, tls, doors.clone()));
+        let entrance = |socket| Entrance { socket, listener: number, doors: doors.clone() };
+        entrances.extend(sockets.into_iter().map(entrance));
+    }
+    (entrances, front)
+}
+
+/// Who may speak to a listener; whether it is on loopback is seen from its sockets.
+pub(super) fn door(listener: &Listener, loopback: bool) -> Door {
+    Door { loopback, hosts: listener.hosts.clone(), max_body: listener.max_body }
+}
+
+/// The sizes that heads must keep at a listener.
+pub(super) fn head_limits(listener: &Listener) -> HeadLimits {
+    HeadLimits { bytes: listener.max_header_bytes, uri: listener.max_uri_bytes, lines: listener.max_headers }
+}
+
+fn rules(listener: &Listener, tls: Option<Arc<ServerTls>>, doors: Arc<Doors>) -> Rules {
+    Rules {
+        limits: head_limits(listener),
+        timeouts: Timeouts { head: listener.header_timeout, body: listener.body_timeout, idle: listener.idle_timeout },
+        tls,
+        doors,
+    }
+}
+
+fn told<T>(bound: Result<T, edge::ListenFault>, key: &str, faults: &mut Vec<Fault>) -> Option<T> {
+    let hint = "end the program that listens there, or set another address";
+    bound.map_err(|fault| faults.push(Fault { key: key.to_owned(), what: fault.to_string(), hint })).ok()
+}
+
+fn tls(files: Option<&Tls>, offer: Offer, table: &str, faults: &mut Vec<Fault>) -> Option<Arc<ServerTls>> {
+    let hint = "PEM files of one certificate with its chain, and of its private key, that this user may read";
+    let unusable =
+        |fault: edge::TlsFault| Fault { key: format!("{table}.tls.{}", fault.setting), what: fault.to_string(), hint };
+    ServerTls::new(files?, offer).map_err(|fault| faults.push(unusable(fault))).ok()
+}

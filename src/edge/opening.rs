@@ -1,0 +1,178 @@
+//! The first bytes of a connection: HTTP/2 with prior knowledge begins with its preface (RFC 9113 3.4), all else is
+//! HTTP/1's affair.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::guard::Timeouts;
+use super::serve::Drain;
+use crate::clock::{Deadline, Sweep};
+
+/// What a connection begins with; the bytes that told so are to be read again.
+pub(super) enum Opening {
+    /// HTTP/1, or what its guard will refuse.
+    H1(Vec<u8>),
+    /// The preface of HTTP/2.
+    H2(Vec<u8>),
+    /// Nothing at all.
+    Nothing,
+}
+
+/// Reads until it is clear what a connection speaks, or that it will not say.
+pub(super) async fn opening<IO: AsyncRead + Unpin>(
+    io: &mut IO,
+    timeouts: Timeouts,
+    sweep: &Rc<Sweep>,
+    drain: &Drain,
+) -> io::Result<Opening> {
+    let deadline = Deadline::new(sweep);
+    deadline.set(timeouts.idle);
+    let mut seen = Vec::new();
+    let mut hurried = false;
+    poll_fn(|cx| {
+        loop {
+            match poll_piece(io, &mut seen, cx)? {
+                Poll::Ready(0) if seen.is_empty() => return Poll::Ready(Ok(Opening::Nothing)),
+                // The end of a connection in the middle of its first head.
+                Poll::Ready(0) => return Poll::Ready(Ok(Opening::H1(std::mem::take(&mut seen)))),
+                Poll::Ready(_) if seen.starts_with(PREFACE) => {
+                    return Poll::Ready(Ok(Opening::H2(std::mem::take(&mut seen))));
+                }
+                Poll::Ready(_) if !PREFACE.starts_with(&seen) => {
+                    return Poll::Ready(Ok(Opening::H1(std::mem::take(&mut seen))));
+                }
+                Poll::Ready(_) => deadline.set(timeouts.head),
+                Poll::Pending => break,
+            }
+        }
+        if drain.is_draining() && !std::mem::replace(&mut hurried, true) {
+            // A client that has just come may be about to ask; one that does not is not waited for.
+            deadline.set(LATECOMER.min(timeouts.idle));
+        }
+        ready!(deadline.poll_passed(cx));
+        // The guard tells the client of a head that did not come in time.
+        let seen = std::mem::take(&mut seen);
+        Poll::Ready(Ok(if seen.is_empty() { Opening::Nothing } else { Opening::H1(seen) }))
+    })
+    .await
+}
+
+/// Reads what is there; an idle connection owns no buffer.
+fn poll_piece<IO: AsyncRead + Unpin>(io: &mut IO, seen: &mut Vec<u8>, cx: &mut Context<'_>) -> io::Result<Poll<usize>> {
+    let mut piece = [MaybeUninit::uninit(); PIECE];
+    let mut piece = ReadBuf::uninit(&mut piece);
+    match Pin::new(io).poll_read(cx, &mut piece) {
+        Poll::Pending => Ok(Poll::Pending),
+        Poll::Ready(Err(error)) => Err(error),
+        Poll::Ready(Ok(())) => {
+            seen.extend_from_slice(piece.filled());
+            Ok(Poll::Ready(piece.filled().len()))
+        }
+    }
+}
+
+/// A connection some of whose bytes are read a second time.
+pub(super) struct Replayed<IO> {
+    first: Vec<u8>,
+    at: usize,
+    io: IO,
+}
+
+impl<IO> Replayed<IO> {
+    pub(super) fn new(first: Vec<u8>, io: IO) -> Self {
+        Self { first, at: 0, io }
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Replayed<IO> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let left = &this.first[this.at..];
+        if left.is_empty() {
+            return Pin::new(&mut this.io).poll_read(cx, buf);
+        }
+        let count = left.len().min(buf.remaining());
+        buf.put_slice(&left[..count]);
+        this.at += count;
+        if this.at == this.first.len() {
+            (this.first, this.at) = (Vec::new(), 0);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Replayed<IO> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How much is read at once.
+const PIECE: usize = 4096;
+/// How long a connection without a request is waited for once the gateway drains.
+const LATECOMER: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn opened(pieces: &[&[u8]]) -> (Opening, Vec<u8>) {
+        let (mut client, mut server) = tokio::io::duplex(64 * 1024);
+        let sweep = Sweep::new();
+        let hour = Duration::from_secs(3600);
+        let timeouts = Timeouts { head: hour, body: hour, idle: hour };
+        for piece in pieces {
+            client.write_all(piece).await.unwrap();
+        }
+        drop(client);
+        let opening = opening(&mut server, timeouts, &sweep, &Drain::default()).await.unwrap();
+        let (Opening::H1(first) | Opening::H2(first)) = &opening else { return (opening, Vec::new()) };
+        let mut all = Vec::new();
+        Replayed::new(first.clone(), server).read_to_end(&mut all).await.unwrap();
+        (opening, all)
+    }
+
+    #[tokio::test]
+    async fn the_preface_is_told_from_requests_and_nothing_is_lost() {
+        let (opening, all) = opened(&[PREFACE, b"frames"]).await;
+        assert!(matches!(opening, Opening::H2(_)));
+        assert_eq!(all, [PREFACE, b"frames"].concat());
+        for text in ["POST / HTTP/1.1\r\n", "PRI * HTTP/1.1\r\n", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r", "\x16\x03\x01"]
+        {
+            let (opening, all) = opened(&[text.as_bytes()]).await;
+            assert!(matches!(opening, Opening::H1(_)), "{text:?}");
+            assert_eq!(all, text.as_bytes());
+        }
+        assert!(matches!(opened(&[]).await.0, Opening::Nothing));
+    }
+}
