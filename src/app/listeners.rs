@@ -88,11 +88,7 @@ pub(super) fn front(config: &Config, listening: Vec<Listening>, telemetry: &Tele
             listener.trusted_proxies.clone(),
             telemetry.listener(&label),
         );
-        front.doors.push(Door {
-            loopback: sockets.iter().all(|socket| socket.local().is_local()),
-            hosts: listener.hosts.clone(),
-            max_body: listener.max_body,
-        });
+        front.doors.push(door(listener, sockets.iter().all(|socket| socket.local().is_local())));
         front.rules.push(rules(listener, tls, doors.clone()));
         let entrance = |socket| Entrance { socket, listener: number, doors: doors.clone() };
         entrances.extend(sockets.into_iter().map(entrance));
@@ -100,13 +96,19 @@ pub(super) fn front(config: &Config, listening: Vec<Listening>, telemetry: &Tele
     (entrances, front)
 }
 
+/// Who may speak to a listener; whether it is on loopback is seen from its sockets.
+pub(super) fn door(listener: &Listener, loopback: bool) -> Door {
+    Door { loopback, hosts: listener.hosts.clone(), max_body: listener.max_body }
+}
+
+/// The sizes that heads must keep at a listener.
+pub(super) fn head_limits(listener: &Listener) -> HeadLimits {
+    HeadLimits { bytes: listener.max_header_bytes, uri: listener.max_uri_bytes, lines: listener.max_headers }
+}
+
 fn rules(listener: &Listener, tls: Option<Arc<ServerTls>>, doors: Arc<Doors>) -> Rules {
     Rules {
-        limits: HeadLimits {
-            bytes: listener.max_header_bytes,
-            uri: listener.max_uri_bytes,
-            lines: listener.max_headers,
-        },
+        limits: head_limits(listener),
         timeouts: Timeouts { head: listener.header_timeout, body: listener.body_timeout, idle: listener.idle_timeout },
         tls,
         doors,

@@ -6,6 +6,7 @@ mod listeners;
 mod load;
 mod outward;
 mod part;
+mod rehearse;
 mod reload;
 mod secrets;
 mod service;
@@ -31,6 +32,7 @@ use crate::vault::Watch;
 
 pub use listeners::unusable_certificates;
 pub use load::load;
+pub use rehearse::Rehearsal;
 pub use reload::{Bell, Change, Outcome, Provenance, Reloaded};
 pub use secrets::{Fault, Secrets};
 

@@ -11,6 +11,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
 
+use super::print;
 use super::serve::{self, Signals};
 use crate::app::Gateway;
 use crate::config::{AccessFormat, Address, Config, Credential, CredentialKind, Key, KeySecret, Route, SecretRef};
@@ -59,7 +60,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
             })
         }
         Err(fault) => {
-            eprintln!("error: {fault}");
+            print::fault(format_args!("error: {fault}"));
             ExitCode::FAILURE
         }
     }

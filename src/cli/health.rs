@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::print;
+
 /// Why the gateway does not count as ready.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HealthFault {
@@ -56,7 +58,7 @@ pub(super) fn run(address: SocketAddr) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            eprintln!("error: {fault}");
+            print::fault(format_args!("error: {fault}"));
             ExitCode::FAILURE
         }
     }

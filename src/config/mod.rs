@@ -42,7 +42,8 @@ pub use self::environment::Environment;
 pub use self::explain::{Setting, differences_in_fixed, settings};
 pub use self::finding::{Faults, Finding};
 pub use self::listener::{Address, Listener, NamedListener, Tls, UnixAddress};
-pub use self::load::{Loaded, Sources, load};
+pub use self::load::{Loaded, Sources, load, load_names};
+pub use self::nearest::suggest;
 pub use self::place::{Origins, Place};
 
 /// The configuration file with every setting and its default, as it lies in the repository.

@@ -7,6 +7,7 @@ mod admin;
 mod boundary;
 mod client;
 mod coding;
+mod commands;
 mod credentials;
 mod documents;
 mod errors;
