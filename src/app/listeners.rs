@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::Fault;
 use crate::config::{Config, Listener, Tls};
-use crate::edge::{self, Bound, Doors, Entrance, HeadLimits, Inherited, Local, Offer, Rules, ServerTls, Timeouts};
+use crate::edge::{
+    self, Bound, Doors, Entrance, HeadLimits, Inherited, Local, Offer, Rules, ServerTls, Session, Timeouts,
+};
 use crate::proxy::Door;
 use crate::telemetry::Telemetry;
 
@@ -23,6 +25,43 @@ pub(super) struct Listening {
     label: String,
     sockets: Vec<Bound>,
     tls: Option<Arc<ServerTls>>,
+}
+
+/// The certificate of a listener, read again at a reload.
+pub(super) struct Certificate {
+    table: String,
+    tls: Arc<ServerTls>,
+}
+
+/// What certificates will be once they are adopted.
+pub(super) struct Renewed(Vec<(Arc<ServerTls>, Session)>);
+
+impl Certificate {
+    /// Reads them all again; nothing changes yet.
+    pub(super) fn read_again(all: &[Self]) -> Result<Renewed, Vec<Fault>> {
+        let (mut renewed, mut faults) = (Vec::new(), Vec::new());
+        for Self { table, tls } in all {
+            match tls.read_again() {
+                Ok(session) => renewed.extend(session.map(|session| (tls.clone(), session))),
+                Err(fault) => faults.push(unusable(table, fault)),
+            }
+        }
+        if faults.is_empty() { Ok(Renewed(renewed)) } else { Err(faults) }
+    }
+}
+
+impl Renewed {
+    /// Whether every certificate is what it was.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// New connections are shown these from now on.
+    pub(super) fn adopt(self) {
+        for (tls, session) in self.0 {
+            tls.adopt(session);
+        }
+    }
 }
 
 /// How the proxy's listeners are served, in the order of the configuration.
@@ -66,6 +105,14 @@ pub fn unusable_certificates(config: &Config) -> Vec<Fault> {
 }
 
 impl Sockets {
+    /// The certificates that listeners show, with the tables that name their files.
+    pub(super) fn certificates(&self, config: &Config) -> Vec<Certificate> {
+        let of_proxy = config.all_listeners().zip(&self.proxy).map(|(named, one)| (named.key, one.tls.clone()));
+        let admin = ("admin".to_owned(), self.admin_tls.clone());
+        let certificate = |(table, tls): (String, Option<_>)| tls.map(|tls| Certificate { table, tls });
+        of_proxy.chain([admin]).filter_map(certificate).collect()
+    }
+
     /// Where the proxy listens: a label and a place for each socket.
     pub(super) fn places(&self) -> Vec<(String, Local)> {
         let places = |one: &Listening| {
@@ -121,8 +168,10 @@ fn told<T>(bound: Result<T, edge::ListenFault>, key: &str, faults: &mut Vec<Faul
 }
 
 fn tls(files: Option<&Tls>, offer: Offer, table: &str, faults: &mut Vec<Fault>) -> Option<Arc<ServerTls>> {
+    ServerTls::new(files?, offer).map_err(|fault| faults.push(unusable(table, fault))).ok()
+}
+
+fn unusable(table: &str, fault: edge::TlsFault) -> Fault {
     let hint = "PEM files of one certificate with its chain, and of its private key, that this user may read";
-    let unusable =
-        |fault: edge::TlsFault| Fault { key: format!("{table}.tls.{}", fault.setting), what: fault.to_string(), hint };
-    ServerTls::new(files?, offer).map_err(|fault| faults.push(unusable(fault))).ok()
+    Fault { key: format!("{table}.tls.{}", fault.setting), what: fault.to_string(), hint }
 }

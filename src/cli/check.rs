@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{Output, print, refuse, route, table, told};
-use crate::app::{Rehearsal, Secrets};
+use crate::app::{Rehearsal, Secrets, unusable_certificates};
 use crate::config::{Config, CredentialKind, Finding, Key, KeySecret, Loaded, Place, Route, SecretRef, Setting};
 use crate::config::{Credential, settings};
 use crate::id::RouteName;
@@ -39,6 +39,11 @@ pub struct Report {
 /// Prints the report, or what is wrong with the secrets; with `--live` every credential is tried at Close as well.
 pub(super) fn run(args: &Args, loaded: &Loaded, output: Output) -> ExitCode {
     let checked = Secrets::check(&loaded.config);
+    let unusable = unusable_certificates(&loaded.config);
+    let checked = match checked {
+        checked if unusable.is_empty() => checked,
+        checked => Err(checked.err().into_iter().flatten().chain(unusable).collect()),
+    };
     let (secrets, rehearsal) = match checked.and_then(|secrets| Ok((secrets, Rehearsal::of(&loaded.config)?))) {
         Ok(checked) => checked,
         Err(faults) => return refuse(&told(loaded, faults), output),
