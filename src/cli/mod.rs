@@ -99,7 +99,7 @@ pub fn main() -> ExitCode {
         Command::Serve => configured(serve::faults_of_part, &|loaded| serve::run(loaded, &sources)),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => configured(Secrets::faults_of_part, &|loaded| check::run(&args, loaded, cli.output)),
-        Command::Health => configured(|_| Vec::new(), &|loaded| health::run(loaded.config.admin.address)),
+        Command::Health => configured(|_| Vec::new(), &|loaded| health::run(&loaded.config.admin)),
         Command::Route(command) => {
             answer(config::load_names(&sources), &|loaded| route::run(&command, loaded, cli.output))
         }

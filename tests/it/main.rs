@@ -12,6 +12,7 @@ mod credentials;
 mod documents;
 mod errors;
 mod faults;
+mod front;
 mod limits;
 mod origin;
 mod outward;
