@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use http::uri::Authority;
+
 /// `https`, or `http` for a simulator on loopback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
@@ -54,6 +56,7 @@ struct Parts {
     host: String,
     port: u16,
     base: String,
+    authority: Authority,
 }
 
 impl Origin {
@@ -84,12 +87,20 @@ impl Origin {
         crate::path::RequestPath::parse(if base.is_empty() { "/" } else { base })
             .map_err(|_| OriginFault::Malformed)?;
         let host = authority.host().to_ascii_lowercase();
-        Ok(Self::of(Parts { scheme, host, port, base: base.to_owned() }))
+        let authority = if port == default_port { host.clone() } else { format!("{host}:{port}") };
+        let authority = Authority::try_from(authority).map_err(|_| OriginFault::Malformed)?;
+        Ok(Self::of(Parts { scheme, host, port, base: base.to_owned(), authority }))
     }
 
     /// Close itself: `https://api.close.com`.
     pub fn close() -> Self {
-        Self::of(Parts { scheme: Scheme::Https, host: "api.close.com".to_owned(), port: 443, base: String::new() })
+        Self::of(Parts {
+            scheme: Scheme::Https,
+            host: "api.close.com".to_owned(),
+            port: 443,
+            base: String::new(),
+            authority: Authority::from_static("api.close.com"),
+        })
     }
 
     fn of(parts: Parts) -> Self {
@@ -133,10 +144,12 @@ impl Origin {
 
     /// The value of the upstream's `Host` (RFC 9110 7.2): the port only when it is not the scheme's own.
     pub fn authority(&self) -> String {
-        match (self.parts.scheme, self.parts.port) {
-            (Scheme::Https, 443) | (Scheme::Http, 80) => self.parts.host.clone(),
-            (_, port) => format!("{}:{port}", self.parts.host),
-        }
+        self.parts.authority.to_string()
+    }
+
+    /// The same as a part of a URI.
+    pub fn uri_authority(&self) -> &Authority {
+        &self.parts.authority
     }
 
     /// Host and port, also where the port is the scheme's own (RFC 9110 9.3.6: the target of CONNECT).

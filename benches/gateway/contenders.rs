@@ -30,11 +30,23 @@ pub(crate) enum Contender {
     ClosegateQuiet,
 }
 
+/// `upstream.http` of closegate.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Http {
+    /// By load.
+    Auto,
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/2.
+    H2,
+}
+
 /// Where contenders find what they need.
 pub(crate) struct Place<'a> {
     pub(crate) folder: &'a Path,
     /// The origin's port on loopback.
     pub(crate) origin: u16,
+    pub(crate) http: Http,
 }
 
 /// A contender that answers.
@@ -193,6 +205,11 @@ http {{
 fn closegate_command(place: &Place<'_>, port: u16, access: &str) -> Result<Command> {
     let folder = place.folder.display();
     let (origin, admin) = (place.origin, free_port()?);
+    let http = match place.http {
+        Http::Auto => "auto",
+        Http::H1 => "h1",
+        Http::H2 => "h2",
+    };
     secret(&place.folder.join("credential"), CREDENTIAL)?;
     secret(&place.folder.join("key"), GATEWAY_KEY)?;
     let configuration = format!(
@@ -205,6 +222,7 @@ address = "127.0.0.1:{admin}"
 url = "https://localhost"
 address = "127.0.0.1:{origin}"
 ca = "{folder}/ca.pem"
+http = "{http}"
 [credentials.bench]
 api_key = {{ file = "{folder}/credential" }}
 [routes.bench]

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use self::contenders::{Contender, Place};
+use self::contenders::{Contender, Http, Place};
 use self::driver::Load;
 use self::measure::{Sample, cpu_time};
 use self::origin::Origin;
@@ -40,6 +40,9 @@ struct Arguments {
     /// Bytes of the answer's body.
     #[arg(long, default_value_t = 1024)]
     size: usize,
+    /// What closegate speaks to the origin; nginx speaks HTTP/1.1.
+    #[arg(long, value_enum, default_value_t = Http::Auto)]
+    http: Http,
     /// Contenders; all by default.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Contender>,
@@ -76,7 +79,7 @@ fn compare(arguments: &Arguments) -> Result<()> {
     let requests = arguments.requests.unwrap_or(if arguments.bench { 20_000 } else { 400 });
     let folder = tempfile::tempdir()?;
     let origin = Origin::start(folder.path())?;
-    let place = Place { folder: folder.path(), origin: origin.port() };
+    let place = Place { folder: folder.path(), origin: origin.port(), http: arguments.http };
     let contenders = Contender::chosen(&arguments.only);
     if cfg!(debug_assertions) {
         println!("a build for debugging: the figures say nothing about a release");

@@ -1,4 +1,6 @@
-//! The origin: a process that speaks TLS as Close does, and answers 401 unless the injected credential is exactly right.
+//! The origin: a process that speaks TLS as Close does, and HTTP/2 to whom offers it.
+//!
+//! It answers 401 unless the injected credential is exactly right.
 
 use std::convert::Infallible;
 use std::fs;
@@ -21,6 +23,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::LocalSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::Result;
 use crate::contenders::{Stopped, injected};
@@ -53,7 +56,8 @@ impl Origin {
 pub(crate) fn serve(folder: &Path) -> Result<()> {
     let chain = vec![CertificateDer::from_pem_file(folder.join("origin.pem"))?];
     let key = PrivateKeyDer::from_pem_file(folder.join("origin.key"))?;
-    let tls = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+    let mut tls = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key)?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(tls));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(LocalSet::new().run_until(async {
@@ -74,16 +78,31 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor) -> Result<()> {
     stream.set_nodelay(true)?;
     let stream = acceptor.accept(stream).await?;
     let expected = injected();
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        return streams(stream, &expected).await;
+    }
     let service = service_fn(|request| {
-        let response = answer(&request, &expected);
+        let response = answer::<Incoming>(&request, &expected).map(Full::new);
         async { Ok::<_, Infallible>(response) }
     });
     http1::Builder::new().serve_connection(TokioIo::new(stream), service).await?;
     Ok(())
 }
 
+/// Answers each stream at once: nobody sends it a body.
+async fn streams(stream: TlsStream<TcpStream>, expected: &str) -> Result<()> {
+    let mut connection = h2::server::handshake(stream).await?;
+    while let Some(accepted) = connection.accept().await {
+        let (request, mut respond) = accepted?;
+        let (head, body) = answer(&request, expected).into_parts();
+        let mut stream = respond.send_response(Response::from_parts(head, ()), false)?;
+        stream.send_data(body, true)?;
+    }
+    Ok(())
+}
+
 /// `?size=N` is answered with that many bytes of JSON, if the one `Authorization` is the one expected.
-fn answer(request: &Request<Incoming>, expected: &str) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, expected: &str) -> Response<Bytes> {
     let mut presented = request.headers().get_all(AUTHORIZATION).iter();
     let authorised = presented.next().is_some_and(|value| value == expected) && presented.next().is_none();
     let size = request.uri().query().and_then(|query| query.strip_prefix("size=")?.parse::<usize>().ok());
@@ -94,7 +113,9 @@ fn answer(request: &Request<Incoming>, expected: &str) -> Response<Full<Bytes>> 
         Some(_) => (StatusCode::UNAUTHORIZED, String::new()),
         None => (StatusCode::NOT_FOUND, String::new()),
     };
-    let mut response = Response::new(Full::from(body));
+    let length = http::HeaderValue::from(body.len());
+    let mut response = Response::new(Bytes::from(body));
+    response.headers_mut().insert(http::header::CONTENT_LENGTH, length);
     *response.status_mut() = status;
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     response

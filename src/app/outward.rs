@@ -32,7 +32,7 @@ impl Outward {
             return Ok(Arc::clone(same));
         }
         let connector = Arc::new(connector(&settings).map_err(|fault| no_connector(&fault))?);
-        let shared = Shared::new(Arc::clone(&connector), settings.max_connections);
+        let shared = Shared::new(Arc::clone(&connector), settings.max_connections, settings.http);
         let limits = Limits {
             response_timeout: settings.response_timeout,
             body_timeout: settings.body_timeout,

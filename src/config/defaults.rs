@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{AccessFormat, Admin, Log, Metrics, Process, Redact, Upstream};
+use super::{AccessFormat, Admin, Http, Log, Metrics, Process, Redact, Upstream};
 use crate::origin::Origin;
 
 impl Default for Process {
@@ -31,6 +31,7 @@ impl Default for Upstream {
             address: None,
             proxy: None,
             ca: None,
+            http: Http::Auto,
             redact: Redact::Plain,
             connect_timeout: Duration::from_secs(5),
             tls_timeout: Duration::from_secs(5),

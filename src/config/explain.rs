@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use super::place::{Origins, Place};
 use super::units::{show_duration, show_size};
-use super::{AccessFormat, Address, Admin, Config, Listener, Loaded, Log, Metrics, Process, Redact, Tls, Upstream};
+use super::{
+    AccessFormat, Address, Admin, Config, Http, Listener, Loaded, Log, Metrics, Process, Redact, Tls, Upstream,
+};
 use crate::origin::Reach;
 
 /// A setting, its value and its source. No setting is a secret: those are references elsewhere.
@@ -122,6 +124,11 @@ fn metrics_values(metrics: &Metrics) -> Values {
 }
 
 fn upstream_values(upstream: &Upstream) -> Values {
+    let http = match upstream.http {
+        Http::Auto => "auto",
+        Http::H1 => "h1",
+        Http::H2 => "h2",
+    };
     let redact = match upstream.redact {
         Redact::Plain => "plain",
         Redact::Decode => "decode",
@@ -132,6 +139,7 @@ fn upstream_values(upstream: &Upstream) -> Values {
         ("address", shown(upstream.address.as_deref())),
         ("proxy", shown(upstream.proxy.as_ref())),
         ("ca", shown(upstream.ca.as_ref().map(|path| path.display()))),
+        ("http", http.to_owned()),
         ("redact", redact.to_owned()),
         ("connect_timeout", show_duration(upstream.connect_timeout)),
         ("tls_timeout", show_duration(upstream.tls_timeout)),

@@ -114,6 +114,8 @@ pub struct Upstream {
     pub proxy: Option<Origin>,
     /// A PEM file of roots that are trusted beside the system's.
     pub ca: Option<PathBuf>,
+    /// Which versions of HTTP are spoken to it.
+    pub http: Http,
     /// Whether secrets that come back are looked for in bodies.
     pub redact: Redact,
     /// To connect.
@@ -130,6 +132,17 @@ pub struct Upstream {
     pub max_connections: usize,
     /// Whether a secret may be sent in clear text, to loopback.
     pub danger_cleartext_upstream: bool,
+}
+
+/// Which versions of HTTP are spoken to an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Http {
+    /// By what the upstream offers in the TLS handshake, and by load; in clear text HTTP/1.1.
+    Auto,
+    /// HTTP/1.1 only.
+    H1,
+    /// HTTP/2 only; in clear text without asking.
+    H2,
 }
 
 /// Where a secret that comes back is looked for.

@@ -8,7 +8,7 @@ use super::kinds::{self, TIMEOUT};
 use super::listener::{self, Listener};
 use super::raw::Table;
 use super::walk::{Section, Walk};
-use super::{AccessFormat, Admin, Config, Log, Metrics, Process, Redact, Upstream};
+use super::{AccessFormat, Admin, Config, Http, Log, Metrics, Process, Redact, Upstream};
 
 /// Types the whole tree; what is wrong is reported to the walk, and its default stands in.
 pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
@@ -66,6 +66,7 @@ fn upstream(mut at: Section<'_>, walk: &mut Walk) -> Upstream {
         address: at.optional(walk, "address", kinds::destination),
         proxy: at.optional(walk, "proxy", kinds::proxy),
         ca: at.optional(walk, "ca", kinds::file(folders)),
+        http: at.or(walk, "http", known.http, kinds::choice(HTTP)),
         redact: at.or(walk, "redact", known.redact, kinds::choice(REDACT)),
         connect_timeout: at.or(walk, "connect_timeout", known.connect_timeout, kinds::duration(TIMEOUT)),
         tls_timeout: at.or(walk, "tls_timeout", known.tls_timeout, kinds::duration(TIMEOUT)),
@@ -90,6 +91,7 @@ fn log(mut at: Section<'_>, walk: &mut Walk) -> Log {
 }
 
 const WAIT: RangeInclusive<Duration> = Duration::ZERO..=kinds::DAY;
+const HTTP: &[(&str, Http)] = &[("auto", Http::Auto), ("h1", Http::H1), ("h2", Http::H2)];
 const REDACT: &[(&str, Redact)] = &[("plain", Redact::Plain), ("decode", Redact::Decode), ("off", Redact::Off)];
 const ACCESS: &[(&str, AccessFormat)] =
     &[("json", AccessFormat::Json), ("text", AccessFormat::Text), ("off", AccessFormat::Off)];

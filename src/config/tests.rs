@@ -211,7 +211,7 @@ fn what_is_not_served_yet_is_unknown_and_the_nearest_known_is_named() {
         ("data_dir = \"/x\"", "data_dir", "nearest known name"),
         ("[store]\nurl = \"memory:\"", "store", "nearest known name"),
         ("[listen]\nadress = \"x\"", "listen.adress", "did you mean `address`?"),
-        ("[upstream]\nhttp = \"auto\"", "upstream.http", "nearest known name"),
+        ("[upstream]\nhtpp = \"auto\"", "upstream.htpp", "did you mean `http`?"),
         ("[admin]\nhosts = []", "admin.hosts", "nearest known name"),
         ("[credentials.a]\napi_key = { env = \"A\", sytemd = \"a\" }", "credentials.a.api_key.sytemd", "`systemd`?"),
         ("[credentials.a]\napi_key = { env = \"A\", vault = \"a\" }", "credentials.a.api_key.vault", "`systemd`, "),
@@ -220,6 +220,8 @@ fn what_is_not_served_yet_is_unknown_and_the_nearest_known_is_named() {
         let (at, _, what) = only(text, &[]);
         assert!(at == key && what.contains("unknown setting") && what.contains(hint), "{at}: {what}");
     }
+    let (_, _, what) = only("[upstream]\nhttp = \"h3\"", &[]);
+    assert!(what.contains("`\"auto\"` or `\"h1\"` or `\"h2\"`"), "{what}");
     let (_, _, what) = only("[upstream]\nredact = \"all\"", &[]);
     assert!(what.contains("`\"plain\"` or `\"decode\"` or `\"off\"`"), "{what}");
 }

@@ -176,7 +176,7 @@ impl<D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin> Streaming<D> {
 fn code(fault: &AnswerFault) -> &'static str {
     match fault {
         AnswerFault::Body(BodyFault::Timeout) => "upstream_timeout",
-        AnswerFault::Body(BodyFault::Framing(_)) | AnswerFault::Coding(_) => "upstream_invalid",
+        AnswerFault::Body(BodyFault::Framing(_) | BodyFault::Malformed) | AnswerFault::Coding(_) => "upstream_invalid",
         AnswerFault::Body(BodyFault::Cut(_) | BodyFault::Ended) => "upstream_closed",
     }
 }

@@ -222,27 +222,17 @@ fn tell_wire(fault: WireFault) -> Telling {
 fn tell_send(fault: &SendFault) -> Telling {
     const CLOSED: &str = "the upstream ended the connection; whether it acted on the request is not known";
     match fault {
-        SendFault::Connect(ConnectError::Resolve(_)) => unreachable("dns_error"),
-        SendFault::Connect(ConnectError::Prohibited(_)) => tell(
-            503,
-            "upstream_unreachable",
-            "destination_ip_prohibited",
-            "nothing was sent: the upstream's name leads to an address that is not public; the log of the gateway says which setting permits that",
-        ),
-        SendFault::Connect(ConnectError::Connect(_)) => unreachable("connection_refused"),
-        SendFault::Connect(ConnectError::Tunnel(fault)) => tell_tunnel(fault),
-        SendFault::Connect(ConnectError::ConnectTimeout) => unreachable("connection_timeout"),
-        SendFault::Connect(ConnectError::Tls(_)) => tell(
-            502,
-            "upstream_tls",
-            "tls_certificate_error",
-            "the upstream's certificate or TLS version is not acceptable; nothing was sent",
-        ),
-        SendFault::Connect(ConnectError::TlsTimeout) => tell(504, "upstream_timeout", "connection_timeout", UNREACHED),
+        SendFault::Connect(error) => tell_connect(error),
         SendFault::Exhausted => {
             tell(503, "overloaded", "connection_limit_reached", "too many requests are in flight; try again")
         }
         SendFault::Closed(_) => tell(502, "upstream_closed", "connection_terminated", CLOSED),
+        SendFault::Refused => tell(
+            502,
+            "upstream_closed",
+            "connection_terminated",
+            "the upstream refused the request twice and did not act on it; try again",
+        ),
         SendFault::Malformed => tell(
             502,
             "upstream_invalid",
@@ -260,6 +250,28 @@ fn tell_send(fault: &SendFault) -> Telling {
 }
 
 /// No connection to the upstream; not a byte of the request was sent.
+fn tell_connect(error: &ConnectError) -> Telling {
+    match error {
+        ConnectError::Resolve(_) => unreachable("dns_error"),
+        ConnectError::Prohibited(_) => tell(
+            503,
+            "upstream_unreachable",
+            "destination_ip_prohibited",
+            "nothing was sent: the upstream's name leads to an address that is not public; the log of the gateway says which setting permits that",
+        ),
+        ConnectError::Connect(_) => unreachable("connection_refused"),
+        ConnectError::Tunnel(fault) => tell_tunnel(fault),
+        ConnectError::ConnectTimeout => unreachable("connection_timeout"),
+        ConnectError::Tls(_) => tell(
+            502,
+            "upstream_tls",
+            "tls_certificate_error",
+            "the upstream's certificate, version of TLS or version of HTTP is not acceptable; nothing was sent",
+        ),
+        ConnectError::TlsTimeout => tell(504, "upstream_timeout", "connection_timeout", UNREACHED),
+    }
+}
+
 const fn unreachable(proxy_status: &'static str) -> Telling {
     tell(503, "upstream_unreachable", proxy_status, UNREACHED)
 }

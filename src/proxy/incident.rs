@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_fault_is_told_with_its_cause() {
-        let fault = SendFault::Connect(ConnectError::Tls(io::Error::other("certificate expired")));
+        let fault = SendFault::from(ConnectError::Tls(io::Error::other("certificate expired")));
         assert_eq!(chain(&fault), "no TLS session with the upstream: certificate expired");
     }
 

@@ -196,11 +196,12 @@ where
         let response = match exchange.await {
             Ok(response) => response,
             Err(error) => {
+                let refused = matches!(error.fault, SendFault::Refused);
                 let call;
                 (call, redactor, generation) = self.resend(&again, error, leave.route(), upload.as_ref())?;
                 ledger.record.attempts = 2;
                 ledger.record.retries = 1;
-                ledger.record.retry_reason = Some("closed");
+                ledger.record.retry_reason = Some(if refused { "refused" } else { "closed" });
                 // Rare, and large: in a box it does not weigh on every other request.
                 let sent = Box::pin(self.upstream.clone().call(call)).await;
                 sent.map_err(|error| explain(error.fault, upload.as_ref()))?
@@ -229,8 +230,12 @@ where
         route: &Route,
         upload: Option<&Upload>,
     ) -> Result<(Call<UploadBody>, Redactor, u64), ProxyError> {
-        let closed = error.reused && matches!(error.fault, SendFault::Closed(_));
-        let request = error.request.filter(|_| closed && again.is_safe_after(error.progress));
+        let again_at_all = match error.fault {
+            SendFault::Refused => true,
+            SendFault::Closed(_) => error.reused,
+            _ => false,
+        };
+        let request = error.request.filter(|_| again_at_all && again.is_safe_after(error.progress));
         let mut request = request.ok_or_else(|| explain(error.fault, upload))?;
         let authorization = self.authorization(route)?;
         let generation = authorization.generation();

@@ -1,35 +1,40 @@
-//! Requests out: a bounded pool a worker, one exchange at a time on a connection, nothing ever followed.
+//! Requests out: a bounded pool a worker, nothing ever followed, each connection for one credential only.
 //!
 //! [`Pool`] is a [`tower::Service`], so that tests and benches can put a `service_fn` in its place. A connection serves
-//! one slot only, and a slot is one credential at one origin (security.md 26). HTTP/1.1 towards the upstream is spoken
-//! here: the parser is `httparse`, the rest is writing a head and following lengths and chunks, inside the task of the
-//! request that needs it. There is no hand-over between tasks, a request that was not taken is still there to be sent
-//! again, and what is ambiguous in an answer is refused where a general client would guess. An idle connection costs
-//! nothing until it is taken again, when it is polled once to see whether it still lives (security.md 32).
+//! one slot only, and a slot is one credential at one origin (security.md 26).
+//!
+//! HTTP/1.1 towards the upstream is spoken here (`http1`): the parser is `httparse`, the rest is writing a head and
+//! following lengths and chunks, inside the task of the request that needs it. There is no hand-over between tasks, a
+//! request that was not taken is still there to be sent again, and what is ambiguous in an answer is refused where a
+//! general client would guess. An idle connection costs nothing until it is taken again, when it is polled once to see
+//! whether it still lives (security.md 32).
+//!
+//! HTTP/2 (`http2`) is the `h2` crate, without a client above it: that crate alone knows whether a request that failed
+//! was processed, and a stream that was reset is never taken for one that ended. `lane` says when which is used.
 
 mod body;
 mod exchange;
-mod link;
+mod fault;
+mod http1;
+mod http2;
+mod lane;
+mod opening;
 mod pool;
-mod request;
-mod response;
+mod seat;
 
 #[cfg(test)]
 mod tests;
 
 use std::error::Error;
-use std::io;
 
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request};
 use hyper::body::Body;
 
 pub use body::AnswerBody;
 pub use exchange::Exchange;
+pub use fault::{BodyFault, Progress, SendError, SendFault};
 pub use pool::{Limits, Pool, Shared, Slot};
-
-use crate::chunked::ChunkFault;
-use crate::net::ConnectError;
 
 /// The body of a request out.
 pub trait Upload: Body<Data = Bytes, Error = Self::Fault> + Unpin + 'static {
@@ -66,66 +71,28 @@ pub enum Freshness {
     New,
 }
 
-/// Why a request has no answer.
-#[derive(Debug)]
-pub struct SendError<B> {
-    /// What went wrong.
-    pub fault: SendFault,
-    /// Whether the connection had served a request before.
-    pub reused: bool,
-    /// How far the exchange had come.
-    pub progress: Progress,
-    /// The request, when nothing of its body was taken: it can be sent again where that is safe.
-    pub request: Option<Box<Request<B>>>,
-}
-
-/// How far an exchange had come when it failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Progress {
-    /// No byte of the request was written.
+/// What a request says about the body behind its head (RFC 9110 8.6).
+enum Announced {
+    /// There is none, and none is expected.
     Nothing,
-    /// Bytes of the request were written, none of an answer came.
-    Written,
-    /// Bytes of an answer came.
-    Answered,
+    /// So many bytes.
+    Length(u64),
+    /// It ends where it ends.
+    Unknown,
 }
 
-/// What went wrong in an exchange.
-#[derive(Debug, thiserror::Error)]
-pub enum SendFault {
-    /// There is no connection.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// `upstream.max_connections` are open.
-    #[error("all connections to upstreams are in use")]
-    Exhausted,
-    /// The upstream closed the connection before an answer.
-    #[error("the upstream closed the connection before an answer")]
-    Closed(#[source] Option<io::Error>),
-    /// The upstream's answer is not HTTP/1.1, or not unambiguous HTTP/1.1.
-    #[error("the upstream's answer is malformed")]
-    Malformed,
-    /// No answer within `upstream.response_timeout`.
-    #[error("the upstream did not answer in time")]
-    Timeout,
-    /// The request's body ended in an error; the upstream has not seen its end.
-    #[error("the request's body was cut off")]
-    Upload,
+impl Announced {
+    fn of<B: Upload>(method: &Method, body: &B) -> Self {
+        let expected = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+        match if body.is_end_stream() { Some(0) } else { body.size_hint().exact() } {
+            Some(0) if !expected => Self::Nothing,
+            Some(length) => Self::Length(length),
+            None => Self::Unknown,
+        }
+    }
 }
 
-/// Why an answer's body ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyFault {
-    /// The connection failed inside the body.
-    #[error("the upstream's answer was cut off")]
-    Cut(#[source] io::Error),
-    /// The chunks of the body are none.
-    #[error("the upstream's answer broke its framing: {}", .0.0)]
-    Framing(ChunkFault),
-    /// The connection ended inside the body.
-    #[error("the connection to the upstream ended inside the answer")]
-    Ended,
-    /// Nothing came for `upstream.body_timeout`.
-    #[error("the upstream stopped in the middle of its answer")]
-    Timeout,
-}
+/// The header lines of an answer that are read; Close sends about fifteen.
+const MAX_FIELDS: usize = 128;
+/// Most bytes before the end of an answer's head, interim answers among them (security.md 36).
+const MAX_HEAD: u32 = 64 * 1024;

@@ -20,6 +20,7 @@ use tower::Service;
 
 use super::*;
 use crate::clock::Sweep;
+use crate::config::Http;
 use crate::id::CredentialName;
 use crate::net::{Connector, Options};
 use crate::origin::Origin;
@@ -74,7 +75,7 @@ fn pool(address: SocketAddr) -> Pool<Empty<Bytes>> {
     let connector = connector(patience);
     let origin = Origin::parse(&format!("http://{address}")).unwrap();
     let limits = Limits { response_timeout: patience, body_timeout: patience, idle_timeout: patience };
-    Pool::new(Shared::new(connector, 8), vec![slot("sales", &origin)], limits, Sweep::new())
+    Pool::new(Shared::new(connector, 8, Http::Auto), vec![slot("sales", &origin)], limits, Sweep::new())
 }
 
 fn connector(patience: Duration) -> Connector {
@@ -273,7 +274,7 @@ fn a_pool_takes_over_the_connections_of_the_slots_that_stay() {
         outcome(sales).await;
         assert_eq!((open(&second), open(&third)), (vec![(0, 0), (0, 1)], vec![(0, 1)]));
 
-        let others = Shared::new(connector(limits.idle_timeout), 8);
+        let others = Shared::new(connector(limits.idle_timeout), 8, Http::Auto);
         let fourth = third.followed_by(others, slots(&["sales"]), limits);
         assert_eq!((open(&third), open(&fourth)), (vec![(0, 0)], vec![(0, 0)]));
         assert_eq!(shared.open.load(Relaxed), 0);

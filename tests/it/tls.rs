@@ -23,8 +23,8 @@ pub(crate) struct Authority {
 
 /// What a TLS upstream presents.
 pub(crate) struct Identity {
-    chain: Vec<CertificateDer<'static>>,
-    key: KeyPair,
+    pub chain: Vec<CertificateDer<'static>>,
+    pub key: KeyPair,
 }
 
 impl Authority {

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use http::{Method, Request};
 
-use super::Upload;
 use super::link::Link;
+use crate::upstream::{Announced, Upload};
 
 /// What is left to be written of a request.
 pub(super) struct Sending<B> {
@@ -171,15 +171,15 @@ impl<B: Upload> Sending<B> {
     }
 }
 
-/// Ends a head with what says how its body is delimited (RFC 9112 6.3, RFC 9110 8.6).
+/// Ends a head with what says how its body is delimited (RFC 9112 6.3).
 fn frame<B: Upload>(outbox: &mut Vec<u8>, method: &Method, body: &B) -> Framing {
-    let expects_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-    let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
     // Writing to a vector does not fail.
-    let (framing, _) = match length {
-        Some(0) if !expects_body => (Framing::Plain, outbox.write_all(b"\r\n")),
-        Some(length) => (Framing::Plain, write!(outbox, "content-length: {length}\r\n\r\n")),
-        None => (Framing::Chunked { begun: false }, outbox.write_all(b"transfer-encoding: chunked\r\n\r\n")),
+    let (framing, _) = match Announced::of(method, body) {
+        Announced::Nothing => (Framing::Plain, outbox.write_all(b"\r\n")),
+        Announced::Length(length) => (Framing::Plain, write!(outbox, "content-length: {length}\r\n\r\n")),
+        Announced::Unknown => {
+            (Framing::Chunked { begun: false }, outbox.write_all(b"transfer-encoding: chunked\r\n\r\n"))
+        }
     };
     framing
 }

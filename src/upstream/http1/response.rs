@@ -10,9 +10,10 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValu
 use http::{Method, Response, StatusCode};
 
 use super::link::Link;
+use crate::upstream::MAX_FIELDS;
 
 /// A final answer's head.
-pub(super) struct Head {
+pub(in crate::upstream) struct Head {
     pub(super) response: Response<()>,
     pub(super) framing: Framing,
     /// Whether the connection may serve another exchange after this one.
@@ -147,6 +148,3 @@ fn number(digits: &[u8]) -> Result<u64, Malformed> {
 fn names_close(value: &[u8]) -> bool {
     value.split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
-
-/// The header lines of an answer that are read; Close sends about fifteen.
-const MAX_FIELDS: usize = 128;
