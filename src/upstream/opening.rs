@@ -37,7 +37,7 @@ impl Drop for UnderWay {
 impl Inner {
     /// Gets a way to the upstream for a request that found none.
     pub(super) async fn open(self: Rc<Self>, lane: Rc<Lane>) -> Result<Way, SendFault> {
-        loop {
+        for _ in 0..ROUNDS {
             match lane.plan() {
                 Plan::Alone(offer) => match self.make(&lane, offer, self.seat(&lane)).await {
                     Ok(Made::Link(link)) => return Ok(Way::Link(link)),
@@ -59,6 +59,7 @@ impl Inner {
                 return Ok(way);
             }
         }
+        Err(SendFault::Exhausted)
     }
 
     /// Makes a connection beside the requests, for those to come; nobody hears if it fails.
@@ -118,3 +119,6 @@ impl Inner {
         }
     }
 }
+
+/// How often a request waits for a connection: where each takes few streams, many who wait share many connections.
+const ROUNDS: u32 = 32;

@@ -1,5 +1,7 @@
 //! The codec towards the upstream, held against hyper's client: the same answer, or a refusal that is meant.
 
+mod streams;
+
 use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};

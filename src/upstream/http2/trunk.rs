@@ -83,7 +83,7 @@ impl Trunk {
         });
         let settled = tokio::time::timeout(limits.response_timeout, settling).await;
         let fault = match settled {
-            Ok(Ok(())) if trunk.room() > 0 => return Ok(trunk),
+            Ok(Ok(())) if trunk.room() > 0 && trunk.lives() => return Ok(trunk),
             Ok(Ok(())) => SendFault::Refused,
             Ok(Err(_)) => SendFault::Malformed,
             Err(_) => SendFault::Timeout,
@@ -193,8 +193,9 @@ impl Driver {
     /// An idle connection ends when its time is up, and one that is ending is waited for only so long.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.trunk.streams.get() > 0 {
-            self.armed = false;
-            self.deadline.clear();
+            if std::mem::take(&mut self.armed) {
+                self.deadline.clear();
+            }
             return Poll::Pending;
         }
         let ending = self.trunk.sender.borrow().is_none();

@@ -68,9 +68,13 @@ impl Wire {
     }
 
     fn count_written(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(count)) = written {
-            self.written.set(self.written.get() + count as u64);
-        }
+        let count = match &written {
+            Poll::Ready(Ok(count)) => *count,
+            // TLS may have written some of it before it failed.
+            Poll::Ready(Err(_)) => 1,
+            Poll::Pending => 0,
+        };
+        self.written.set(self.written.get() + count as u64);
         written
     }
 }
