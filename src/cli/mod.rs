@@ -7,6 +7,7 @@ mod explain;
 mod health;
 mod live;
 mod man;
+mod notify;
 mod print;
 mod route;
 mod serve;

@@ -116,11 +116,12 @@ where
         parts: Parts,
         incoming: RequestBody,
     ) -> Result<Sent<U::Future>, ProxyError> {
-        arrival.verdict?;
+        let message = arrival.verdict?;
         if ledger.is_crowded() {
             return Err(ProxyError::Crowded);
         }
-        if self.drain.is_draining() {
+        // What a client asks first it asked before it could know; HTTP/2 tells it by a frame which requests still count.
+        if self.drain.is_draining() && message.number > 1 && parts.version < Version::HTTP_2 {
             return Err(ProxyError::Draining);
         }
         let door = &self.doors[arrival.listener];

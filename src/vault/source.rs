@@ -251,7 +251,7 @@ fn place(reference: &SecretRef) -> String {
     }
 }
 
-const OWN: [&str; 3] = ["CLOSEGATE_", "CLOSE_API_KEY", "CREDENTIALS_DIRECTORY"];
+const OWN: [&str; 5] = ["CLOSEGATE_", "CLOSE_API_KEY", "CREDENTIALS_DIRECTORY", "LISTEN_", "NOTIFY_SOCKET"];
 const LONGEST: usize = 64 * 1024;
 const SHORTEST_KEY: usize = 16;
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);
