@@ -1,5 +1,7 @@
 //! HTTP/2 in front: the same requests with the same answers, over prior knowledge and over a Unix socket.
 
+#![expect(clippy::disallowed_methods, reason = "tasks of a test end with its runtime")]
+
 use std::future::Future;
 use std::net::SocketAddr;
 
