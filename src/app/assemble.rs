@@ -126,6 +126,7 @@ pub(super) fn keys(config: &Config, telemetry: &Telemetry, texts: Vec<KeyText>) 
             name: name.clone(),
             label: telemetry.key(name.as_str()),
             digest: text.digest,
+            uid: key.peer,
             opaque_length: text.opaque_length,
             routes: key.routes.iter().filter_map(|route| places.get(route).copied()).collect(),
             rules: key.rules.clone(),

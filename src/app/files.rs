@@ -81,7 +81,7 @@ pub(super) fn of(config: &Config, file: Option<&Path>) -> BTreeSet<PathBuf> {
     let credentials = config.credentials.values().flat_map(|credential| credential.kind.references());
     let keys = config.keys.values().filter_map(|key| match &key.secret {
         KeySecret::Reference(reference) => Some(reference),
-        KeySecret::Digest(_) => None,
+        KeySecret::Digest(_) | KeySecret::Peer => None,
     });
     let secrets = credentials.chain(keys).filter_map(|reference| match reference {
         SecretRef::File(path) | SecretRef::Systemd { path, .. } => Some(path.as_path()),

@@ -176,7 +176,11 @@ impl KeyRow {
         let recognised_by = match &key.secret {
             KeySecret::Digest(_) => "hash".to_owned(),
             KeySecret::Reference(secret) => reference(secret),
+            KeySecret::Peer => String::new(),
         };
+        let peer = key.peer.map(|uid| format!("uid {uid}"));
+        let ways = [Some(recognised_by).filter(|way| !way.is_empty()), peer];
+        let recognised_by = ways.into_iter().flatten().collect::<Vec<_>>().join(", ");
         Self {
             name: name.to_owned(),
             recognised_by,

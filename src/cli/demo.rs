@@ -138,7 +138,7 @@ fn route(name: &str, upstream: &Origin) -> Named<RouteName, Route> {
 fn key(name: &str, description: &str, digest: keys::Digest, routes: &[&str], rules: Rules) -> Named<KeyName, Key> {
     let routes = routes.iter().map(|route| RouteName::parse(route)).collect::<Result<_, _>>()?;
     let secret = KeySecret::Digest(digest);
-    let key = Key { description: Some(description.to_owned()), secret, routes, rules, expires: None };
+    let key = Key { description: Some(description.to_owned()), secret, peer: None, routes, rules, expires: None };
     Ok((KeyName::parse(name)?, key))
 }
 

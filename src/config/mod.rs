@@ -244,6 +244,8 @@ pub struct Key {
     pub description: Option<String>,
     /// How the key is recognised.
     pub secret: KeySecret,
+    /// The user whose processes need no secret on a Unix socket, by number.
+    pub peer: Option<u32>,
     /// Routes it may use, at least one; prefix-less calls go to the first.
     pub routes: Vec<RouteName>,
     /// What it may ask.
@@ -259,6 +261,8 @@ pub enum KeySecret {
     Digest([u8; 32]),
     /// By a text of at least 16 visible ASCII characters that lies elsewhere.
     Reference(SecretRef),
+    /// By its user alone.
+    Peer,
 }
 
 /// `[log]`.

@@ -115,7 +115,7 @@ impl Checkpoint {
     }
 
     fn access<'a>(&'a self, post: &'a Post) -> Access<'a> {
-        Access { keys: &self.keys, routes: &self.routes, door: &post.door }
+        Access { keys: &self.keys, routes: &self.routes, door: &post.door, uid: None }
     }
 }
 

@@ -126,7 +126,8 @@ where
         }
         let door = &self.doors[arrival.listener];
         let gate = &snapshot.gate;
-        let access = Access { keys: &gate.keys, routes: &gate.routes, door };
+        let uid = arrival.peer.uid();
+        let access = Access { keys: &gate.keys, routes: &gate.routes, door, uid };
         let mut inbound = access.admit(parts)?;
         if gate.redact == Redact::Decode {
             inbound.ask_for_all();

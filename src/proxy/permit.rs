@@ -74,6 +74,8 @@ pub(super) struct Access<'a> {
     pub(super) keys: &'a KeySet,
     pub(super) routes: &'a RouteTable,
     pub(super) door: &'a Door,
+    /// The user at the other end of a Unix socket.
+    pub(super) uid: Option<u32>,
 }
 
 impl Access<'_> {
@@ -104,7 +106,7 @@ impl Access<'_> {
 
     /// Who: a caller without a valid key goes on only where nobody needs one.
     fn identify(&self, presented: &Presented, now: SystemTime) -> Caller {
-        self.keys.identify(presented, now)
+        self.keys.identify(presented, self.uid, now)
     }
 
     /// Where: 401 before any 404 (contract.md 3 "Who may call").
@@ -267,7 +269,8 @@ mod tests {
         let key = keys::Key {
             name: KeyName::parse("tool").unwrap(),
             label: Label::NONE,
-            digest: keys::digest(b"the-key-of-the-tool"),
+            digest: Some(keys::digest(b"the-key-of-the-tool")),
+            uid: None,
             opaque_length: None,
             routes: vec![0],
             rules: Rules::default(),
@@ -278,7 +281,7 @@ mod tests {
 
     fn fault(key: Option<&'static str>, path: &str) -> Option<ProxyError> {
         let (routes, keys, door) = (routes(), keys(), Door { loopback: true, hosts: Vec::new(), max_body: 0 });
-        let access = Access { keys: &keys, routes: &routes, door: &door };
+        let access = Access { keys: &keys, routes: &routes, door: &door, uid: None };
         let mut headers = HeaderMap::new();
         headers.extend(
             key.map(|key| (http::header::HeaderName::from_static("closegate-key"), HeaderValue::from_static(key))),

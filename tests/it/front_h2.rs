@@ -195,3 +195,30 @@ fn a_unix_socket_serves_both_versions_and_says_whose_the_client_is() {
     drop(world);
     assert!(!path.exists());
 }
+
+#[test]
+fn on_a_unix_socket_the_right_user_needs_no_key() {
+    let origin = Origin::plain();
+    let uid = rustix::process::geteuid().as_raw();
+    let asked = |peer: u32, authorization: &str| {
+        let world = gateway(origin.address)
+            .key("\"sales\"")
+            .set("keys.local", &format!("peer = {{ uid = {peer} }}\nroutes = [\"sales\"]"))
+            .set("listeners.tools", "address = \"unix:tools.sock\"")
+            .start();
+        let mut client = std::os::unix::net::UnixStream::connect(world.folder.path().join("tools.sock")).unwrap();
+        let request = format!("GET /sales/y HTTP/1.1\r\nHost: localhost\r\n{authorization}Connection: close\r\n\r\n");
+        std::io::Write::write_all(&mut client, request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut client, &mut answer).unwrap();
+        let record = world.records.wait_for(1)[0].clone();
+        // The same over TCP: nobody says who that is.
+        assert_eq!(world.ask("GET /sales/y HTTP/1.1\r\nHost: localhost\r\n\r\n").code(), Some("key_missing"));
+        (answer[9..12].to_owned(), record["key"].as_str().unwrap_or("none").to_owned())
+    };
+    let told = |status: &str, key: &str| (status.to_owned(), key.to_owned());
+    assert_eq!(asked(uid, ""), told("200", "local"));
+    assert_eq!(asked(uid, "Authorization: Bearer whatever-a-tool-must-send\r\n"), told("200", "local"));
+    assert_eq!(asked(uid, &format!("Closegate-Key: {KEY}\r\n")), told("200", "main"));
+    assert_eq!(asked(uid + 1, ""), told("401", "none"));
+}
