@@ -54,6 +54,19 @@ pub struct Rules {
     pub deny: Vec<Rule>,
 }
 
+/// What the rules of one route or key say of a request, and which of them says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ruling<R> {
+    /// This `deny` covers it.
+    Denied(R),
+    /// There is an `allow`, and none covers it.
+    Unlisted,
+    /// This `allow` covers it.
+    Allowed(R),
+    /// No `deny` covers it, and there is no `allow`.
+    Unruled,
+}
+
 impl Rule {
     /// Parses `GET,HEAD /api/v1/**` or `* /api/v1/lead/*`.
     pub fn parse(text: &str) -> Result<Self, RuleFault> {
@@ -109,10 +122,37 @@ fn parse_segment(segment: &str) -> Result<Segment, RuleFault> {
 }
 
 impl Rules {
-    /// Whether the method on the path (as the upstream sees it) is permitted.
-    pub fn permit(&self, method: &Method, path: &DecisionPath<'_>) -> bool {
-        let covered = |rules: &[Rule]| rules.iter().any(|rule| rule.covers(method, path));
-        !covered(&self.deny) && (self.allow.is_empty() || covered(&self.allow))
+    /// Judges the method on the path, as the upstream sees it.
+    pub fn judge<'r>(&'r self, method: &Method, path: &DecisionPath<'_>) -> Ruling<&'r Rule> {
+        let covering = |rules: &'r [Rule]| rules.iter().find(|rule| rule.covers(method, path));
+        if let Some(rule) = covering(&self.deny) {
+            return Ruling::Denied(rule);
+        }
+        match covering(&self.allow) {
+            Some(rule) => Ruling::Allowed(rule),
+            None if self.allow.is_empty() => Ruling::Unruled,
+            None => Ruling::Unlisted,
+        }
+    }
+}
+
+impl Ruling<&Rule> {
+    /// Whether the request is permitted.
+    pub fn permits(self) -> bool {
+        match self {
+            Self::Allowed(_) | Self::Unruled => true,
+            Self::Denied(_) | Self::Unlisted => false,
+        }
+    }
+
+    /// The same with a rule of its own.
+    pub fn cloned(self) -> Ruling<Rule> {
+        match self {
+            Self::Denied(rule) => Ruling::Denied(rule.clone()),
+            Self::Unlisted => Ruling::Unlisted,
+            Self::Allowed(rule) => Ruling::Allowed(rule.clone()),
+            Self::Unruled => Ruling::Unruled,
+        }
     }
 }
 
@@ -128,7 +168,7 @@ mod tests {
 
     fn permits(allow: &[&str], deny: &[&str], method: Method, path: &str) -> bool {
         let parse = |rules: &[&str]| rules.iter().map(|rule| Rule::parse(rule).unwrap()).collect();
-        Rules { allow: parse(allow), deny: parse(deny) }.permit(&method, &DecisionPath::of(path))
+        Rules { allow: parse(allow), deny: parse(deny) }.judge(&method, &DecisionPath::of(path)).permits()
     }
 
     #[test]
@@ -165,6 +205,19 @@ mod tests {
         assert!(!permits(&["* /**"], &["* /a/**"], Method::GET, "/a/b"));
         assert!(permits(&[], &["* /a/**"], Method::GET, "/b"));
         assert!(!permits(&["GET /a"], &[], Method::GET, "/b"));
+    }
+
+    #[test]
+    fn a_ruling_names_its_rule() {
+        let parse = |rules: &[&str]| rules.iter().map(|rule| Rule::parse(rule).unwrap()).collect::<Vec<_>>();
+        let rules = Rules { allow: parse(&["GET /a/**", "GET /b", "* /**"]), deny: parse(&["* /a/b", "* /b"]) };
+        let judge = |path| rules.judge(&Method::GET, &DecisionPath::of(path));
+        assert_eq!(judge("/a/b/"), Ruling::Denied(&rules.deny[0]));
+        assert_eq!(judge("/a/c"), Ruling::Allowed(&rules.allow[0]));
+        assert_eq!(judge("/c"), Ruling::Allowed(&rules.allow[2]));
+        let one = Rules { allow: parse(&["GET /a"]), deny: Vec::new() };
+        assert_eq!(one.judge(&Method::GET, &DecisionPath::of("/b")), Ruling::Unlisted);
+        assert_eq!(Rules::default().judge(&Method::GET, &DecisionPath::of("/b")), Ruling::Unruled);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use http::HeaderValue;
 use super::outward::Outward;
 use super::secrets::{Fault, Material};
 use crate::config::{AccessFormat, Config};
-use crate::id::{CredentialName, RouteName};
+use crate::id::{CredentialId, CredentialName, RouteName};
 use crate::keys::{Key, KeySet};
 use crate::origin::Origin;
 use crate::proxy::Gate;
@@ -56,7 +56,7 @@ pub(super) fn parts(
         None => Vault::open(holdings, meters, connector),
     };
     let mut slots = Slots::default();
-    let (routes, route_slots) = routes(config, telemetry, &vault, &mut slots);
+    let (routes, route_slots) = routes(config, telemetry, |name| vault.find(name), &mut slots);
     let gate = Arc::new(Gate { keys, routes, slots: route_slots, vault, redact: config.upstream.redact });
     note(config, telemetry);
     Ok((Parts { gate, slots: slots.list, outward }, watches))
@@ -71,7 +71,7 @@ fn note(config: &Config, telemetry: &Telemetry) {
 
 /// The slots of the pool: one for each credential at each origin.
 #[derive(Default)]
-struct Slots {
+pub(super) struct Slots {
     list: Vec<Slot>,
     places: HashMap<(CredentialName, Origin), usize>,
 }
@@ -86,12 +86,18 @@ impl Slots {
     }
 }
 
-fn routes(config: &Config, telemetry: &Telemetry, vault: &Vault, slots: &mut Slots) -> (RouteTable, Vec<usize>) {
+/// The table of routes, and the place in the pool of each.
+pub(super) fn routes(
+    config: &Config,
+    telemetry: &Telemetry,
+    find: impl Fn(&CredentialName) -> Option<CredentialId>,
+    slots: &mut Slots,
+) -> (RouteTable, Vec<usize>) {
     let mut routes = Vec::new();
     let mut places = Vec::new();
     for (index, (name, route)) in (0..).zip(&config.routes) {
         // The configuration has found every route's credential.
-        let Some(credential) = vault.find(&route.credential) else { continue };
+        let Some(credential) = find(&route.credential) else { continue };
         let Ok(host) = HeaderValue::from_str(&route.upstream.authority()) else { continue };
         places.push(slots.place(&route.credential, &route.upstream, telemetry));
         routes.push(Route {
@@ -111,7 +117,8 @@ fn routes(config: &Config, telemetry: &Telemetry, vault: &Vault, slots: &mut Slo
     (RouteTable::new(routes), places)
 }
 
-fn keys(config: &Config, telemetry: &Telemetry, texts: Vec<KeyText>) -> Result<KeySet, Vec<Fault>> {
+/// The gateway keys, with the digests of their texts.
+pub(super) fn keys(config: &Config, telemetry: &Telemetry, texts: Vec<KeyText>) -> Result<KeySet, Vec<Fault>> {
     let places: BTreeMap<&RouteName, u32> = config.routes.keys().zip(0..).collect();
     let mut keys = Vec::new();
     for ((name, key), text) in config.keys.iter().zip(texts) {
@@ -119,6 +126,7 @@ fn keys(config: &Config, telemetry: &Telemetry, texts: Vec<KeyText>) -> Result<K
             name: name.clone(),
             label: telemetry.key(name.as_str()),
             digest: text.digest,
+            uid: key.peer,
             opaque_length: text.opaque_length,
             routes: key.routes.iter().filter_map(|route| places.get(route).copied()).collect(),
             rules: key.rules.clone(),

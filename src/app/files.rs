@@ -1,4 +1,4 @@
-//! Looks once a second whether files have changed: the configuration's, and those of secrets and roots.
+//! Looks once a second whether files have changed: the configuration's, those of secrets, roots and certificates.
 //!
 //! A file is looked at where its path leads now, so that a swapped symbolic link counts as well: Kubernetes replaces a
 //! mounted secret by pointing `..data` at another folder. Nothing is read here.
@@ -76,18 +76,21 @@ impl Print {
     }
 }
 
-/// Every file that a configuration is made of: its own, those of secrets and roots.
+/// Every file that a configuration is made of: its own, those of secrets, roots and certificates.
 pub(super) fn of(config: &Config, file: Option<&Path>) -> BTreeSet<PathBuf> {
     let credentials = config.credentials.values().flat_map(|credential| credential.kind.references());
     let keys = config.keys.values().filter_map(|key| match &key.secret {
         KeySecret::Reference(reference) => Some(reference),
-        KeySecret::Digest(_) => None,
+        KeySecret::Digest(_) | KeySecret::Peer => None,
     });
     let secrets = credentials.chain(keys).filter_map(|reference| match reference {
         SecretRef::File(path) | SecretRef::Systemd { path, .. } => Some(path.as_path()),
         SecretRef::Env(_) | SecretRef::Command { .. } => None,
     });
-    file.into_iter().chain(config.upstream.ca.as_deref()).chain(secrets).map(Path::to_owned).collect()
+    let tables = config.all_listeners().filter_map(|named| named.listener.tls.as_ref()).chain(&config.admin.tls);
+    let certificates = tables.flat_map(|tls| [Some(&tls.cert), Some(&tls.key), tls.client_ca.as_ref()]).flatten();
+    let named = config.upstream.ca.as_deref().into_iter().chain(certificates.map(PathBuf::as_path));
+    file.into_iter().chain(named).chain(secrets).map(Path::to_owned).collect()
 }
 
 /// Watches over files.

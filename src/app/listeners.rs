@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::Fault;
 use crate::config::{Config, Listener, Tls};
-use crate::edge::{self, Bound, Doors, Entrance, HeadLimits, Inherited, Local, Offer, Rules, ServerTls, Timeouts};
+use crate::edge::{
+    self, Bound, Doors, Entrance, HeadLimits, Inherited, Local, Offer, Rules, ServerTls, Session, Timeouts,
+};
 use crate::proxy::Door;
 use crate::telemetry::Telemetry;
 
@@ -23,6 +25,43 @@ pub(super) struct Listening {
     label: String,
     sockets: Vec<Bound>,
     tls: Option<Arc<ServerTls>>,
+}
+
+/// The certificate of a listener, read again at a reload.
+pub(super) struct Certificate {
+    table: String,
+    tls: Arc<ServerTls>,
+}
+
+/// What certificates will be once they are adopted.
+pub(super) struct Renewed(Vec<(Arc<ServerTls>, Session)>);
+
+impl Certificate {
+    /// Reads them all again; nothing changes yet.
+    pub(super) fn read_again(all: &[Self]) -> Result<Renewed, Vec<Fault>> {
+        let (mut renewed, mut faults) = (Vec::new(), Vec::new());
+        for Self { table, tls } in all {
+            match tls.read_again() {
+                Ok(session) => renewed.extend(session.map(|session| (tls.clone(), session))),
+                Err(fault) => faults.push(unusable(table, fault)),
+            }
+        }
+        if faults.is_empty() { Ok(Renewed(renewed)) } else { Err(faults) }
+    }
+}
+
+impl Renewed {
+    /// Whether every certificate is what it was.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// New connections are shown these from now on.
+    pub(super) fn adopt(self) {
+        for (tls, session) in self.0 {
+            tls.adopt(session);
+        }
+    }
 }
 
 /// How the proxy's listeners are served, in the order of the configuration.
@@ -66,6 +105,14 @@ pub fn unusable_certificates(config: &Config) -> Vec<Fault> {
 }
 
 impl Sockets {
+    /// The certificates that listeners show, with the tables that name their files.
+    pub(super) fn certificates(&self, config: &Config) -> Vec<Certificate> {
+        let of_proxy = config.all_listeners().zip(&self.proxy).map(|(named, one)| (named.key, one.tls.clone()));
+        let admin = ("admin".to_owned(), self.admin_tls.clone());
+        let certificate = |(table, tls): (String, Option<_>)| tls.map(|tls| Certificate { table, tls });
+        of_proxy.chain([admin]).filter_map(certificate).collect()
+    }
+
     /// Where the proxy listens: a label and a place for each socket.
     pub(super) fn places(&self) -> Vec<(String, Local)> {
         let places = |one: &Listening| {
@@ -88,11 +135,7 @@ pub(super) fn front(config: &Config, listening: Vec<Listening>, telemetry: &Tele
             listener.trusted_proxies.clone(),
             telemetry.listener(&label),
         );
-        front.doors.push(Door {
-            loopback: sockets.iter().all(|socket| socket.local().is_local()),
-            hosts: listener.hosts.clone(),
-            max_body: listener.max_body,
-        });
+        front.doors.push(door(listener, sockets.iter().all(|socket| socket.local().is_local())));
         front.rules.push(rules(listener, tls, doors.clone()));
         let entrance = |socket| Entrance { socket, listener: number, doors: doors.clone() };
         entrances.extend(sockets.into_iter().map(entrance));
@@ -100,13 +143,19 @@ pub(super) fn front(config: &Config, listening: Vec<Listening>, telemetry: &Tele
     (entrances, front)
 }
 
+/// Who may speak to a listener; whether it is on loopback is seen from its sockets.
+pub(super) fn door(listener: &Listener, loopback: bool) -> Door {
+    Door { loopback, hosts: listener.hosts.clone(), max_body: listener.max_body }
+}
+
+/// The sizes that heads must keep at a listener.
+pub(super) fn head_limits(listener: &Listener) -> HeadLimits {
+    HeadLimits { bytes: listener.max_header_bytes, uri: listener.max_uri_bytes, lines: listener.max_headers }
+}
+
 fn rules(listener: &Listener, tls: Option<Arc<ServerTls>>, doors: Arc<Doors>) -> Rules {
     Rules {
-        limits: HeadLimits {
-            bytes: listener.max_header_bytes,
-            uri: listener.max_uri_bytes,
-            lines: listener.max_headers,
-        },
+        limits: head_limits(listener),
         timeouts: Timeouts { head: listener.header_timeout, body: listener.body_timeout, idle: listener.idle_timeout },
         tls,
         doors,
@@ -119,8 +168,10 @@ fn told<T>(bound: Result<T, edge::ListenFault>, key: &str, faults: &mut Vec<Faul
 }
 
 fn tls(files: Option<&Tls>, offer: Offer, table: &str, faults: &mut Vec<Fault>) -> Option<Arc<ServerTls>> {
+    ServerTls::new(files?, offer).map_err(|fault| faults.push(unusable(table, fault))).ok()
+}
+
+fn unusable(table: &str, fault: edge::TlsFault) -> Fault {
     let hint = "PEM files of one certificate with its chain, and of its private key, that this user may read";
-    let unusable =
-        |fault: edge::TlsFault| Fault { key: format!("{table}.tls.{}", fault.setting), what: fault.to_string(), hint };
-    ServerTls::new(files?, offer).map_err(|fault| faults.push(unusable(fault))).ok()
+    Fault { key: format!("{table}.tls.{}", fault.setting), what: fault.to_string(), hint }
 }

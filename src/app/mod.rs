@@ -6,6 +6,7 @@ mod listeners;
 mod load;
 mod outward;
 mod part;
+mod rehearse;
 mod reload;
 mod secrets;
 mod service;
@@ -31,6 +32,7 @@ use crate::vault::Watch;
 
 pub use listeners::unusable_certificates;
 pub use load::load;
+pub use rehearse::Rehearsal;
 pub use reload::{Bell, Change, Outcome, Provenance, Reloaded};
 pub use secrets::{Fault, Secrets};
 
@@ -139,6 +141,7 @@ impl Gateway {
         let health = service::health(vault);
         let cores =
             config.process.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let certificates = sockets.certificates(config);
         let (entrances, front) = listeners::front(config, sockets.proxy, &telemetry);
         let (mut workers, mut senders, mut renewals) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..cores {
@@ -152,6 +155,7 @@ impl Gateway {
             provenance,
             started: config.clone(),
             current,
+            certificates,
             watcher: Watcher::new(seen),
             vaults,
             workers: renewals,

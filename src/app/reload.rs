@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::assemble::{self, Parts};
 use super::files::{self, Seen, Watcher};
+use super::listeners::Certificate;
 use super::secrets::{Fault, Material, Secrets};
 use super::{load, part, service};
 use crate::config::{Config, Faults, Finding, Loaded, Place, Sources, differences_in_fixed};
@@ -71,6 +72,8 @@ pub(super) struct Reloader {
     /// The configuration of the start: what is fixed is compared with it.
     pub(super) started: Config,
     pub(super) current: Current,
+    /// Those of listeners; the files are those of the start.
+    pub(super) certificates: Vec<Certificate>,
     pub(super) watcher: Watcher,
     pub(super) vaults: watch::Sender<Arc<Vault>>,
     pub(super) workers: Vec<mpsc::UnboundedSender<Renewal>>,
@@ -170,10 +173,16 @@ impl Reloader {
             };
             faults.into_iter().map(at).collect()
         };
-        let material = gathered.map_err(placed)?;
+        let renewed = Certificate::read_again(&self.certificates);
+        let (material, renewed) = match (gathered, renewed) {
+            (Ok(material), Ok(renewed)) => (material, renewed),
+            (gathered, renewed) => {
+                return Err(placed([gathered.err(), renewed.err()].into_iter().flatten().flatten().collect()));
+            }
+        };
         let waiting = differences_in_fixed(&self.started, &loaded.config);
         let change = if self.is_current(&loaded.config, &material) {
-            Change::None
+            if renewed.is_empty() { Change::None } else { Change::Applied }
         } else {
             let warnings = loaded.warnings.iter().map(|warning| (&warning.key, &*warning.what, &*warning.hint));
             let secrets = material.warnings.iter().map(|warning| (&warning.key, &*warning.what, warning.hint));
@@ -183,6 +192,7 @@ impl Reloader {
             self.apply(loaded.config.clone(), material).await.map_err(placed)?;
             Change::Applied
         };
+        renewed.adopt();
         if let Some(provenance) = &mut self.provenance {
             provenance.file.clone_from(&loaded.file);
         }

@@ -94,7 +94,8 @@ async fn key_texts(config: &Config, withheld: &Withheld) -> Result<(Vec<KeyText>
     let (mut known, mut warnings, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     for (name, key) in &config.keys {
         match &key.secret {
-            KeySecret::Digest(digest) => known.push((name, KeyText { digest: *digest, opaque_length: None })),
+            KeySecret::Digest(digest) => known.push((name, KeyText { digest: Some(*digest), opaque_length: None })),
+            KeySecret::Peer => known.push((name, KeyText { digest: None, opaque_length: None })),
             KeySecret::Reference(reference) => {
                 match vault::digest(&format!("keys.{name}.secret"), reference, withheld).await {
                     Ok((text, warning)) => {
@@ -106,7 +107,7 @@ async fn key_texts(config: &Config, withheld: &Withheld) -> Result<(Vec<KeyText>
             }
         }
     }
-    let duplicates = keys::duplicates(known.iter().map(|(name, text)| (*name, &text.digest)));
+    let duplicates = keys::duplicates(known.iter().filter_map(|(name, text)| Some((*name, text.digest.as_ref()?))));
     faults.extend(duplicates.iter().map(Fault::from));
     let texts = known.into_iter().map(|(_, text)| text).collect();
     if faults.is_empty() { Ok((texts, warnings)) } else { Err(faults) }

@@ -5,16 +5,20 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Output, refuse};
-use crate::app::Secrets;
+use super::{Output, print, refuse, route, table, told};
+use crate::app::{Rehearsal, Secrets, unusable_certificates};
 use crate::config::{Config, CredentialKind, Finding, Key, KeySecret, Loaded, Place, Route, SecretRef, Setting};
 use crate::config::{Credential, settings};
+use crate::id::RouteName;
 use crate::vault::Warning;
 
 /// Validates the configuration, and prints routes, keys and where each setting came from.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Examples:
+  closegate check
+  closegate check --live --output json")]
 pub struct Args {
-    /// Also call `GET /api/v1/me/` with every credential.
+    /// Also call `GET /api/v1/me/` with every credential
     #[arg(long)]
     pub live: bool,
 }
@@ -34,17 +38,17 @@ pub struct Report {
 
 /// Prints the report, or what is wrong with the secrets; with `--live` every credential is tried at Close as well.
 pub(super) fn run(args: &Args, loaded: &Loaded, output: Output) -> ExitCode {
-    let secrets = match Secrets::check(&loaded.config) {
-        Ok(secrets) => secrets,
-        Err(faults) => {
-            let findings = faults.into_iter().map(|fault| {
-                let place = loaded.place(&fault.key);
-                fault.at(place)
-            });
-            return refuse(&findings.collect(), output);
-        }
+    let checked = Secrets::check(&loaded.config);
+    let unusable = unusable_certificates(&loaded.config);
+    let checked = match checked {
+        checked if unusable.is_empty() => checked,
+        checked => Err(checked.err().into_iter().flatten().chain(unusable).collect()),
     };
-    let mut report = report(loaded);
+    let (secrets, rehearsal) = match checked.and_then(|secrets| Ok((secrets, Rehearsal::of(&loaded.config)?))) {
+        Ok(checked) => checked,
+        Err(faults) => return refuse(&told(loaded, faults), output),
+    };
+    let mut report = report(loaded, &rehearsal);
     report.warnings.extend(secrets.warnings.into_iter().map(|warning| {
         let Warning { key, what, hint } = warning;
         Finding { place: loaded.place(&key), key, what: what.into(), hint: hint.into() }
@@ -53,16 +57,16 @@ pub(super) fn run(args: &Args, loaded: &Loaded, output: Output) -> ExitCode {
         match super::live::rows(&loaded.config, &secrets.vault) {
             Ok(rows) => report.append_live(rows),
             Err(error) => {
-                eprintln!("error: {error}");
+                print::fault(format_args!("error: {error}"));
                 return ExitCode::FAILURE;
             }
         }
     }
+    let code = if report.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     match output {
-        Output::Text => println!("{report}"),
-        Output::Json => println!("{}", report.to_json()),
+        Output::Text => print::data(report, code),
+        Output::Json => print::data(report.to_json(), code),
     }
-    if report.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -83,6 +87,8 @@ struct RouteRow {
     deny: usize,
     access: &'static str,
     source: Place,
+    #[serde(skip)]
+    rules: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -94,6 +100,8 @@ struct KeyRow {
     deny: usize,
     expires: Option<String>,
     source: Place,
+    #[serde(skip)]
+    rules: String,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -104,12 +112,12 @@ struct LiveRow {
 }
 
 /// What a loaded configuration comes to.
-pub fn report(loaded: &Loaded) -> Report {
+pub fn report(loaded: &Loaded, rehearsal: &Rehearsal) -> Report {
     let Config { credentials, routes, keys, .. } = &loaded.config;
     Report {
         file: loaded.file.as_ref().map(|path| path.display().to_string()),
         credentials: credentials.iter().map(|(name, one)| CredentialRow::of(loaded, name.as_str(), one)).collect(),
-        routes: routes.iter().map(|(name, one)| RouteRow::of(loaded, name.as_str(), one)).collect(),
+        routes: routes.iter().filter_map(|(name, one)| RouteRow::of(loaded, rehearsal, name, one)).collect(),
         keys: keys.iter().map(|(name, one)| KeyRow::of(loaded, name.as_str(), one)).collect(),
         settings: settings(loaded),
         warnings: loaded.warnings.clone(),
@@ -148,17 +156,18 @@ impl CredentialRow {
 }
 
 impl RouteRow {
-    fn of(loaded: &Loaded, name: &str, route: &Route) -> Self {
-        Self {
-            name: name.to_owned(),
+    fn of(loaded: &Loaded, rehearsal: &Rehearsal, name: &RouteName, route: &Route) -> Option<Self> {
+        Some(Self {
+            name: name.to_string(),
             prefix: route.prefix.as_str().to_owned(),
             credential: route.credential.to_string(),
             upstream: route.upstream.to_string(),
             allow: route.rules.allow.len(),
             deny: route.rules.deny.len(),
-            access: access(&loaded.config, route),
+            access: route::access(rehearsal.openness(name)?),
             source: loaded.place(&format!("routes.{name}")),
-        }
+            rules: route::rules(&route.rules),
+        })
     }
 }
 
@@ -167,7 +176,11 @@ impl KeyRow {
         let recognised_by = match &key.secret {
             KeySecret::Digest(_) => "hash".to_owned(),
             KeySecret::Reference(secret) => reference(secret),
+            KeySecret::Peer => String::new(),
         };
+        let peer = key.peer.map(|uid| format!("uid {uid}"));
+        let ways = [Some(recognised_by).filter(|way| !way.is_empty()), peer];
+        let recognised_by = ways.into_iter().flatten().collect::<Vec<_>>().join(", ");
         Self {
             name: name.to_owned(),
             recognised_by,
@@ -176,18 +189,8 @@ impl KeyRow {
             deny: key.rules.deny.len(),
             expires: key.expires.map(|expires| expires.to_string()),
             source: loaded.place(&format!("keys.{name}")),
+            rules: route::rules(&key.rules),
         }
-    }
-}
-
-/// Who may use a route (contract.md 3, "Who may call").
-fn access(config: &Config, route: &Route) -> &'static str {
-    let loopback = !config.all_listeners().any(|named| named.listener.address.is_wide());
-    match (config.keys.is_empty(), loopback) {
-        _ if route.anonymous && (loopback || route.danger_anonymous) => "open",
-        (false, _) => "needs a key",
-        (true, true) => "open: no key is defined",
-        (true, false) => "closed: no key is defined",
     }
 }
 
@@ -201,47 +204,40 @@ fn reference(secret: &SecretRef) -> String {
     }
 }
 
-fn rules(allow: usize, deny: usize) -> String {
-    match (allow, deny) {
-        (0, 0) => "no rules".to_owned(),
-        (allow, deny) => format!("{allow} allow, {deny} deny"),
-    }
-}
-
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "configuration: {}", self.file.as_deref().unwrap_or("no file"))?;
-        table(
+        table::titled(
             f,
             "credentials",
             self.credentials
                 .iter()
                 .map(|row| vec![row.name.clone(), row.kind.to_owned(), row.secrets.join(", "), row.source.to_string()]),
         )?;
-        table(
+        table::titled(
             f,
             "routes (prefix -> credential -> upstream)",
             self.routes.iter().map(|row| {
                 let way = format!("{} -> {} -> {}", row.prefix, row.credential, row.upstream);
-                vec![row.name.clone(), way, rules(row.allow, row.deny), row.access.to_owned(), row.source.to_string()]
+                vec![row.name.clone(), way, row.rules.clone(), row.access.to_owned(), row.source.to_string()]
             }),
         )?;
-        table(
+        table::titled(
             f,
             "keys",
             self.keys.iter().map(|row| {
                 let expires =
                     row.expires.as_ref().map_or_else(|| "never expires".to_owned(), |at| format!("expires {at}"));
-                let (routes, rules) = (row.routes.join(", "), rules(row.allow, row.deny));
+                let (routes, rules) = (row.routes.join(", "), row.rules.clone());
                 vec![row.name.clone(), routes, rules, expires, row.recognised_by.clone(), row.source.to_string()]
             }),
         )?;
-        table(
+        table::titled(
             f,
             "settings",
             self.settings.iter().map(|row| vec![row.key.clone(), row.value.clone(), row.source.to_string()]),
         )?;
-        table(
+        table::titled(
             f,
             "live: GET /api/v1/me/",
             self.live.iter().map(|row| {
@@ -251,20 +247,6 @@ impl fmt::Display for Report {
         )?;
         self.warnings.iter().try_for_each(|warning| write!(f, "\n{}\n", warning.labelled("warning")))
     }
-}
-
-/// A title and rows in columns; nothing at all without rows.
-fn table(f: &mut fmt::Formatter<'_>, title: &str, rows: impl Iterator<Item = Vec<String>>) -> fmt::Result {
-    let rows: Vec<Vec<String>> = rows.collect();
-    let Some(columns) = rows.iter().map(Vec::len).max() else { return Ok(()) };
-    let width = |at: usize| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|at| width(at).unwrap_or(0)).collect();
-    writeln!(f, "\n{title}")?;
-    for row in &rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        writeln!(f, "  {}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
 
+use super::print;
 use super::serve::{self, Signals};
 use crate::app::Gateway;
 use crate::config::{AccessFormat, Address, Config, Credential, CredentialKind, Key, KeySecret, Route, SecretRef};
@@ -59,7 +60,7 @@ pub(super) fn run(args: &Args) -> ExitCode {
             })
         }
         Err(fault) => {
-            eprintln!("error: {fault}");
+            print::fault(format_args!("error: {fault}"));
             ExitCode::FAILURE
         }
     }
@@ -137,7 +138,7 @@ fn route(name: &str, upstream: &Origin) -> Named<RouteName, Route> {
 fn key(name: &str, description: &str, digest: keys::Digest, routes: &[&str], rules: Rules) -> Named<KeyName, Key> {
     let routes = routes.iter().map(|route| RouteName::parse(route)).collect::<Result<_, _>>()?;
     let secret = KeySecret::Digest(digest);
-    let key = Key { description: Some(description.to_owned()), secret, routes, rules, expires: None };
+    let key = Key { description: Some(description.to_owned()), secret, peer: None, routes, rules, expires: None };
     Ok((KeyName::parse(name)?, key))
 }
 

@@ -5,8 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::config::{Admin, Tls};
+use crate::net::pinned;
+
+use super::print;
 
 /// Why the gateway does not count as ready.
 #[derive(Debug, thiserror::Error)]
@@ -40,30 +47,39 @@ pub(super) enum HealthFault {
 /// # Errors
 ///
 /// When nobody answers in time, or the answer is not that of a gateway that is ready.
-pub(super) async fn probe(address: SocketAddr) -> Result<(), HealthFault> {
-    let address = reachable(address);
-    let answer = tokio::time::timeout(PATIENCE, ask(address)).await;
+pub(super) async fn probe(admin: &Admin) -> Result<(), HealthFault> {
+    let address = reachable(admin.address);
+    let answer = tokio::time::timeout(PATIENCE, ask(address, admin.tls.as_ref())).await;
     let answer = answer.map_err(|_| io::ErrorKind::TimedOut.into()).flatten();
     judge(address, &answer.map_err(|source| HealthFault::Unreachable { address, source })?)
 }
 
 /// Probes on a runtime of its own; says on stderr why the gateway is not ready.
-pub(super) fn run(address: SocketAddr) -> ExitCode {
+pub(super) fn run(admin: &Admin) -> ExitCode {
+    let address = admin.address;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = runtime
         .map_err(|source| HealthFault::Unreachable { address, source })
-        .and_then(|runtime| runtime.block_on(probe(address)));
+        .and_then(|runtime| runtime.block_on(probe(admin)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            eprintln!("error: {fault}");
+            print::fault(format_args!("error: {fault}"));
             ExitCode::FAILURE
         }
     }
 }
 
-async fn ask(address: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
+async fn ask(address: SocketAddr, tls: Option<&Tls>) -> io::Result<String> {
+    let stream = TcpStream::connect(address).await?;
+    let Some(tls) = tls else { return exchange(address, stream).await };
+    // Whoever listens there must have the certificate that is configured; its name and dates are for others.
+    let pinned = pinned(&tls.cert).map_err(io::Error::other)?;
+    let name = ServerName::from(address.ip());
+    exchange(address, TlsConnector::from(pinned).connect(name, stream).await?).await
+}
+
+async fn exchange(address: SocketAddr, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<String> {
     let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
@@ -124,15 +140,48 @@ mod tests {
         let telemetry = Telemetry::new(Options { max_key_series: 1, access: Access::Off }, io::sink());
         let (stop, stopped) = oneshot::channel::<()>();
         let served = admin::serve(listener, None, telemetry, health.clone(), async { drop(stopped.await) });
+        let admin = Admin { address, tls: None };
         let asked = async {
-            let fault = probe(address).await.unwrap_err();
+            let fault = probe(&admin).await.unwrap_err();
             assert!(matches!(&fault, HealthFault::NotReady { body, .. } if body.contains("starting")), "{fault}");
             health.enter(Phase::Ready);
-            probe(address).await.unwrap();
+            probe(&admin).await.unwrap();
             stop.send(()).unwrap();
         };
         tokio::join!(async { served.await.unwrap() }, asked);
-        assert!(matches!(probe(address).await, Err(HealthFault::Unreachable { .. })));
+        assert!(matches!(probe(&admin).await, Err(HealthFault::Unreachable { .. })));
+    }
+
+    #[tokio::test]
+    async fn over_tls_only_the_configured_certificate_is_the_gateways() {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = |name: &str| {
+            // The name and the dates are not this machine's.
+            let mut params = rcgen::CertificateParams::new(vec!["gate.example".to_owned()]).unwrap();
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let (cert, path) = (folder.path().join(format!("{name}.crt")), folder.path().join(format!("{name}.key")));
+            std::fs::write(&cert, params.self_signed(&key).unwrap().pem()).unwrap();
+            std::fs::write(&path, key.serialize_pem()).unwrap();
+            Tls { cert, key: path, client_ca: None }
+        };
+        let (own, other) = (identity("own"), identity("other"));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let health = Arc::new(Health::new(Details::default));
+        health.enter(Phase::Ready);
+        let telemetry = Telemetry::new(Options { max_key_series: 1, access: Access::Off }, io::sink());
+        let tls = crate::edge::ServerTls::new(&own, crate::edge::Offer::H1).unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = admin::serve(listener, Some(tls), telemetry, health, async { drop(stopped.await) });
+        let asked = async {
+            probe(&Admin { address, tls: Some(own) }).await.unwrap();
+            for tls in [Some(other), None] {
+                assert!(probe(&Admin { address, tls }).await.is_err());
+            }
+            stop.send(()).unwrap();
+        };
+        tokio::join!(async { served.await.unwrap() }, asked);
     }
 
     #[test]

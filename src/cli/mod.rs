@@ -1,10 +1,17 @@
 //! The command line: one file a command; what they share stands here.
 
 pub mod check;
+mod completions;
 mod demo;
+mod explain;
 mod health;
 mod live;
+mod man;
+mod notify;
+mod print;
+mod route;
 mod serve;
+mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,47 +19,62 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::app::{self, Fault, Secrets};
-use crate::config::{Config, Faults, Loaded, Sources};
+use crate::config::{self, Config, Faults, Loaded, Sources};
 use crate::telemetry::log;
 use crate::vault;
 
-/// closegate: an HTTP gateway that injects Close CRM credentials, so that tools need none.
+/// An HTTP gateway that injects Close CRM credentials, so that tools need none.
 #[derive(Debug, Parser)]
-#[command(name = "closegate", version, max_term_width = 100)]
+#[command(name = "closegate", version, max_term_width = 100, subcommand_value_name = "COMMAND", after_help = EXIT_CODES)]
 struct Cli {
     /// The configuration file [default: $CLOSEGATE_CONFIG, ./closegate.toml, $XDG_CONFIG_HOME/closegate/closegate.toml,
     /// /etc/closegate/closegate.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = SHARED)]
     config: Option<PathBuf>,
     /// How data is printed
-    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text, help_heading = SHARED)]
     output: Output,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
-/// How data is printed.
+/// How data is printed: for people, for programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// For people.
     Text,
-    /// For programs.
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gateway; what no command means
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve,
     /// Run a simulated Close and a gateway in front of it, on loopback, and print calls that work
     Demo(demo::Args),
-    /// Validate the configuration and its secrets: name every fault at once, print routes, keys and where each setting
-    /// came from
+    /// Validate the configuration and its secrets: every fault, or routes, keys and where each setting came from
     Check(check::Args),
-    /// Exit 0 when the gateway of this configuration is ready
+    /// Ask the gateway of this configuration whether it is ready: exit code 0 when it is
     Health,
+    /// Show the routes of the configuration, and what would become of a request
+    #[command(subcommand)]
+    Route(route::Command),
+    /// Print the completions of a shell
+    Completions(completions::Args),
+    /// Print the manual page, to be read with `closegate man | man -l -`
+    Man,
 }
 
+const SERVE_EXAMPLES: &str = "Examples:
+  CLOSE_API_KEY=api_... closegate
+  closegate --config /etc/closegate/closegate.toml serve
+  CLOSEGATE__LISTEN__ADDRESS=127.0.0.1:9000 closegate";
+/// The heading of the options that every command has.
+const SHARED: &str = "Options of every command";
+/// Exit codes, for people.
+const EXIT_CODES: &str = "Exit codes: 0 ok, 1 failed or refused, 2 wrong usage, 78 wrong configuration.";
+/// The exit code of arguments that make no sense; clap has the same.
+const USAGE: u8 = 2;
 /// The exit code of a configuration that cannot be used (`EX_CONFIG` of sysexits).
 const CONFIGURATION: u8 = 78;
 
@@ -65,19 +87,25 @@ pub fn main() -> ExitCode {
     log::install_panic_hook();
     // Before the first secret is read, be it from a file or a variable.
     if let Err(fault) = vault::harden() {
-        eprintln!("error: {fault}");
+        print::fault(format_args!("error: {fault}"));
         return ExitCode::FAILURE;
     }
     let sources = Sources::of_process(cli.config);
-    let configured = |more: More, run: &dyn Fn(&Loaded) -> ExitCode| match app::load(&sources, more) {
+    let answer = |loaded: Result<Loaded, Faults>, run: &dyn Fn(&Loaded) -> ExitCode| match loaded {
         Ok(loaded) => run(&loaded),
         Err(faults) => refuse(&faults, cli.output),
     };
+    let configured = |more: More, run: &dyn Fn(&Loaded) -> ExitCode| answer(app::load(&sources, more), run);
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => configured(serve::faults_of_part, &|loaded| serve::run(loaded, &sources)),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => configured(Secrets::faults_of_part, &|loaded| check::run(&args, loaded, cli.output)),
-        Command::Health => configured(|_| Vec::new(), &|loaded| health::run(loaded.config.admin.address)),
+        Command::Health => configured(|_| Vec::new(), &|loaded| health::run(&loaded.config.admin)),
+        Command::Route(command) => {
+            answer(config::load_names(&sources), &|loaded| route::run(&command, loaded, cli.output))
+        }
+        Command::Completions(args) => completions::run(&args),
+        Command::Man => man::run(),
     }
 }
 
@@ -86,9 +114,21 @@ type More = fn(&Config) -> Vec<Fault>;
 
 /// Says what is wrong, and with which exit code.
 fn refuse(faults: &Faults, output: Output) -> ExitCode {
+    let code = ExitCode::from(CONFIGURATION);
     match output {
-        Output::Text => eprintln!("{faults}"),
-        Output::Json => println!("{}", faults.to_json()),
+        Output::Text => {
+            print::fault(faults);
+            code
+        }
+        Output::Json => print::data(faults.to_json(), code),
     }
-    ExitCode::from(CONFIGURATION)
+}
+
+/// Faults of the parts of a gateway as those of the configuration, each with the place of its setting.
+fn told(loaded: &Loaded, faults: Vec<Fault>) -> Faults {
+    let placed = |fault: Fault| {
+        let place = loaded.place(&fault.key);
+        fault.at(place)
+    };
+    faults.into_iter().map(placed).collect()
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::CONFIGURATION;
+use super::{CONFIGURATION, notify};
 use crate::app::{self, Bell, End, Fault, Gateway, Provenance, Secrets};
 use crate::config::{Config, Loaded, Sources};
 use crate::telemetry::log::{self, LogFault};
@@ -51,6 +51,7 @@ pub(super) fn run(loaded: &Loaded, sources: &Sources) -> ExitCode {
         Err(error) => return unsignalled(&error),
     };
     announce(&gateway, loaded);
+    notify::ready();
     runtime.block_on(async {
         let hangups = reload_at(hangup, gateway.bell());
         tokio::select! {
@@ -69,7 +70,10 @@ fn hangup(runtime: &Runtime) -> io::Result<Signal> {
 async fn reload_at(mut hangup: Signal, bell: Bell) -> Infallible {
     while hangup.recv().await.is_some() {
         tracing::info!(signal = "SIGHUP", "reloading");
-        drop(bell.ring());
+        notify::reloading();
+        // What it came to is in the log.
+        let _ = bell.ring().await;
+        notify::ready();
     }
     std::future::pending().await
 }
@@ -124,6 +128,7 @@ pub(super) async fn until_signalled(mut gateway: Gateway, signals: Signals) -> E
         }
     };
     tracing::info!(signal, "draining");
+    notify::stopping();
     let end = tokio::select! {
         end = gateway.stop() => end,
         _ = terminate.recv() => return ExitCode::FAILURE,

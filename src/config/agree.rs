@@ -18,6 +18,32 @@ pub(super) fn check(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
     addresses(config, walk);
     listeners(config, walk);
     limits(config, walk);
+    peers(config, walk);
+}
+
+/// Two keys with one user: nobody could say which of them a process is.
+fn peers(config: &Config, walk: &mut Walk) {
+    let mut taken = BTreeMap::new();
+    for (name, key) in &config.keys {
+        let Some(uid) = key.peer else { continue };
+        if let Some(other) = taken.insert(uid, name) {
+            let path = format!("keys.{name}.peer");
+            let wrong = Wrong::new(format!("the same user as `keys.{other}`"), "give each user one key");
+            walk.fault(&path, walk.place(&path), wrong);
+        }
+    }
+    let unix = |address: &Address| !matches!(address, Address::Tcp(_));
+    if config.all_listeners().any(|named| unix(&named.listener.address)) {
+        return;
+    }
+    for (name, _) in config.keys.iter().filter(|(_, key)| key.peer.is_some()) {
+        let path = format!("keys.{name}.peer");
+        let doubt = Wrong::new(
+            "nobody is told by this: no listener is a Unix socket",
+            "add `[listeners.NAME] address = \"unix:PATH\"`",
+        );
+        walk.warn(&path, walk.place(&path), doubt);
+    }
 }
 
 /// Two routes with one prefix: a request could go as either credential.

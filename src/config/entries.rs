@@ -82,13 +82,14 @@ pub(super) fn keys(root: &mut Section<'_>, walk: &mut Walk, names: &Names) -> BT
     for (name, mut at) in root.named(walk, "keys") {
         let name = named(walk, &at, KeyName::parse(name));
         let description = at.optional(walk, "description", kinds::text);
-        let secret = key_secret(walk, &mut at);
+        let peer = at.node(walk, "peer").and_then(|node| peer(walk, at.key("peer"), node));
+        let secret = key_secret(walk, &mut at, peer);
         let routes = key_routes(walk, &mut at, names);
         let rules = rules(walk, &mut at);
         let expires = at.optional(walk, "expires", kinds::moment);
         at.close(walk);
         if let (Some(name), Some(secret)) = (name, secret) {
-            keys.insert(name, Key { description, secret, routes, rules, expires });
+            keys.insert(name, Key { description, secret, peer, routes, rules, expires });
         }
     }
     keys
@@ -211,16 +212,31 @@ fn add_default_route(walk: &mut Walk, routes: &mut BTreeMap<RouteName, Route>, n
     routes.insert(id, Route { prefix, credential, upstream, rules, anonymous: false, danger_anonymous: false });
 }
 
-fn key_secret(walk: &mut Walk, at: &mut Section<'_>) -> Option<KeySecret> {
+fn key_secret(walk: &mut Walk, at: &mut Section<'_>, peer: Option<u32>) -> Option<KeySecret> {
     let hash = at.optional(walk, "hash", kinds::digest).map(KeySecret::Digest);
     let secret = at.node(walk, "secret").and_then(|node| secret::reference(walk, at.key("secret"), node));
     let given = at.count(&["hash", "secret"]);
+    if given == 0 && at.count(&["peer"]) == 1 {
+        return peer.map(|_| KeySecret::Peer);
+    }
     if given != 1 && at.is_table() {
         let what = if given == 0 { "nothing to recognise the key by" } else { "both `hash` and `secret`" };
         let hint = "exactly one of `hash = \"sha256:…\"` and `secret = { file = \"PATH\" }`";
         walk.fault(at.path(), at.place().clone(), Wrong::new(what, hint));
     }
     hash.or(secret.map(KeySecret::Reference)).filter(|_| given == 1)
+}
+
+/// `{ uid = … }`.
+fn peer(walk: &mut Walk, path: String, node: &Node) -> Option<u32> {
+    let mut at = Section::of(walk, path, node);
+    if at.is_table() && at.count(&["uid"]) == 0 {
+        let wrong = Wrong::new("missing", "`peer = { uid = 1000 }`; `id -u NAME` prints the number");
+        walk.fault(at.key("uid"), at.place().clone(), wrong);
+    }
+    let uid = at.optional(walk, "uid", kinds::count(0..=MAX_UID));
+    at.close(walk);
+    uid.and_then(|uid| u32::try_from(uid).ok())
 }
 
 fn key_routes(walk: &mut Walk, at: &mut Section<'_>, names: &Names) -> Vec<RouteName> {
@@ -274,3 +290,6 @@ fn credential_of<'t>(name: &'t str, route: &'t Node) -> &'t str {
         _ => name,
     }
 }
+
+/// The greatest number of a user; the one after it means none.
+const MAX_UID: usize = u32::MAX as usize - 1;

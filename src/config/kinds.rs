@@ -14,7 +14,7 @@ use super::finding::Wrong;
 use super::nearest;
 use super::raw::{Node, Raw};
 use super::units;
-use super::walk::Folders;
+use super::walk::{Folders, Purpose};
 use crate::origin::{Origin, OriginFault, Reach, Scheme};
 use crate::path::Prefix;
 use crate::rule::Rule;
@@ -208,11 +208,15 @@ pub(super) fn path(folders: Folders) -> impl FnOnce(&Node) -> Kind<PathBuf> {
     }
 }
 
-/// The path of a file that must be there.
+/// The path of a file that must be there when the configuration is to be used.
 pub(super) fn file(folders: Folders) -> impl FnOnce(&Node) -> Kind<PathBuf> {
     move |node| {
+        let purpose = folders.purpose();
         let path = path(folders)(node)?;
-        openable(&path).map(|()| path)
+        match purpose {
+            Purpose::Use => openable(&path).map(|()| path),
+            Purpose::Names => Ok(path),
+        }
     }
 }
 

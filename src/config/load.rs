@@ -7,8 +7,9 @@ use super::environment::Environment;
 use super::file::FileTree;
 use super::finding::{Faults, Finding, Wrong};
 use super::place::{self, Origins, Place};
-use super::walk::{Folders, Walk};
+use super::walk::{Folders, Purpose, Walk};
 use super::{Config, agree, raw, resolve, starter};
+use crate::id::RouteName;
 
 /// Where configuration comes from.
 #[derive(Clone)]
@@ -49,12 +50,27 @@ impl Loaded {
     pub fn place(&self, key: &str) -> Place {
         place::of(&self.origins, key)
     }
+
+    /// Whether nobody declared the route: its credential has it by default.
+    pub fn is_default_route(&self, name: &RouteName) -> bool {
+        // Of a table that was read each setting is known, given or not.
+        !self.origins.contains_key(&format!("routes.{name}.prefix"))
+    }
 }
 
 /// Reads defaults, file and environment into one configuration, or says everything that is wrong with it.
 ///
 /// Variables and files that it refers to must be there. No secret is read, and none is printed in a fault.
 pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
+    load_for(sources, Purpose::Use)
+}
+
+/// Like [`load`], for questions about names alone: variables and files that it refers to need not be there.
+pub fn load_names(sources: &Sources) -> Result<Loaded, Faults> {
+    load_for(sources, Purpose::Names)
+}
+
+fn load_for(sources: &Sources, purpose: Purpose) -> Result<Loaded, Faults> {
     let found = find(sources)?;
     let file = match &found {
         Some(file) => Some(FileTree::parse(&file.path, &file.name, &file.text).map_err(|fault| Faults::from(*fault))?),
@@ -63,7 +79,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
     let path = found.map(|file| file.path);
     let (variables, faults) = sources.environment.settings();
     let mut tree = raw::merge(file, variables)?;
-    let folders = Folders::new(path.as_deref(), &sources.folder);
+    let folders = Folders::new(path.as_deref(), &sources.folder, purpose);
     let mut walk = Walk::new(folders, sources.environment.clone(), faults);
     starter::add(&mut tree, &sources.environment, &mut walk);
     let (config, cleartext) = resolve::config(&tree, &mut walk);

@@ -42,7 +42,8 @@ pub use self::environment::Environment;
 pub use self::explain::{Setting, differences_in_fixed, settings};
 pub use self::finding::{Faults, Finding};
 pub use self::listener::{Address, Listener, NamedListener, Tls, UnixAddress};
-pub use self::load::{Loaded, Sources, load};
+pub use self::load::{Loaded, Sources, load, load_names};
+pub use self::nearest::suggest;
 pub use self::place::{Origins, Place};
 
 /// The configuration file with every setting and its default, as it lies in the repository.
@@ -243,6 +244,8 @@ pub struct Key {
     pub description: Option<String>,
     /// How the key is recognised.
     pub secret: KeySecret,
+    /// The user whose processes need no secret on a Unix socket, by number.
+    pub peer: Option<u32>,
     /// Routes it may use, at least one; prefix-less calls go to the first.
     pub routes: Vec<RouteName>,
     /// What it may ask.
@@ -258,6 +261,8 @@ pub enum KeySecret {
     Digest([u8; 32]),
     /// By a text of at least 16 visible ASCII characters that lies elsewhere.
     Reference(SecretRef),
+    /// By its user alone.
+    Peer,
 }
 
 /// `[log]`.

@@ -8,7 +8,7 @@ pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// `did you mean ...` when a name is near, else the nearest and all that are known.
-pub(super) fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+pub fn suggest<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
     let near = nearest(name, known.clone())?;
     if strsim::jaro_winkler(&name.to_ascii_lowercase(), near) >= NEAR {
         return Some(format!("did you mean `{near}`?"));

@@ -1,6 +1,7 @@
 //! References to secrets: `{ env = … }`, `{ file = … }`, `{ systemd = … }`, `{ command = […] }`. A secret itself is refused, unseen.
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::SecretRef;
@@ -9,7 +10,7 @@ use super::finding::Wrong;
 use super::kinds;
 use super::place::{looks_secret, shown};
 use super::raw::{Node, Raw};
-use super::walk::{Section, Split, Walk};
+use super::walk::{Purpose, Section, Split, Walk};
 
 /// Reads the reference that a node must be.
 pub(super) fn reference(walk: &mut Walk, path: String, node: &Node) -> Option<SecretRef> {
@@ -65,7 +66,9 @@ fn one_of_four(walk: &mut Walk, section: &mut Section<'_>) -> Option<SecretRef> 
 
 /// Where systemd puts what it hands over, it says in a variable; without it there is nothing to refer to.
 fn systemd(walk: &mut Walk, section: &Section<'_>, name: String) -> Option<SecretRef> {
-    if let Some(folder) = walk.path(DIRECTORY) {
+    // The name is all that there is when nothing is used.
+    let nowhere = (walk.purpose() == Purpose::Names).then(PathBuf::new);
+    if let Some(folder) = walk.path(DIRECTORY).or(nowhere) {
         return Some(SecretRef::Systemd { path: folder.join(&name), name });
     }
     let wrong = Wrong::new(
@@ -90,6 +93,7 @@ fn command(walk: &mut Walk, section: &Section<'_>, argv: Vec<String>, refresh: O
 /// The reference stays what it is: whether routes and keys agree does not depend on it.
 fn lost(walk: &Walk, reference: &SecretRef) -> Option<(&'static str, Wrong)> {
     match reference {
+        _ if walk.purpose() == Purpose::Names => None,
         SecretRef::Env(name) => match walk.held(name) {
             Some(Held::Something) => None,
             Some(Held::Nothing) => Some(("env", unset(name, "empty"))),

@@ -440,6 +440,31 @@ routes = ["a"]
 "#;
 
 #[test]
+fn names_are_known_without_what_they_refer_to() {
+    let text = "[upstream]
+ca = \"absent.pem\"
+[credentials.sales]
+api_key = { current = { env = \"NEVER_SET\" }, next = { file = \"absent.secret\" } }
+[credentials.partner]
+bearer = { systemd = \"partner\" }
+[listeners.tls]
+address = \"127.0.0.1:0\"
+tls = { cert = \"absent.pem\", key = \"absent.key\" }
+[routes.partner]
+[keys.tool]
+secret = { file = \"absent.key\" }
+routes = [\"sales\"]
+";
+    assert_eq!(bad(text, &[]).len(), 7);
+    let loaded = load_names(&setup(text, &[]).sources).unwrap();
+    let names: Vec<_> = loaded.config.routes.keys().collect();
+    assert_eq!(names.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["partner", "sales"]);
+    assert_eq!(names.into_iter().map(|name| loaded.is_default_route(name)).collect::<Vec<_>>(), [false, true]);
+    let faulty = load_names(&setup("[keys.tool]\nroutes = [\"sales\"]", &[]).sources).unwrap_err();
+    assert_eq!(faulty.iter().count(), 2, "what is wrong with names is told: {faulty}");
+}
+
+#[test]
 fn what_could_be_typed_outlives_the_faults() {
     let mut faults = load(&setup(FAULTY, &[]).sources).expect_err("faults");
     let part = faults.part().unwrap();

@@ -20,11 +20,21 @@ pub(super) struct Walk {
     origins: Origins,
 }
 
-/// What relative paths are relative to.
+/// What a configuration is loaded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To be used: what it refers to must be there.
+    Use,
+    /// For the names in it.
+    Names,
+}
+
+/// What relative paths are relative to, and whether files must be there.
 #[derive(Clone)]
 pub(super) struct Folders {
     file: PathBuf,
     working: PathBuf,
+    purpose: Purpose,
 }
 
 /// How a variable's text is taken apart when a list is wanted; `["a", "b"]` always works.
@@ -46,9 +56,13 @@ pub(super) struct Section<'t> {
 
 impl Folders {
     /// Paths of the file are relative to its folder, those of variables to the working directory.
-    pub(super) fn new(file: Option<&Path>, working: &Path) -> Self {
+    pub(super) fn new(file: Option<&Path>, working: &Path, purpose: Purpose) -> Self {
         let folder = file.and_then(Path::parent).unwrap_or(working);
-        Self { file: folder.to_owned(), working: working.to_owned() }
+        Self { file: folder.to_owned(), working: working.to_owned(), purpose }
+    }
+
+    pub(super) fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     pub(super) fn absolute(&self, path: &str, place: &Place) -> PathBuf {
@@ -66,6 +80,11 @@ impl Walk {
 
     pub(super) fn folders(&self) -> Folders {
         self.folders.clone()
+    }
+
+    /// What the configuration is loaded for.
+    pub(super) fn purpose(&self) -> Purpose {
+        self.folders.purpose()
     }
 
     /// Whether there is something in a variable of the environment; none when it is not set.

@@ -105,6 +105,15 @@ pub(super) fn judge(head: &[u8], limits: &HeadLimits) -> Result<Framing, WireFau
     seen.conclude(version)
 }
 
+impl HeadLimits {
+    /// What the guard would say of a request of this method and target that has no more than a `Host` line beside them.
+    pub fn judge(&self, method: &str, target: &str) -> Result<(), WireFault> {
+        let line = format!("{method} {target} HTTP/1.1");
+        judge_request_line(line.as_bytes(), self)?;
+        find_end(format!("{line}\r\nHost: localhost\r\n\r\n").as_bytes(), self).map(drop)
+    }
+}
+
 /// The line before the first CRLF, and what follows; a lone CR or LF is a fault.
 fn split_line(bytes: &[u8]) -> Result<(&[u8], &[u8]), WireFault> {
     match memchr::memchr2(b'\r', b'\n', bytes) {
@@ -402,6 +411,19 @@ mod tests {
         assert!(matches!(find_end(header.as_bytes(), &LIMITS), Err(WireFault::HeadTooLarge)));
         let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(8));
         assert_eq!(judged(&many), Err(WireFault::HeadTooLarge));
+    }
+
+    #[test]
+    fn a_request_line_alone_is_judged_as_in_its_head() {
+        assert_eq!(LIMITS.judge("GET", "/a?b=c"), Ok(()));
+        assert_eq!(LIMITS.judge("CONNECT", "/"), Err(WireFault::Method));
+        assert_eq!(LIMITS.judge("GET", &format!("/{}", "x".repeat(1024))), Err(WireFault::UriTooLong));
+        assert_eq!(HeadLimits { bytes: 30, ..LIMITS }.judge("GET", "/"), Err(WireFault::HeadTooLarge));
+        for (method, target) in
+            [("get", "/"), ("", "/"), ("GET /", "/"), ("GET", ""), ("GET", "a"), ("GET", "/a b"), ("GET", "/\r\nX: y")]
+        {
+            assert!(matches!(LIMITS.judge(method, target), Err(WireFault::Malformed(_))), "{method} {target:?}");
+        }
     }
 
     #[test]

@@ -67,6 +67,11 @@ impl Line {
         self.verdicts.borrow_mut().push_back(verdict);
     }
 
+    /// How many messages there were.
+    pub(super) fn judged(&self) -> u64 {
+        self.judged.get()
+    }
+
     /// The verdict on the next message; the codec hands over one request for each.
     pub(super) fn pop(&self) -> Option<Result<Message, WireFault>> {
         self.verdicts.borrow_mut().pop_front()

@@ -25,4 +25,4 @@ pub use line::{BodyFault, Line, Message};
 pub use listen::{Accepted, Acceptor, Doors, Entrance, Share};
 pub use serve::{Arrival, Drain, Edge, Handler, Rules, serve};
 pub use stream::Peer;
-pub use tls::{Offer, ServerTls, TlsFault};
+pub use tls::{Offer, ServerTls, Session, TlsFault};

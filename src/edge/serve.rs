@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -219,12 +220,18 @@ async fn serve_h1<H: Handler>(
     let mut connection = pin!(connection);
     let mut told = false;
     let ended = poll_fn(|cx| {
-        if edge.drain.is_draining() && !told {
+        loop {
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(ended);
+            }
+            // Told before its first request it would close on a client that has just asked.
+            if told || !edge.drain.is_draining() || line.judged() == 0 {
+                return Poll::Pending;
+            }
             told = true;
             line.hurry();
             connection.as_mut().graceful_shutdown();
         }
-        connection.as_mut().poll(cx)
     });
     if let Err(error) = ended.await {
         tracing::debug!(?peer, %error, "a connection ended early");

@@ -21,6 +21,14 @@ pub enum Peer {
 }
 
 impl Peer {
+    /// The user that a process of this machine runs as.
+    pub fn uid(&self) -> Option<u32> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(uid) => *uid,
+        }
+    }
+
     /// The address, an IPv4 one as such.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use aws_lc_rs::digest::{self, Digest};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
+use zeroize::Zeroizing;
 
 use crate::config::Tls;
 
@@ -39,26 +41,54 @@ pub enum Offer {
 pub struct ServerTls {
     files: Tls,
     offer: Offer,
-    config: ArcSwap<ServerConfig>,
+    session: ArcSwap<Session>,
+}
+
+/// What new connections are made with, and which contents of the files it came from.
+pub struct Session {
+    config: Arc<ServerConfig>,
+    contents: Digest,
 }
 
 impl ServerTls {
     /// Reads the files.
     pub fn new(files: &Tls, offer: Offer) -> Result<Arc<Self>, TlsFault> {
-        let config = ArcSwap::new(server(files, offer)?);
-        Ok(Arc::new(Self { files: files.clone(), offer, config }))
+        let session = ArcSwap::from_pointee(session(files, offer)?);
+        Ok(Arc::new(Self { files: files.clone(), offer, session }))
     }
 
-    /// Reads the files again: new connections use what they hold now. Where they cannot be used nothing changes.
-    pub fn reload(&self) -> Result<(), TlsFault> {
-        self.config.store(server(&self.files, self.offer)?);
-        Ok(())
+    /// Reads the files again, for [`Self::adopt`]; none when they hold what is in use. Nothing changes yet.
+    pub fn read_again(&self) -> Result<Option<Session>, TlsFault> {
+        let session = session(&self.files, self.offer)?;
+        let same = session.contents.as_ref() == self.session.load().contents.as_ref();
+        Ok((!same).then_some(session))
+    }
+
+    /// New connections use this from now on; those that are open stay as they are.
+    pub fn adopt(&self, session: Session) {
+        self.session.store(Arc::new(session));
     }
 
     /// What accepts the next connection.
     pub fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.config.load_full())
+        TlsAcceptor::from(self.session.load().config.clone())
     }
+}
+
+fn session(files: &Tls, offer: Offer) -> Result<Session, TlsFault> {
+    // Read first: what is written in between is another content, and is seen at the next look.
+    let contents = digest_of(files);
+    Ok(Session { config: server(files, offer)?, contents })
+}
+
+fn digest_of(files: &Tls) -> Digest {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for path in [Some(&files.cert), Some(&files.key), files.client_ca.as_ref()].into_iter().flatten() {
+        let bytes = Zeroizing::new(std::fs::read(path).unwrap_or_default());
+        context.update(&(bytes.len() as u64).to_be_bytes());
+        context.update(&bytes);
+    }
+    context.finish()
 }
 
 fn server(files: &Tls, offer: Offer) -> Result<Arc<ServerConfig>, TlsFault> {
@@ -153,12 +183,13 @@ mod tests {
         std::fs::write(&cert, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
         let tls = ServerTls::new(&Tls { cert: cert.clone(), key, client_ca: None }, Offer::H2AndH1).unwrap();
-        let before = tls.config.load_full();
+        let before = tls.session.load_full();
+        assert!(tls.read_again().unwrap().is_none(), "it is the same");
         std::fs::write(&cert, "not yet whole").unwrap();
-        assert_eq!(tls.reload().unwrap_err().setting, "cert");
-        assert!(Arc::ptr_eq(&before, &tls.config.load_full()));
-        std::fs::write(&cert, made.cert.pem()).unwrap();
-        tls.reload().unwrap();
-        assert!(!Arc::ptr_eq(&before, &tls.config.load_full()));
+        assert_eq!(tls.read_again().err().unwrap().setting, "cert");
+        assert!(Arc::ptr_eq(&before, &tls.session.load_full()));
+        std::fs::write(&cert, format!("{}\n", made.cert.pem())).unwrap();
+        tls.adopt(tls.read_again().unwrap().unwrap());
+        assert!(!Arc::ptr_eq(&before, &tls.session.load_full()));
     }
 }

@@ -26,8 +26,10 @@ pub struct Key {
     pub name: KeyName,
     /// Its name in metrics and records.
     pub label: Label,
-    /// The SHA-256 of its text.
-    pub digest: Digest,
+    /// The SHA-256 of its text, if it has one.
+    pub digest: Option<Digest>,
+    /// The user whose processes need no text on a Unix socket.
+    pub uid: Option<u32>,
     /// How long its text is, in bytes, where that is known and the text does not have the shape of a gateway key: then it
     /// is looked for where no key may stand.
     pub opaque_length: Option<usize>,
@@ -37,6 +39,12 @@ pub struct Key {
     pub rules: Rules,
     /// From when on it is unknown.
     pub expires: Option<SystemTime>,
+}
+
+impl Key {
+    fn is_valid(&self, now: SystemTime) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
 }
 
 impl fmt::Debug for Key {
@@ -83,6 +91,7 @@ pub enum Caller {
 /// All gateway keys.
 pub struct KeySet {
     by_digest: HashMap<key::Exact, Arc<Key>, key::DigestState>,
+    by_uid: HashMap<u32, Arc<Key>>,
     opaque_lengths: Vec<usize>,
     ever_defined: bool,
 }
@@ -90,15 +99,17 @@ pub struct KeySet {
 impl KeySet {
     /// A set of keys, each with a text of its own.
     pub fn new(keys: Vec<Key>) -> Result<Self, Vec<DuplicateKey>> {
-        let duplicates = duplicates(keys.iter().map(|key| (&key.name, &key.digest)));
+        let duplicates = duplicates(keys.iter().filter_map(|key| Some((&key.name, key.digest.as_ref()?))));
         if !duplicates.is_empty() {
             return Err(duplicates);
         }
         let opaque_lengths = keys.iter().filter_map(|key| key.opaque_length).collect();
         let mut by_digest = HashMap::with_capacity_and_hasher(keys.len(), key::DigestState::random());
-        by_digest.extend(keys.into_iter().map(|key| (key::Exact(key.digest), Arc::new(key))));
-        let ever_defined = !by_digest.is_empty();
-        Ok(Self { by_digest, opaque_lengths, ever_defined })
+        let ever_defined = !keys.is_empty();
+        let keys: Vec<Arc<Key>> = keys.into_iter().map(Arc::new).collect();
+        let by_uid = keys.iter().filter_map(|key| Some((key.uid?, key.clone()))).collect();
+        by_digest.extend(keys.into_iter().filter_map(|key| Some((key::Exact(key.digest?), key))));
+        Ok(Self { by_digest, by_uid, opaque_lengths, ever_defined })
     }
 
     /// The set that takes another one's place: where keys were defined before, they are needed, be there none any more.
@@ -126,15 +137,25 @@ impl KeySet {
         self.opaque_lengths.contains(&text.len()) && self.by_digest.contains_key(&key::Exact(digest(text)))
     }
 
-    /// Who presents this now; the same work for known and unknown keys.
-    pub fn identify(&self, presented: &Presented, now: SystemTime) -> Caller {
+    /// Who presents this now, as that user of a Unix socket; the same work for known and unknown keys. What is presented
+    /// and known decides; a client that must send something may send anything.
+    pub fn identify(&self, presented: &Presented, uid: Option<u32>, now: SystemTime) -> Caller {
+        match self.presenter(presented, now) {
+            Caller::Known(key) => Caller::Known(key),
+            other => match uid.and_then(|uid| self.by_uid.get(&uid)).filter(|key| key.is_valid(now)) {
+                Some(key) => Caller::Known(key.clone()),
+                None => other,
+            },
+        }
+    }
+
+    fn presenter(&self, presented: &Presented, now: SystemTime) -> Caller {
         let mut caller = match presented {
             Presented::Absent => return Caller::Absent,
             Presented::Unreadable | Presented::Candidates(..) => Caller::Unknown,
         };
         for digest in presented.candidates() {
-            let valid =
-                self.by_digest.get(&key::Exact(*digest)).filter(|key| key.expires.is_none_or(|expires| now < expires));
+            let valid = self.by_digest.get(&key::Exact(*digest)).filter(|key| key.is_valid(now));
             if let (Caller::Unknown, Some(key)) = (&caller, valid) {
                 caller = Caller::Known(key.clone());
             }
@@ -156,7 +177,8 @@ mod tests {
         Key {
             name,
             label: Label::NONE,
-            digest: digest(text.as_bytes()),
+            digest: Some(digest(text.as_bytes())),
+            uid: None,
             opaque_length: (!text.starts_with("cgk_")).then_some(text.len()),
             routes: vec![0],
             rules: Rules::default(),
@@ -175,15 +197,35 @@ mod tests {
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
         let keys = KeySet::new(vec![key("a", "cgk_aaaaaaaa_secret", None), key("b", "cgk_bbbbbbbb_secret", Some(end))])
             .unwrap();
-        let identify = |text: &str, now| keys.identify(&presented(text), now);
+        let identify = |text: &str, now| keys.identify(&presented(text), None, now);
         assert!(matches!(identify("cgk_aaaaaaaa_secret", end), Caller::Known(key) if key.name.as_str() == "a"));
         assert!(matches!(identify("cgk_aaaaaaaa_secreT", end), Caller::Unknown));
         assert!(matches!(identify("cgk_aaaaaaaa_secre", end), Caller::Unknown));
         assert!(matches!(identify("cgk_bbbbbbbb_secret", end - Duration::from_secs(1)), Caller::Known(_)));
         assert!(matches!(identify("cgk_bbbbbbbb_secret", end), Caller::Unknown));
-        assert!(matches!(keys.identify(&Presented::Absent, end), Caller::Absent));
+        assert!(matches!(keys.identify(&Presented::Absent, None, end), Caller::Absent));
         assert!(keys.ever_defined());
         assert!(!KeySet::new(Vec::new()).unwrap().ever_defined());
+    }
+
+    #[test]
+    fn a_user_needs_no_text_and_a_known_text_decides() {
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let mut of_user = key("a", "cgk_aaaaaaaa_secret", Some(end));
+        (of_user.digest, of_user.uid) = (None, Some(1000));
+        let keys = KeySet::new(vec![of_user, key("b", "cgk_bbbbbbbb_secret", None)]).unwrap();
+        let before = end - Duration::from_secs(1);
+        let name = |presented: &Presented, uid, now| match keys.identify(presented, uid, now) {
+            Caller::Known(key) => key.name.as_str().to_owned(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(name(&Presented::Absent, Some(1000), before), "a");
+        assert_eq!(name(&presented("anything"), Some(1000), before), "a");
+        assert_eq!(name(&presented("cgk_bbbbbbbb_secret"), Some(1000), before), "b");
+        assert_eq!(name(&presented("cgk_aaaaaaaa_secret"), None, before), "Unknown");
+        assert_eq!(name(&Presented::Absent, Some(1001), before), "Absent");
+        assert_eq!(name(&Presented::Absent, None, before), "Absent");
+        assert_eq!(name(&presented("anything"), Some(1000), end), "Unknown");
     }
 
     #[test]
@@ -192,7 +234,7 @@ mod tests {
         let keys = (0..).zip(&texts).map(|(number, text): (u32, _)| key(&format!("k{number}"), text, None)).collect();
         let keys = KeySet::new(keys).unwrap();
         for (number, text) in texts.iter().enumerate() {
-            let caller = keys.identify(&presented(text), SystemTime::UNIX_EPOCH);
+            let caller = keys.identify(&presented(text), None, SystemTime::UNIX_EPOCH);
             assert!(matches!(caller, Caller::Known(key) if key.name.as_str() == format!("k{number}")), "{text}");
         }
     }
@@ -201,7 +243,7 @@ mod tests {
     #[test]
     fn a_key_is_printed_as_its_name() {
         let keys = KeySet::new(vec![key("a", "cgk_aaaaaaaa_secret", None)]).unwrap();
-        let caller = keys.identify(&presented("cgk_aaaaaaaa_secret"), SystemTime::UNIX_EPOCH);
+        let caller = keys.identify(&presented("cgk_aaaaaaaa_secret"), None, SystemTime::UNIX_EPOCH);
         assert_eq!(format!("{caller:?}"), "Known(key `a`)");
     }
 

@@ -15,3 +15,4 @@ pub use address::Prohibited;
 pub use connect::{Connector, Offer, Options};
 pub use fault::{ConnectError, NetFault, TunnelFault};
 pub use stream::Stream;
+pub use tls::pinned;

@@ -7,11 +7,14 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, header};
 
 use super::error::ProxyError;
+use super::inbound::Inbound;
 use super::incident;
+use super::permit::{Found, Witness};
 use super::upload::Upload;
+use crate::catalogue::Operation;
 use crate::edge::{Arrival, Drain, Line, Peer, Share};
 use crate::id::{RequestId, RouteName};
-use crate::keys;
+use crate::keys::{self, Key};
 use crate::routes::Route;
 use crate::telemetry::{Answerer, Client, Core, Label, Record};
 
@@ -72,7 +75,7 @@ impl Ledger {
     }
 
     /// Notes the route, and that a request is in flight on it.
-    pub(super) fn enter(&mut self, route: &Route) {
+    fn enter(&mut self, route: &Route) {
         self.record.route = route.label;
         self.record.credential = route.credential_label;
         self.record.began = Some(route.label);
@@ -133,6 +136,20 @@ impl Ledger {
         if let Some(number) = self.number {
             self.line.conclude(number);
         }
+    }
+}
+
+impl Witness for Ledger {
+    fn identified(&mut self, key: &Key) {
+        self.record.key = key.label;
+    }
+
+    fn resolved(&mut self, found: &Found<'_>, inbound: &Inbound, operation: Option<&'static Operation>) {
+        self.record.key = found.key_label();
+        self.enter(found.route());
+        // A request counts as what it does (contract.md 4).
+        self.record.method = Some(inbound.asks.effective().clone());
+        self.record.endpoint = operation.map(|operation| operation.endpoint);
     }
 }
 

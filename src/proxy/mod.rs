@@ -9,6 +9,7 @@ mod body;
 mod decode;
 mod door;
 mod error;
+mod explain;
 mod fields;
 mod inbound;
 mod incident;
@@ -25,7 +26,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
@@ -39,6 +39,8 @@ pub use body::{AnswerFault, Body};
 pub use decode::CodingFault;
 pub use door::Door;
 pub use error::ProxyError;
+pub use explain::{Checkpoint, Entry, Explanation, Post, Question, Refusal, Way};
+pub use permit::Openness;
 pub use upload::{UploadBody, UploadFault};
 
 use self::answer::Content;
@@ -49,11 +51,9 @@ use self::outbound::Outbound;
 use self::permit::{Access, Leave, Permit};
 use self::respond::{REQUEST_ID, respond};
 use self::upload::Upload;
-use crate::catalogue::Catalogue;
 use crate::config::Redact;
 use crate::edge::{Arrival, Drain, Handler, RequestBody};
-use crate::keys::{Caller, KeySet};
-use crate::path::{DecisionPath, RequestPath};
+use crate::keys::KeySet;
 use crate::routes::{Route, RouteTable};
 use crate::telemetry::{Answerer, Core};
 use crate::upstream::{BodyFault, Call, Freshness, Progress, SendError, SendFault};
@@ -116,37 +116,24 @@ where
         parts: Parts,
         incoming: RequestBody,
     ) -> Result<Sent<U::Future>, ProxyError> {
-        arrival.verdict?;
+        let message = arrival.verdict?;
         if ledger.is_crowded() {
             return Err(ProxyError::Crowded);
         }
-        if self.drain.is_draining() {
+        // What a client asks first it asked before it could know; HTTP/2 tells it by a frame which requests still count.
+        if self.drain.is_draining() && message.number > 1 && parts.version < Version::HTTP_2 {
             return Err(ProxyError::Draining);
         }
         let door = &self.doors[arrival.listener];
-        door.admit(&parts)?;
         let gate = &snapshot.gate;
-        let mut inbound = Inbound::sanitise(parts, &gate.keys)?;
+        let uid = arrival.peer.uid();
+        let access = Access { keys: &gate.keys, routes: &gate.routes, door, uid };
+        let mut inbound = access.admit(parts)?;
         if gate.redact == Redact::Decode {
             inbound.ask_for_all();
         }
         let target = inbound.target.clone();
-        let path = RequestPath::parse(target.path())?;
-        let access = Access { keys: &gate.keys, routes: &gate.routes, door };
-        let caller = access.identify(&inbound.presented, SystemTime::now());
-        if let Caller::Known(key) = &caller {
-            ledger.record.key = key.label;
-        }
-        let found = access.resolve(path, caller)?;
-        ledger.record.key = found.key_label();
-        ledger.enter(found.route());
-        // A request counts as what it does (contract.md 4).
-        ledger.record.method = Some(inbound.asks.effective().clone());
-        let upstream_path = found.upstream_path();
-        let asked = DecisionPath::of(&upstream_path);
-        let operation = Catalogue::close().lookup(inbound.asks.effective(), &asked);
-        ledger.record.endpoint = operation.map(|operation| operation.endpoint);
-        let permit = found.authorise(&inbound.asks, &asked)?;
+        let permit = access.decide(&inbound, &target, ledger)?;
         let (body, upload) = Upload::watch(incoming, door.max_body)?;
         if let Some(upload) = &upload {
             ledger.watch(upload.clone());

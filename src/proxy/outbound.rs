@@ -6,7 +6,6 @@ use http::{HeaderMap, Method, Request, Uri};
 use super::error::ProxyError;
 use super::inbound::Inbound;
 use super::permit::Permit;
-use crate::edge::WireFault;
 use crate::vault::{Authorization, Redactor};
 
 /// A request's head on its way out; the body joins it for each attempt.
@@ -21,9 +20,7 @@ impl Outbound {
     pub(super) fn new(inbound: Inbound, permit: &Permit<'_>) -> Result<Self, ProxyError> {
         let Inbound { method, target, mut headers, .. } = inbound;
         let route = permit.route();
-        let target = route
-            .upstream_target(permit.rest(), target.query())
-            .map_err(|_| ProxyError::Wire(WireFault::UriTooLong))?;
+        let target = permit.target(target.query())?;
         headers.insert(HOST, route.host.clone());
         Ok(Self { method, uri: Uri::from(target), headers })
     }

@@ -4,12 +4,20 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use http::Method;
+use http::request::Parts;
+use http::uri::PathAndQuery;
+
 use super::asks::Asks;
 use super::door::Door;
 use super::error::ProxyError;
+use super::inbound::Inbound;
+use crate::catalogue::{Catalogue, Operation};
+use crate::edge::WireFault;
 use crate::keys::{Caller, Key, KeySet, Presented};
 use crate::path::{DecisionPath, RequestPath};
 use crate::routes::{Route, RouteTable, is_secrets_endpoint};
+use crate::rule::{Rule, Ruling};
 use crate::telemetry::Label;
 
 /// A caller and the route that its path leads to; only [`Found::authorise`] makes a [`Permit`] of it.
@@ -32,21 +40,77 @@ pub(super) struct Leave {
     prefixed: bool,
 }
 
+/// What the rules say of a request, those of its route and those of its key.
+pub(super) struct Rulings<'f> {
+    pub(super) route: Ruling<&'f Rule>,
+    pub(super) key: Option<Ruling<&'f Rule>>,
+}
+
+/// Who is told how far a request came, whether it gets its permit or not.
+pub(super) trait Witness {
+    /// It presents a valid key.
+    fn identified(&mut self, key: &Key);
+
+    /// Its path leads to a route, where it is this operation of the catalogue, if any.
+    fn resolved(&mut self, found: &Found<'_>, inbound: &Inbound, operation: Option<&'static Operation>);
+}
+
+/// Whether a route needs a key at a listener, from open to closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Openness {
+    /// Nobody needs one, because the route says so.
+    Open,
+    /// Nobody needs one as long as none was ever defined.
+    Unguarded,
+    /// Everybody needs one.
+    Guarded,
+    /// Everybody needs one, and there is none.
+    Closed,
+}
+
 /// Who may call what.
+#[derive(Clone, Copy)]
 pub(super) struct Access<'a> {
     pub(super) keys: &'a KeySet,
     pub(super) routes: &'a RouteTable,
     pub(super) door: &'a Door,
+    /// The user at the other end of a Unix socket.
+    pub(super) uid: Option<u32>,
 }
 
-impl<'a> Access<'a> {
+impl Access<'_> {
+    /// The first step: what may come in at the listener, without what is the gateway's own.
+    pub(super) fn admit(&self, parts: Parts) -> Result<Inbound, ProxyError> {
+        self.door.admit(&parts)?;
+        Inbound::sanitise(parts, self.keys)
+    }
+
+    /// The other steps, in their order: who, where, may.
+    pub(super) fn decide<'p>(
+        &self,
+        inbound: &Inbound,
+        target: &'p PathAndQuery,
+        witness: &mut impl Witness,
+    ) -> Result<Permit<'p>, ProxyError> {
+        let path = RequestPath::parse(target.path())?;
+        let caller = self.identify(&inbound.presented, SystemTime::now());
+        if let Caller::Known(key) = &caller {
+            witness.identified(key);
+        }
+        let found = self.resolve(path, caller)?;
+        let upstream_path = found.upstream_path();
+        let asked = DecisionPath::of(&upstream_path);
+        witness.resolved(&found, inbound, Catalogue::close().lookup(inbound.asks.effective(), &asked));
+        found.authorise(&inbound.asks, &asked)
+    }
+
     /// Who: a caller without a valid key goes on only where nobody needs one.
-    pub(super) fn identify(&self, presented: &Presented, now: SystemTime) -> Caller {
-        self.keys.identify(presented, now)
+    fn identify(&self, presented: &Presented, now: SystemTime) -> Caller {
+        self.keys.identify(presented, self.uid, now)
     }
 
     /// Where: 401 before any 404 (contract.md 3 "Who may call").
-    pub(super) fn resolve<'p>(&self, path: RequestPath<'p>, caller: Caller) -> Result<Found<'p>, ProxyError> {
+    fn resolve<'p>(&self, path: RequestPath<'p>, caller: Caller) -> Result<Found<'p>, ProxyError> {
         let matched = self.routes.find(path);
         let open = matches!(&matched, Ok(Some(found)) if self.is_open(found.route));
         let key = match caller {
@@ -75,7 +139,20 @@ impl<'a> Access<'a> {
     }
 
     fn is_open(&self, route: &Route) -> bool {
-        self.needs_no_key() || (route.anonymous && (self.door.loopback || route.danger_anonymous))
+        matches!(self.openness(route), Openness::Open | Openness::Unguarded)
+    }
+
+    /// Whether callers of a route need a key.
+    pub(super) fn openness(&self, route: &Route) -> Openness {
+        if route.anonymous && (self.door.loopback || route.danger_anonymous) {
+            Openness::Open
+        } else if self.needs_no_key() {
+            Openness::Unguarded
+        } else if self.keys.ever_defined() {
+            Openness::Guarded
+        } else {
+            Openness::Closed
+        }
     }
 }
 
@@ -90,24 +167,40 @@ impl<'p> Found<'p> {
         &self.route
     }
 
+    /// Whether the path begins with the route's prefix; if not, the route is the first of the key.
+    pub(super) fn is_prefixed(&self) -> bool {
+        self.prefixed
+    }
+
     /// The path that the upstream will see.
     pub(super) fn upstream_path(&self) -> Cow<'p, str> {
         self.route.upstream_path(self.rest)
     }
 
+    /// What the rules say of a method on the path that the upstream will see.
+    pub(super) fn rulings(&self, method: &Method, path: &DecisionPath<'_>) -> Rulings<'_> {
+        let key = self.key.as_ref().map(|key| key.rules.judge(method, path));
+        Rulings { route: self.route.rules.judge(method, path), key }
+    }
+
     /// May: the rules of the route and of the key, and what is never forwarded.
-    pub(super) fn authorise(self, asks: &Asks, path: &DecisionPath<'_>) -> Result<Permit<'p>, ProxyError> {
+    fn authorise(self, asks: &Asks, path: &DecisionPath<'_>) -> Result<Permit<'p>, ProxyError> {
         let below_base = DecisionPath::of(self.rest);
         if is_secrets_endpoint(path) || is_secrets_endpoint(&below_base) {
             return Err(ProxyError::SecretsEndpoint);
         }
-        let by_route = asks.all(path, |method| self.route.rules.permit(method, path));
-        let by_key = self.key.as_ref().is_none_or(|key| asks.all(path, |method| key.rules.permit(method, path)));
-        if by_route && by_key {
+        if asks.all(path, |method| self.rulings(method, path).permit()) {
             Ok(Permit { rest: self.rest, leave: Leave { route: self.route, prefixed: self.prefixed } })
         } else {
             Err(ProxyError::PathDenied)
         }
+    }
+}
+
+impl Rulings<'_> {
+    /// Whether both permit it.
+    fn permit(&self) -> bool {
+        self.route.permits() && self.key.is_none_or(Ruling::permits)
     }
 }
 
@@ -117,9 +210,9 @@ impl Permit<'_> {
         &self.leave.route
     }
 
-    /// The path below the route's prefix.
-    pub(super) fn rest(&self) -> &str {
-        self.rest
+    /// The target at the upstream, with the query of the request.
+    pub(super) fn target(&self, query: Option<&str>) -> Result<PathAndQuery, ProxyError> {
+        self.route().upstream_target(self.rest, query).map_err(|_| ProxyError::Wire(WireFault::UriTooLong))
     }
 
     /// The permit without the path, which may go.
@@ -176,7 +269,8 @@ mod tests {
         let key = keys::Key {
             name: KeyName::parse("tool").unwrap(),
             label: Label::NONE,
-            digest: keys::digest(b"the-key-of-the-tool"),
+            digest: Some(keys::digest(b"the-key-of-the-tool")),
+            uid: None,
             opaque_length: None,
             routes: vec![0],
             rules: Rules::default(),
@@ -187,7 +281,7 @@ mod tests {
 
     fn fault(key: Option<&'static str>, path: &str) -> Option<ProxyError> {
         let (routes, keys, door) = (routes(), keys(), Door { loopback: true, hosts: Vec::new(), max_body: 0 });
-        let access = Access { keys: &keys, routes: &routes, door: &door };
+        let access = Access { keys: &keys, routes: &routes, door: &door, uid: None };
         let mut headers = HeaderMap::new();
         headers.extend(
             key.map(|key| (http::header::HeaderName::from_static("closegate-key"), HeaderValue::from_static(key))),

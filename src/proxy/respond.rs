@@ -1,5 +1,7 @@
 //! Errors become responses here and nowhere else (contract.md 4).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Response, StatusCode};
@@ -14,7 +16,7 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 /// The response for an error, with its JSON body.
 pub(super) fn respond(error: &ProxyError, request_id: &RequestId) -> Response<Bytes> {
     let telling = error.telling();
-    let mut response = Response::new(body(error, telling.code, telling.hint, request_id));
+    let mut response = Response::new(body(error, telling.code, &hint(error), request_id));
     *response.status_mut() = StatusCode::from_u16(telling.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -36,11 +38,17 @@ pub(super) fn respond(error: &ProxyError, request_id: &RequestId) -> Response<By
     response
 }
 
+/// What to do about an error; of a host that is not served, the line that would serve it.
+pub(super) fn hint(error: &ProxyError) -> Cow<'static, str> {
+    match error {
+        ProxyError::HostRefused { asked: Some(host) } => {
+            Cow::Owned(format!("to serve it here: [listen] hosts = [\"{host}\"]"))
+        }
+        _ => Cow::Borrowed(error.telling().hint),
+    }
+}
+
 fn body(error: &ProxyError, code: &str, hint: &str, request_id: &RequestId) -> Bytes {
-    let hint = match error {
-        ProxyError::HostRefused { asked: Some(host) } => format!("to serve it here: [listen] hosts = [\"{host}\"]"),
-        _ => hint.to_owned(),
-    };
     let body = serde_json::json!({
         "error": error.to_string(),
         "closegate": { "code": code, "hint": hint, "request_id": request_id.as_str() },

@@ -54,7 +54,7 @@ impl Withheld {
         let credentials = credentials.values().flat_map(|credential| credential.kind.references());
         let keys = keys.values().filter_map(|key| match &key.secret {
             KeySecret::Reference(reference) => Some(reference),
-            KeySecret::Digest(_) => None,
+            KeySecret::Digest(_) | KeySecret::Peer => None,
         });
         Self(credentials.chain(keys).filter_map(variable).cloned().collect())
     }
@@ -77,7 +77,7 @@ impl Withheld {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyText {
     /// The SHA-256 of it.
-    pub digest: [u8; 32],
+    pub digest: Option<[u8; 32]>,
     /// How long it is, in bytes, where it does not have the shape of a gateway key.
     pub opaque_length: Option<usize>,
 }
@@ -97,7 +97,7 @@ pub async fn digest(
     bytes.copy_from_slice(digest.as_ref());
     let text = found.secret.expose();
     let opaque_length = (!text.starts_with(b"cgk_")).then_some(text.len());
-    Ok((KeyText { digest: bytes, opaque_length }, found.exposure(key, reference)))
+    Ok((KeyText { digest: Some(bytes), opaque_length }, found.exposure(key, reference)))
 }
 
 /// A secret, and whether its file lets others in.
@@ -251,7 +251,7 @@ fn place(reference: &SecretRef) -> String {
     }
 }
 
-const OWN: [&str; 3] = ["CLOSEGATE_", "CLOSE_API_KEY", "CREDENTIALS_DIRECTORY"];
+const OWN: [&str; 5] = ["CLOSEGATE_", "CLOSE_API_KEY", "CREDENTIALS_DIRECTORY", "LISTEN_", "NOTIFY_SOCKET"];
 const LONGEST: usize = 64 * 1024;
 const SHORTEST_KEY: usize = 16;
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);

@@ -3,15 +3,19 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
 
 mod access;
+mod activated;
 mod admin;
 mod boundary;
 mod client;
 mod coding;
+mod commands;
 mod credentials;
 mod documents;
 mod errors;
 mod faults;
 mod frames;
+mod front;
+mod front_h2;
 mod limits;
 mod origin;
 mod outward;

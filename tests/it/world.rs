@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use closegate::app::{End, Gateway, Provenance, Reloaded};
 use closegate::config::{self, Environment, Sources};
+use closegate::edge::Local;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -138,6 +139,11 @@ impl Setup {
 }
 
 impl World {
+    /// Where the proxy listens, by the labels of its listeners.
+    pub(crate) fn listeners(&self) -> Vec<(String, Local)> {
+        self.gateway.as_ref().map(|gateway| gateway.listeners.clone()).unwrap_or_default()
+    }
+
     pub(crate) fn connect(&self) -> Raw {
         Raw::connect(self.proxy)
     }

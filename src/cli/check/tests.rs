@@ -11,6 +11,10 @@ fn loaded(text: &str, variables: &[(&str, &str)]) -> Loaded {
     load(&Sources { file: None, environment, folder: folder.path().to_owned() }).unwrap()
 }
 
+fn reported(loaded: &Loaded) -> Report {
+    report(loaded, &Rehearsal::of(&loaded.config).unwrap())
+}
+
 const FILE: &str = r#"
 [listen]
 max_body = "1MiB"
@@ -30,7 +34,7 @@ expires = 2027-06-30T00:00:00Z
 #[test]
 fn a_report_names_routes_keys_settings_and_their_sources() {
     let loaded = loaded(FILE, &[("CLOSEGATE__LISTEN__WORKERS", "2")]);
-    let text = report(&loaded).to_string();
+    let text = reported(&loaded).to_string();
     for line in [
         "sales    /sales -> sales -> https://api.close.com      no rules  needs a key  closegate.toml:5",
         "sales    api_key  env SALES, file /dev/null  closegate.toml:5",
@@ -51,7 +55,7 @@ fn a_report_names_routes_keys_settings_and_their_sources() {
 
 #[test]
 fn scripts_read_the_same() {
-    let json = report(&loaded(FILE, &[])).to_json();
+    let json = reported(&loaded(FILE, &[])).to_json();
     assert_eq!(json["routes"][1]["prefix"], "/sales");
     assert_eq!(json["routes"][1]["source"], "closegate.toml:5");
     assert_eq!(json["keys"][0]["routes"][0], "sales");
@@ -63,8 +67,9 @@ fn scripts_read_the_same() {
 #[test]
 fn who_may_use_a_route_depends_on_keys_and_listener() {
     let route = "[credentials.a]\napi_key = { env = \"A\" }\n[routes.a]\n";
-    let say =
-        |more: &str, variables: &[(&str, &str)]| report(&loaded(&format!("{route}{more}"), variables)).routes[0].access;
+    let say = |more: &str, variables: &[(&str, &str)]| {
+        reported(&loaded(&format!("{route}{more}"), variables)).routes[0].access
+    };
     let wide = [("CLOSEGATE__LISTEN__ADDRESS", "0.0.0.0:8080")];
     assert_eq!(say("", &[]), "open: no key is defined");
     assert_eq!(say("", &wide), "closed: no key is defined");
@@ -77,7 +82,7 @@ fn who_may_use_a_route_depends_on_keys_and_listener() {
 
 #[test]
 fn the_outcomes_of_live_calls_are_appended() {
-    let mut report = report(&loaded(FILE, &[]));
+    let mut report = reported(&loaded(FILE, &[]));
     assert!(report.is_ok());
     report.append_live([
         ("sales".to_owned(), "200, organisation `Acme`".to_owned(), true),

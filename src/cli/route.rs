@@ -1,0 +1,181 @@
+//! `closegate route`: the routes of a configuration, and what becomes of a request; without the secrets.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{Output, explain, print, refuse, table, told};
+use crate::app::Rehearsal;
+use crate::config::{Loaded, Place, Route};
+use crate::id::RouteName;
+use crate::proxy::Openness;
+use crate::rule::Rules;
+
+/// What is asked about routes.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// List the routes with their prefixes, credentials, upstreams and rules, and where they are declared
+    List,
+    /// Say which route, credential and upstream URL a request would get, or why it would be refused
+    Explain(explain::Args),
+}
+
+/// Answers from the configuration; no gateway is asked and no secret is read.
+pub(super) fn run(command: &Command, loaded: &Loaded, output: Output) -> ExitCode {
+    let rehearsal = match Rehearsal::of(&loaded.config) {
+        Ok(rehearsal) => rehearsal,
+        Err(faults) => return refuse(&told(loaded, faults), output),
+    };
+    match command {
+        Command::List => list(&Listing::of(loaded, &rehearsal), output),
+        Command::Explain(args) => explain::run(args, loaded, &rehearsal, output),
+    }
+}
+
+/// Who may use a route, in the words of `check` and `route`.
+pub(super) fn access(openness: Openness) -> &'static str {
+    match openness {
+        Openness::Open => "open",
+        Openness::Guarded => "needs a key",
+        Openness::Unguarded => "open: no key is defined",
+        Openness::Closed => "closed: no key is defined",
+    }
+}
+
+/// How many rules there are, in words.
+pub(super) fn rules(rules: &Rules) -> String {
+    match (rules.allow.len(), rules.deny.len()) {
+        (0, 0) => "no rules".to_owned(),
+        (allow, deny) => format!("{allow} allow, {deny} deny"),
+    }
+}
+
+/// All routes; `Display` is for people, `Serialize` for programs.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Listing(Vec<Row>);
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    prefix: String,
+    credential: String,
+    upstream: String,
+    allow: Vec<String>,
+    deny: Vec<String>,
+    access: &'static str,
+    /// Whether it is its credential's by default, and declared nowhere itself.
+    default: bool,
+    source: Place,
+    #[serde(skip)]
+    rules: String,
+}
+
+fn list(listing: &Listing, output: Output) -> ExitCode {
+    match output {
+        Output::Text if listing.0.is_empty() => {
+            print::data("no routes: set `CLOSE_API_KEY`, or add `[credentials.NAME]`", ExitCode::SUCCESS)
+        }
+        Output::Text => print::data(listing, ExitCode::SUCCESS),
+        Output::Json => print::data(serde_json::json!(listing), ExitCode::SUCCESS),
+    }
+}
+
+impl Listing {
+    fn of(loaded: &Loaded, rehearsal: &Rehearsal) -> Self {
+        let row = |(name, route)| Some(Row::of(loaded, name, route, rehearsal.openness(name)?));
+        Self(loaded.config.routes.iter().filter_map(row).collect())
+    }
+}
+
+impl Row {
+    fn of(loaded: &Loaded, name: &RouteName, route: &Route, openness: Openness) -> Self {
+        Self {
+            name: name.to_string(),
+            prefix: route.prefix.as_str().to_owned(),
+            credential: route.credential.to_string(),
+            upstream: route.upstream.to_string(),
+            allow: route.rules.allow.iter().map(ToString::to_string).collect(),
+            deny: route.rules.deny.iter().map(ToString::to_string).collect(),
+            access: access(openness),
+            default: loaded.is_default_route(name),
+            source: loaded.place(&format!("routes.{name}")),
+            rules: rules(&route.rules),
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let Self { name, prefix, credential, upstream, rules, source, .. } = self;
+        let source = if self.default {
+            format!("{source} (default route of credential {credential})")
+        } else {
+            source.to_string()
+        };
+        [name, prefix, credential, upstream, rules, self.access, &source].map(str::to_owned).into()
+    }
+}
+
+impl fmt::Display for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = ["NAME", "PREFIX", "CREDENTIAL", "UPSTREAM", "RULES", "ACCESS", "DECLARED"];
+        let rows = [header.map(str::to_owned).into()].into_iter().chain(self.0.iter().map(Row::cells));
+        table::columns(f, "", &rows.collect::<Vec<_>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, Sources, load_names};
+
+    const FILE: &str = r#"
+[credentials.sales]
+api_key = { env = "NEVER_SET" }
+
+[credentials.partner]
+bearer = { file = "absent" }
+
+[routes.portal]
+credential = "partner"
+anonymous = true
+deny = ["* /api/v1/export/**"]
+
+[keys.reporting]
+secret = { file = "absent" }
+routes = ["sales"]
+"#;
+
+    fn listing(text: &str) -> Listing {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("closegate.toml"), text).unwrap();
+        let environment = Environment::default();
+        let loaded = load_names(&Sources { file: None, environment, folder: folder.path().to_owned() }).unwrap();
+        Listing::of(&loaded, &Rehearsal::of(&loaded.config).unwrap())
+    }
+
+    #[test]
+    fn routes_stand_in_columns_with_where_they_are_declared() {
+        let text = listing(FILE).to_string();
+        let expected = "\
+NAME    PREFIX   CREDENTIAL  UPSTREAM               RULES            ACCESS       DECLARED
+portal  /portal  partner     https://api.close.com  0 allow, 1 deny  open         closegate.toml:8
+sales   /sales   sales       https://api.close.com  no rules         needs a key  closegate.toml:2 (default route of credential sales)
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn scripts_get_a_list_of_objects() {
+        let json = serde_json::json!(listing(FILE));
+        assert_eq!(json[0]["deny"][0], "* /api/v1/export/**");
+        assert_eq!(
+            json[1],
+            serde_json::json!({
+                "name": "sales", "prefix": "/sales", "credential": "sales", "upstream": "https://api.close.com",
+                "allow": [], "deny": [], "access": "needs a key", "default": true, "source": "closegate.toml:2",
+            })
+        );
+        assert_eq!(serde_json::json!(listing("")), serde_json::json!([]));
+    }
+}

@@ -1,0 +1,191 @@
+//! TLS in front: what is offered, whose certificates clients must show, and what a reload of certificates does.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use closegate::app::Change;
+use closegate::edge::Local;
+use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::origin::Origin;
+use crate::world::{KEY, Setup, World, gateway};
+
+/// Who signs.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+/// A certificate and its key in PEM.
+struct Identity {
+    cert: String,
+    key: String,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "an authority of the tests");
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    fn sign(&self, name: &str) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        Identity { cert: params.signed_by(&key, &self.issuer).unwrap().pem(), key: key.serialize_pem() }
+    }
+
+    /// A client that trusts this authority.
+    fn client(&self, own: Option<&Identity>, alpn: &[&[u8]]) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = builder.with_root_certificates(roots);
+        let mut config = match own {
+            None => builder.with_no_client_auth(),
+            Some(own) => {
+                let chain = vec![CertificateDer::from_pem_slice(own.cert.as_bytes()).unwrap()];
+                let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
+                builder.with_client_auth_cert(chain, key).unwrap()
+            }
+        };
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        config
+    }
+}
+
+fn with_tls(origin: &Origin, identity: &Identity, more: &str) -> Setup {
+    gateway(origin.address).file("tls.crt", &identity.cert).file("tls.key", &identity.key).key("\"sales\"").set(
+        "listeners.tls",
+        &format!("address = \"127.0.0.1:0\"\ntls = {{ cert = \"tls.crt\", key = \"tls.key\"{more} }}"),
+    )
+}
+
+/// Where the listener of that label listens.
+fn place(world: &World, label: &str) -> SocketAddr {
+    let (_, local) = world.listeners().into_iter().find(|(name, _)| name == label).unwrap();
+    let Local::Tcp(address) = local else { panic!("{local}") };
+    address
+}
+
+type Session = StreamOwned<ClientConnection, TcpStream>;
+
+fn shake(config: ClientConfig, address: SocketAddr) -> std::io::Result<Session> {
+    let mut socket = TcpStream::connect(address)?;
+    socket.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let mut connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    while connection.is_handshaking() {
+        connection.complete_io(&mut socket)?;
+    }
+    Ok(StreamOwned::new(connection, socket))
+}
+
+/// One request, and the whole answer as text.
+fn ask(session: &mut Session) -> std::io::Result<String> {
+    let request =
+        format!("GET /sales/x HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\nConnection: close\r\n\r\n");
+    session.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    session.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn shown(session: &Session) -> Vec<u8> {
+    session.conn.peer_certificates().unwrap()[0].to_vec()
+}
+
+#[test]
+fn both_versions_of_http_are_offered_and_requests_served() {
+    let origin = Origin::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let authority = Authority::new();
+    let world = with_tls(&origin, &authority.sign("localhost"), "").start();
+    let address = place(&world, "tls");
+    for (offered, agreed) in
+        [(&[&b"h2"[..], b"http/1.1"][..], Some(&b"h2"[..])), (&[b"http/1.1"], Some(b"http/1.1")), (&[], None)]
+    {
+        let mut session = shake(authority.client(None, offered), address).unwrap();
+        assert_eq!(session.conn.alpn_protocol(), agreed);
+        if agreed != Some(b"h2") {
+            let answer = ask(&mut session).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer}");
+        }
+    }
+    assert!(shake(authority.client(None, &[b"spdy/1"]), address).is_err());
+    let clear = world.metric("closegate_connections{listener=\"default\"}");
+    assert_eq!(clear, 0.0);
+    // What is no TLS gets no answer in clear text.
+    let mut plain = TcpStream::connect(address).unwrap();
+    plain.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer);
+    assert!(!answer.windows(4).any(|window| window == b"HTTP"), "{answer:?}");
+}
+
+#[test]
+fn clients_must_show_a_certificate_where_that_is_said() {
+    let origin = Origin::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let world = with_tls(&origin, &authority.sign("localhost"), ", client_ca = \"clients.pem\"")
+        .file("clients.pem", &authority.pem)
+        .start();
+    let address = place(&world, "tls");
+    let outcome = |own: Option<&Identity>| {
+        // TLS 1.3 tells a client only after its own handshake that it was refused.
+        shake(authority.client(own, &[]), address).and_then(|mut session| ask(&mut session))
+    };
+    assert!(outcome(Some(&authority.sign("tool"))).unwrap().ends_with("ok"));
+    assert!(outcome(None).is_err());
+    assert!(outcome(Some(&stranger.sign("tool"))).is_err());
+    assert_eq!(origin.seen().len(), 1);
+}
+
+#[test]
+fn a_new_certificate_is_shown_after_a_reload_and_a_broken_one_never() {
+    let origin = Origin::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let authority = Authority::new();
+    let world = with_tls(&origin, &authority.sign("localhost"), "").start_reloading();
+    let address = place(&world, "tls");
+    let mut open = shake(authority.client(None, &[]), address).unwrap();
+    let first = shown(&open);
+    assert_eq!(world.reload().unwrap().change, Change::None);
+
+    let second = authority.sign("localhost");
+    // The key is not the certificate's: half of a renewal.
+    world.write("tls.crt", &second.cert);
+    let faults = world.reload().unwrap_err();
+    assert!(faults.iter().any(|fault| fault.contains("listeners.tls.tls.key")), "{faults:?}");
+    assert_eq!(shown(&shake(authority.client(None, &[]), address).unwrap()), first);
+
+    world.write("tls.key", &second.key);
+    // The watcher may have been first.
+    world.reload().unwrap();
+    let now = shown(&shake(authority.client(None, &[]), address).unwrap());
+    assert_ne!(now, first);
+    assert_eq!(now, CertificateDer::from_pem_slice(second.cert.as_bytes()).unwrap().to_vec());
+    assert!(ask(&mut open).unwrap().ends_with("ok"), "what was open goes on");
+}
+
+#[test]
+fn the_admin_listener_speaks_tls_where_that_is_said() {
+    let origin = Origin::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let authority = Authority::new();
+    let world = with_tls(&origin, &authority.sign("localhost"), "")
+        .replace("admin", "address = \"127.0.0.1:0\"\ntls = { cert = \"tls.crt\", key = \"tls.key\" }")
+        .start();
+    let mut session = shake(authority.client(None, &[b"h2", b"http/1.1"]), world.admin).unwrap();
+    assert_eq!(session.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
+    session.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    session.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"ready\""), "{answer}");
+}
