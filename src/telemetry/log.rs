@@ -101,9 +101,13 @@ impl Write for &Writer {
     }
 }
 
+/// The level, without the `h2` crate: at `debug` it quotes what a peer says in parting, which may be what it was sent.
 fn filter(level: &str) -> Result<EnvFilter, LogFault> {
-    EnvFilter::try_new(level).map_err(|source| LogFault::Level { level: level.to_owned(), source })
+    let parsed = EnvFilter::try_new(level).and_then(|filter| Ok(filter.add_directive(NO_FRAMES.parse()?)));
+    parsed.map_err(|source| LogFault::Level { level: level.to_owned(), source })
 }
+
+const NO_FRAMES: &str = "h2=off";
 
 /// How long the end of the program waits for a stderr that is blocked.
 const END: Duration = Duration::from_secs(2);
@@ -117,8 +121,8 @@ mod tests {
 
     #[test]
     fn a_level_or_a_filter_is_taken() {
-        for level in ["info", "closegate=debug,warn"] {
-            assert_eq!(filter(level).unwrap().to_string(), level);
+        for (level, all) in [("info", "h2=off,info"), ("closegate=debug,warn", "closegate=debug,h2=off,warn")] {
+            assert_eq!(filter(level).unwrap().to_string(), all);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::frames::{
     RST_STREAM,
 };
 use crate::signal::Signal;
+use crate::world::SECRET;
 
 #[test]
 fn requests_share_a_connection_that_serves_on_and_on() {
@@ -233,6 +234,30 @@ fn an_upstream_that_takes_no_streams_is_of_no_use() {
     assert_error(&exchange(&mut world.connect(), &get()), 502, "upstream_closed", "no streams");
     assert!(origin.connections() <= 2);
     origin.wait_for_ends(origin.connections());
+}
+
+#[test]
+fn line_43_what_an_upstream_says_in_parting_is_not_repeated() {
+    let origin = Frames::start(|peer| {
+        while let Some(stream) = peer.request() {
+            match stream {
+                1 => peer.send_head(stream, END_STREAM, &[("x-echo", SECRET), ("te", SECRET)]),
+                3 => peer.send_head(stream, 0, &[("x-echo", SECRET)]) && peer.send(DATA, END_STREAM, stream, SECRET),
+                _ => {
+                    let parting = [stream.to_be_bytes(), INTERNAL_ERROR.to_be_bytes()].concat();
+                    return assert!(peer.send(GOAWAY, 0, 0, [&parting, SECRET.as_bytes()].concat()));
+                }
+            };
+        }
+    });
+    let mut world = speaking_h2(origin.address).set("log", "level = \"trace\"").spawn();
+    let statuses: Vec<u16> = (0..3).map(|_| exchange(&mut world.connect(), &empty_post()).status).collect();
+    assert_eq!(statuses, [502, 200, 502]);
+    world.signal(rustix::process::Signal::TERM);
+    world.wait();
+    let said = world.stderr.text() + &world.stdout.text();
+    assert!(said.contains("no answer of the upstream"), "{said}");
+    assert!(!said.contains("PLANTED"), "{said}");
 }
 
 #[test]
