@@ -138,7 +138,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How much is read at once.
 const PIECE: usize = 4096;
 /// How long a connection without a request is waited for once the gateway drains.
-const LATECOMER: Duration = Duration::from_secs(1);
+pub(super) const LATECOMER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -25,10 +25,10 @@ use super::h2;
 use super::head::{HeadLimits, WireFault};
 use super::line::{Line, Message};
 use super::listen::{Accepted, Doors, Share};
-use super::opening::{Opening, Replayed, opening};
+use super::opening::{LATECOMER, Opening, Replayed, opening};
 use super::stream::{Peer, Stream, Transport};
 use super::tls::{self, ServerTls};
-use crate::clock::Sweep;
+use crate::clock::{Deadline, Sweep};
 
 /// What a request came as.
 pub struct Arrival {
@@ -218,15 +218,23 @@ async fn serve_h1<H: Handler>(
     });
     let connection = codec(&rules.limits).serve_connection(TokioIo::new(guard), service);
     let mut connection = pin!(connection);
-    let mut told = false;
+    let (mut told, mut patience) = (false, None);
     let ended = poll_fn(|cx| {
         loop {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(ended);
             }
-            // Told before its first request it would close on a client that has just asked.
-            if told || !edge.drain.is_draining() || line.judged() == 0 {
+            if told || !edge.drain.is_draining() {
                 return Poll::Pending;
+            }
+            if line.judged() == 0 {
+                // Told now it would close on a client that is about to ask; one that does not is not waited for.
+                let patience = patience.get_or_insert_with(|| {
+                    let deadline = Deadline::new(&edge.sweep);
+                    deadline.set(LATECOMER);
+                    deadline
+                });
+                ready!(patience.poll_passed(cx));
             }
             told = true;
             line.hurry();

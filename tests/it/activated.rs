@@ -173,7 +173,8 @@ fn start(folder: &TempDir, listener: &TcpListener) -> Process {
 #[test]
 fn line_39_ten_restarts_under_load_refuse_nobody_and_lose_nothing() {
     let origin = Origin::plain();
-    let folder = systemd(&origin).write();
+    // Long enough for each of the clients to ask once more, and to be told to go.
+    let folder = systemd(&origin).replace("listen", "address = \"systemd\"\nshutdown_delay = \"2s\"").write();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let crowd = Crowd { stop: AtomicBool::new(false), asked: AtomicUsize::new(0), failed: AtomicUsize::new(0) };
