@@ -47,7 +47,7 @@ pub(crate) const GOAWAY: u8 = 7;
 
 pub(crate) const END_STREAM: u8 = 1;
 pub(crate) const END_HEADERS: u8 = 4;
-const ACK: u8 = 1;
+pub(crate) const ACK: u8 = 1;
 
 pub(crate) const MAX_CONCURRENT_STREAMS: u16 = 3;
 

@@ -15,6 +15,7 @@ mod errors;
 mod faults;
 mod frames;
 mod front;
+mod h2;
 mod limits;
 mod origin;
 mod outward;
