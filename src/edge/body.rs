@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +15,8 @@ use crate::clock::Deadline;
 pub struct RequestBody {
     incoming: Incoming,
     watch: Watch,
+    /// The last piece of what a stream announced, until the stream ends: only then was it not too much.
+    held: Option<Bytes>,
 }
 
 /// Who notices that a body breaks its framing, or does not come.
@@ -42,7 +44,7 @@ impl RequestBody {
     /// The body of message `number` of an HTTP/1 connection.
     pub(super) fn guarded(incoming: Incoming, line: &Rc<Line>, number: u64) -> Self {
         let watch = if incoming.is_end_stream() { Watch::Nothing } else { Watch::Guard { line: line.clone(), number } };
-        Self { incoming, watch }
+        Self { incoming, watch, held: None }
     }
 
     /// The body of an HTTP/2 stream, with the longest time between two pieces of it.
@@ -52,7 +54,7 @@ impl RequestBody {
         } else {
             Watch::Time { deadline: deadline(), timeout, waiting: false }
         };
-        Self { incoming, watch }
+        Self { incoming, watch, held: None }
     }
 }
 
@@ -92,24 +94,68 @@ impl Body for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFault>>> {
         let this = self.get_mut();
-        match Pin::new(&mut this.incoming).poll_frame(cx) {
-            Poll::Pending => this.watch.poll_fault(cx).map(|fault| Some(Err(fault.into()))),
-            Poll::Ready(Some(Err(_))) => {
-                let known = this.watch.known_fault();
-                Poll::Ready(Some(Err(known.map_or(RequestBodyFault::Gone, RequestBodyFault::Body))))
-            }
-            Poll::Ready(frame) => {
-                this.watch.progress();
-                Poll::Ready(frame.map(|frame| frame.map_err(|_| RequestBodyFault::Gone)))
+        loop {
+            let frame = match ready!(this.poll_incoming(cx)) {
+                Some(Ok(frame)) => frame,
+                // The codec takes a reset without an error for an end: it is none of a request.
+                None if this.is_cut() => return Poll::Ready(Some(Err(RequestBodyFault::Gone))),
+                None if this.held.is_some() => return Poll::Ready(this.held.take().map(Frame::data).map(Ok)),
+                ended => {
+                    this.held = None;
+                    return Poll::Ready(ended);
+                }
+            };
+            match frame.into_data() {
+                Ok(data) if this.is_last_of_open_stream() => this.hold(data),
+                Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Err(trailers) if this.held.is_none() => return Poll::Ready(Some(Ok(trailers))),
+                // They end the stream; nobody misses them.
+                Err(_) => {}
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.held.is_none() && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        // What announces no body and does not end either is as long as it turns out to be.
+        if self.is_last_of_open_stream() { SizeHint::default() } else { self.incoming.size_hint() }
+    }
+}
+
+impl RequestBody {
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFault>>> {
+        match Pin::new(&mut self.incoming).poll_frame(cx) {
+            Poll::Pending => self.watch.poll_fault(cx).map(|fault| Some(Err(fault.into()))),
+            Poll::Ready(Some(Err(_))) => {
+                let known = self.watch.known_fault();
+                Poll::Ready(Some(Err(known.map_or(RequestBodyFault::Gone, RequestBodyFault::Body))))
+            }
+            Poll::Ready(frame) => {
+                self.watch.progress();
+                Poll::Ready(frame.map(|frame| frame.map_err(|_| RequestBodyFault::Gone)))
+            }
+        }
+    }
+
+    /// Whether a stream goes on beyond all that it announced: with its end alone, or with a fault (RFC 9113 8.1.1).
+    fn is_last_of_open_stream(&self) -> bool {
+        matches!(self.watch, Watch::Time { .. })
+            && self.incoming.size_hint().exact() == Some(0)
+            && !self.incoming.is_end_stream()
+    }
+
+    /// Whether a stream that is over did not end as the request's end.
+    fn is_cut(&self) -> bool {
+        matches!(self.watch, Watch::Time { .. }) && !self.incoming.is_end_stream()
+    }
+
+    fn hold(&mut self, data: Bytes) {
+        // An empty piece may follow; more than was announced never comes here.
+        if !data.is_empty() {
+            self.held = Some(data);
+        }
     }
 }

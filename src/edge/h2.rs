@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HOST, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use http::{Method, Request};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -148,8 +148,24 @@ fn judge(parts: &http::request::Parts, limits: &HeadLimits) -> Result<(), WireFa
     if parts.headers.len() > limits.lines || bytes > limits.bytes {
         return Err(WireFault::HeadTooLarge);
     }
+    if !parts.uri.scheme_str().is_none_or(|scheme| matches!(scheme, "http" | "https")) {
+        return Err(WireFault::Malformed("the scheme is neither `http` nor `https`"));
+    }
     judge_authority(parts)?;
+    judge_fields(&parts.headers)?;
     head::judge_target(target.as_bytes())
+}
+
+/// What the codec lets through: blanks round a value (RFC 9113 8.2.1), and lengths in more than one way.
+fn judge_fields(headers: &HeaderMap) -> Result<(), WireFault> {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    if headers.values().any(|value| is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last())) {
+        return Err(WireFault::Malformed("a header's value begins or ends with a blank"));
+    }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else { return Ok(()) };
+    head::judge_length(length.as_bytes())?;
+    lengths.next().map_or(Ok(()), |_| Err(head::TWO_LENGTHS))
 }
 
 /// RFC 9113 8.3.1: `:authority` and `Host` are one thing said twice.
@@ -158,7 +174,7 @@ fn judge_authority(parts: &http::request::Parts) -> Result<(), WireFault> {
     let (host, second) = (hosts.next(), hosts.next());
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     let named = match (authority, host) {
-        (_, Some(_)) if second.is_some() => return Err(WireFault::Malformed("there are two Host lines")),
+        (_, Some(_)) if second.is_some() => return Err(head::TWO_HOSTS),
         (Some(authority), Some(host)) if !host.as_bytes().eq_ignore_ascii_case(authority.as_bytes()) => {
             return Err(WireFault::Malformed("`:authority` and Host differ"));
         }

@@ -210,6 +210,17 @@ fn is_port(digits: &[u8]) -> bool {
     digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit)
 }
 
+/// How long a body is.
+pub(super) fn judge_length(value: &[u8]) -> Result<u64, WireFault> {
+    let digits = (1..=19).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+    let length = digits.then(|| value.iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0')));
+    length.ok_or(WireFault::Malformed("Content-Length is not a number of 1 to 19 digits"))
+}
+
+/// Two lines of a field that may have one only.
+pub(super) const TWO_HOSTS: WireFault = WireFault::Malformed("there are two Host lines");
+pub(super) const TWO_LENGTHS: WireFault = WireFault::Malformed("there are two Content-Length lines");
+
 /// What the header lines said that decides about framing.
 #[derive(Default)]
 struct Seen {
@@ -242,18 +253,16 @@ impl Seen {
     fn note_host(&mut self, value: &[u8]) -> Result<(), WireFault> {
         self.hosts += 1;
         if self.hosts > 1 {
-            return Err(WireFault::Malformed("there are two Host lines"));
+            return Err(TWO_HOSTS);
         }
         if judge_authority(value) { Ok(()) } else { Err(WireFault::Malformed("Host is not a host with a port")) }
     }
 
     fn note_length(&mut self, value: &[u8]) -> Result<(), WireFault> {
         if self.length.is_some() {
-            return Err(WireFault::Malformed("there are two Content-Length lines"));
+            return Err(TWO_LENGTHS);
         }
-        let digits = (1..=19).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
-        let length = digits.then(|| value.iter().fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0')));
-        self.length = Some(length.ok_or(WireFault::Malformed("Content-Length is not a number of 1 to 19 digits"))?);
+        self.length = Some(judge_length(value)?);
         Ok(())
     }
 

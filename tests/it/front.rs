@@ -16,19 +16,19 @@ use crate::origin::Origin;
 use crate::world::{KEY, Setup, World, gateway};
 
 /// Who signs.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 /// A certificate and its key in PEM.
-struct Identity {
-    cert: String,
-    key: String,
+pub(crate) struct Identity {
+    pub cert: String,
+    pub key: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -37,14 +37,14 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    fn sign(&self, name: &str) -> Identity {
+    pub(crate) fn sign(&self, name: &str) -> Identity {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         Identity { cert: params.signed_by(&key, &self.issuer).unwrap().pem(), key: key.serialize_pem() }
     }
 
     /// A client that trusts this authority.
-    fn client(&self, own: Option<&Identity>, alpn: &[&[u8]]) -> ClientConfig {
+    pub(crate) fn client(&self, own: Option<&Identity>, alpn: &[&[u8]]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -71,15 +71,15 @@ fn with_tls(origin: &Origin, identity: &Identity, more: &str) -> Setup {
 }
 
 /// Where the listener of that label listens.
-fn place(world: &World, label: &str) -> SocketAddr {
+pub(crate) fn place(world: &World, label: &str) -> SocketAddr {
     let (_, local) = world.listeners().into_iter().find(|(name, _)| name == label).unwrap();
     let Local::Tcp(address) = local else { panic!("{local}") };
     address
 }
 
-type Session = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Session = StreamOwned<ClientConnection, TcpStream>;
 
-fn shake(config: ClientConfig, address: SocketAddr) -> std::io::Result<Session> {
+pub(crate) fn shake(config: ClientConfig, address: SocketAddr) -> std::io::Result<Session> {
     let mut socket = TcpStream::connect(address)?;
     socket.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();

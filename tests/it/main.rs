@@ -16,6 +16,7 @@ mod faults;
 mod frames;
 mod front;
 mod front_h2;
+mod h2;
 mod limits;
 mod origin;
 mod outward;
