@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::outward::{self, Outward};
 use crate::config::{Config, KeySecret, SecretRef};
 use crate::keys::{self, DuplicateKey};
-use crate::vault::{self, Holdings, KeyText, SecretFault, Vault, Warning, Withheld};
+use crate::vault::{self, Holdings, KeyText, MemoryGrants, SecretFault, Vault, Warning, Withheld};
 
 /// One reason why a gateway does not start, or a reload changes nothing; it holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,12 @@ impl Secrets {
     /// Reads them for nobody: whether they could be used.
     pub fn check(config: &Config) -> Result<Self, Vec<Fault>> {
         let Material { holdings, outward, warnings, .. } = Material::gather_now(config)?;
-        let (vault, _unwatched) = Vault::open(holdings, |_| Arc::default(), Arc::clone(&outward.connector));
+        let (vault, _unwatched) = Vault::open(
+            holdings,
+            |_| Arc::default(),
+            Arc::clone(&outward.connector),
+            Arc::new(MemoryGrants::default()),
+        );
         Ok(Self { vault, warnings })
     }
 

@@ -28,6 +28,9 @@ pub(super) fn health(vaults: watch::Receiver<Arc<Vault>>) -> Arc<Health> {
             State::Ready | State::Suspect => None,
             State::Rejected => Some(format!("{name}: rejected by the upstream")),
             State::Unavailable { reason } => Some(format!("{name}: {reason}")),
+            State::Refreshing => Some(format!("{name}: its access token has ended, and the next one is awaited")),
+            State::NeedsAuthorization => Some(format!("{name}: nobody has authorized it yet")),
+            State::Dead { reason } => Some(format!("{name}: {reason}")),
         });
         Details { credentials_down: down.collect() }
     }))

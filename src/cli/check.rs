@@ -150,6 +150,7 @@ impl CredentialRow {
             }
             CredentialKind::Basic { password, .. } => ("basic", vec![reference(password)]),
             CredentialKind::Bearer(token) => ("bearer", vec![reference(token)]),
+            CredentialKind::OAuth2(app) => ("oauth2", vec![reference(&app.client_secret)]),
         };
         Self { name: name.to_owned(), kind, secrets, source: loaded.place(&format!("credentials.{name}")) }
     }

@@ -15,6 +15,7 @@ mod kinds;
 mod listener;
 mod load;
 mod nearest;
+mod oauth;
 mod place;
 mod raw;
 mod resolve;
@@ -44,6 +45,7 @@ pub use self::finding::{Faults, Finding};
 pub use self::listener::{Address, Listener, NamedListener, Tls, UnixAddress};
 pub use self::load::{Loaded, Sources, load, load_names};
 pub use self::nearest::suggest;
+pub use self::oauth::{Endpoint, OAuth2};
 pub use self::place::{Origins, Place};
 
 /// The configuration file with every setting and its default, as it lies in the repository.
@@ -184,6 +186,8 @@ pub enum CredentialKind {
     },
     /// Bearer with a token made elsewhere.
     Bearer(SecretRef),
+    /// Bearer with tokens that an OAuth app is given; they live in the store.
+    OAuth2(Box<OAuth2>),
 }
 
 impl CredentialKind {
@@ -192,6 +196,7 @@ impl CredentialKind {
         let (first, second) = match self {
             Self::ApiKey { current, next } => (current, next.as_ref()),
             Self::Basic { password: only, .. } | Self::Bearer(only) => (only, None),
+            Self::OAuth2(app) => (&app.client_secret, None),
         };
         std::iter::once(first).chain(second)
     }

@@ -8,7 +8,7 @@ use super::kinds::{self, TIMEOUT};
 use super::listener::{self, Listener};
 use super::raw::Table;
 use super::walk::{Section, Walk};
-use super::{AccessFormat, Admin, Config, Http, Log, Metrics, Process, Redact, Upstream};
+use super::{AccessFormat, Admin, Config, Endpoint, Http, Log, Metrics, Process, Redact, Upstream};
 
 /// Types the whole tree; what is wrong is reported to the walk, and its default stands in.
 pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
@@ -20,7 +20,8 @@ pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
     let upstream = upstream(root.section(walk, "upstream"), walk);
     let log = log(root.section(walk, "log"), walk);
     let names = entries::Names::of(tree);
-    let credentials = entries::credentials(&mut root, walk);
+    let redirect = Endpoint::pasted_back();
+    let credentials = entries::credentials(&mut root, walk, &redirect, upstream.url.reach());
     let (routes, cleartext) = entries::routes(&mut root, walk, &names, &upstream.url);
     let keys = entries::keys(&mut root, walk, &names);
     root.close(walk);

@@ -33,7 +33,7 @@ pub use self::core::Core;
 use self::core::Cores;
 use self::exposition::Exposition;
 use self::meters::Meters;
-pub use self::meters::{CredentialMeters, Reload, UpstreamMeters};
+pub use self::meters::{CredentialMeters, Refresh, Reload, UpstreamMeters};
 pub use self::names::Label;
 use self::names::Names;
 pub use self::record::{Answerer, Client, Record};

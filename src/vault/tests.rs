@@ -112,7 +112,7 @@ impl Scene {
         let meters = Arc::new(CredentialMeters::default());
         let dial = Arc::new(Wiring(Arc::clone(&close)));
         let (holdings, warnings) = Holdings::read(&credentials, Arc::default()).await.unwrap();
-        let (vault, watches) = Vault::open_over(None, holdings, |_| Arc::clone(&meters), dial);
+        let (vault, watches) = Vault::open_over(None, holdings, |_| Arc::clone(&meters), dial, grants());
         watch_over(watches);
         Self { folder, credentials, close, meters, vault, warnings }
     }
@@ -122,7 +122,7 @@ impl Scene {
         let (holdings, _) = Holdings::read(&self.credentials, Arc::default()).await.unwrap();
         let same = self.vault.holds(&holdings);
         let (meters, dial) = (Arc::clone(&self.meters), Arc::new(Wiring(Arc::clone(&self.close))));
-        let (vault, watches) = Vault::open_over(Some(&self.vault), holdings, |_| Arc::clone(&meters), dial);
+        let (vault, watches) = Vault::open_over(Some(&self.vault), holdings, |_| Arc::clone(&meters), dial, grants());
         assert_eq!(watches.is_empty(), same);
         self.vault = vault;
         watch_over(watches)
@@ -190,6 +190,10 @@ fn watch_over(watches: Vec<Watch>) -> usize {
 
 fn name(text: &str) -> CredentialName {
     CredentialName::parse(text).unwrap()
+}
+
+fn grants() -> Arc<MemoryGrants> {
+    Arc::default()
 }
 
 fn origin() -> Origin {
@@ -529,7 +533,7 @@ async fn nothing_prints_a_secret() {
     let dial = Arc::new(Wiring(Arc::default()));
     let (holdings, warnings) = Holdings::read(&scene.credentials, Arc::default()).await.unwrap();
     let printed = format!("{holdings:?} {warnings:?} {:?}", holdings.credentials[&name("sales")].known);
-    let (vault, watches) = Vault::open_over(None, holdings, |_| Arc::default(), dial);
+    let (vault, watches) = Vault::open_over(None, holdings, |_| Arc::default(), dial, grants());
     let printed = format!("{printed} {vault:?} {watches:?} {:?}", vault.authorization(SALES));
     assert!(printed.contains("[secret]"));
     assert!(!printed.contains("planted") && !printed.contains("YXBp"), "{printed}");
