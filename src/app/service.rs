@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use super::Stage;
@@ -48,7 +48,14 @@ pub(super) fn spawn_acceptor(
     })
 }
 
+/// The runtime of the service thread.
+pub(super) fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+#[expect(clippy::too_many_arguments, reason = "the thread is given everything that it does")]
 pub(super) fn spawn(
+    runtime: Runtime,
     listeners: Vec<(TcpListener, Option<Arc<ServerTls>>)>,
     telemetry: Arc<Telemetry>,
     health: Arc<Health>,
@@ -57,8 +64,8 @@ pub(super) fn spawn(
     stage: watch::Receiver<Stage>,
     watched: &Parts,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let (part, reloading) = (watched.part("service"), watched.part("reload"));
+    let (part, reloading, following) = (watched.part("service"), watched.part("reload"), watched.part("store"));
+    let store = reloader.archive.store().clone();
     let listeners: Vec<_> = listeners.into_iter().map(|listener| (listener, watched.part("admin"))).collect();
     std::thread::Builder::new().name("service".to_owned()).spawn(move || {
         let _part = part;
@@ -67,6 +74,10 @@ pub(super) fn spawn(
             task::spawn("reload", async move {
                 let _part = reloading;
                 reloader.run().await;
+            });
+            task::spawn("store", async move {
+                let _part = following;
+                match store.follow().await {}
             });
             for ((listener, tls), part) in listeners {
                 let served = admin::serve(listener, tls, telemetry.clone(), health.clone(), gone(stage.clone()));
