@@ -9,8 +9,8 @@
 //! | 4 | `app` |
 //! | 3 | `proxy`, `admin` |
 //! | 2 | `vault`, `keys`, `routes`, `upstream`, `edge` |
-//! | 1 | `config`, `telemetry`, `sim`, `net`, `catalogue` |
-//! | 0 | `id`, `path`, `origin`, `rule`, `chunked`, `clock`, `task` |
+//! | 1 | `config`, `telemetry`, `store`, `sim`, `net`, `catalogue` |
+//! | 0 | `id`, `path`, `origin`, `rule`, `scope`, `chunked`, `clock`, `task` |
 
 pub mod admin;
 pub mod app;
@@ -28,7 +28,9 @@ pub mod path;
 pub mod proxy;
 pub mod routes;
 pub mod rule;
+pub mod scope;
 pub mod sim;
+pub mod store;
 pub mod task;
 pub mod telemetry;
 pub mod upstream;

@@ -16,7 +16,7 @@ use crate::proxy::Gate;
 use crate::routes::{Route, RouteTable};
 use crate::telemetry::{Access, Options, Telemetry};
 use crate::upstream::Slot;
-use crate::vault::{KeyText, MemoryGrants, Vault, Watch};
+use crate::vault::{KeyText, Vault, Watch};
 
 /// What the threads are made of, until a reload makes it anew.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ pub(super) fn parts(
     let connector = Arc::clone(&outward.connector);
     let (vault, watches) = match before {
         Some(before) => before.gate.vault.followed_by(holdings, meters, connector),
-        None => Vault::open(holdings, meters, connector, Arc::new(MemoryGrants::default())),
+        None => Vault::open(holdings, meters, connector),
     };
     let mut slots = Slots::default();
     let (routes, route_slots) = routes(config, telemetry, |name| vault.find(name), &mut slots);

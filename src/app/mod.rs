@@ -10,6 +10,7 @@ mod rehearse;
 mod reload;
 mod secrets;
 mod service;
+mod storage;
 mod worker;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use self::files::{Seen, Watcher};
@@ -27,14 +29,16 @@ use self::secrets::Material;
 use crate::admin::{Health, Phase};
 use crate::config::Config;
 use crate::edge::{Acceptor, Local};
+use crate::store::Role;
 use crate::telemetry::Telemetry;
-use crate::vault::Watch;
+use crate::vault::{Archive, Watch};
 
 pub use listeners::unusable_certificates;
 pub use load::load;
 pub use rehearse::Rehearsal;
 pub use reload::{Bell, Change, Outcome, Provenance, Reloaded};
 pub use secrets::{Fault, Secrets};
+pub use storage::archive;
 
 /// Why a gateway does not start: everything that is wrong, each in a sentence or three.
 #[derive(Debug)]
@@ -98,6 +102,7 @@ struct Beginning {
     seen: Seen,
     current: Current,
     watches: Vec<Watch>,
+    archive: Arc<Archive>,
 }
 
 impl Gateway {
@@ -113,7 +118,9 @@ impl Gateway {
     ) -> Result<Self, StartFaults> {
         let telemetry = Telemetry::new(assemble::telemetry_options(config), out);
         let sockets = listeners::bind(config);
-        let beginning = begin(config, provenance, &telemetry);
+        // What the service thread goes on with is begun on its runtime: connections to the store live on it.
+        let runtime = service::runtime().map_err(|error| StartFaults(vec![format!("error: {error}")]))?;
+        let beginning = runtime.block_on(begin(config, provenance, &telemetry));
         let (sockets, beginning) = match (sockets, beginning) {
             (Ok(sockets), Ok(beginning)) => (sockets, beginning),
             (sockets, beginning) => {
@@ -121,7 +128,8 @@ impl Gateway {
                 return Err(StartFaults(faults.map(|fault| fault.to_string()).collect()));
             }
         };
-        Self::run(config, telemetry, sockets, beginning).map_err(|error| StartFaults(vec![format!("error: {error}")]))
+        Self::run(config, telemetry, sockets, beginning, runtime)
+            .map_err(|error| StartFaults(vec![format!("error: {error}")]))
     }
 
     fn run(
@@ -129,8 +137,9 @@ impl Gateway {
         telemetry: Arc<Telemetry>,
         sockets: listeners::Sockets,
         beginning: Beginning,
+        runtime: Runtime,
     ) -> std::io::Result<Self> {
-        let Beginning { provenance, seen, current, watches } = beginning;
+        let Beginning { provenance, seen, current, watches, archive } = beginning;
         let (listeners, admin) = (sockets.places(), sockets.admin.local_addr()?);
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stage, staged) = watch::channel(Stage::Serving);
@@ -155,6 +164,7 @@ impl Gateway {
             provenance,
             started: config.clone(),
             current,
+            archive,
             certificates,
             watcher: Watcher::new(seen),
             vaults,
@@ -167,7 +177,7 @@ impl Gateway {
         let admins = admins.into_iter().flatten().collect();
         let others = vec![
             service::spawn_acceptor(acceptor, closing, &watched)?,
-            service::spawn(admins, telemetry.clone(), health.clone(), watches, reloader, staged, &watched)?,
+            service::spawn(runtime, admins, telemetry.clone(), health.clone(), watches, reloader, staged, &watched)?,
         ];
         health.enter(Phase::Ready);
         let (grace, delay) = (config.process.shutdown_grace, config.process.shutdown_delay);
@@ -230,17 +240,29 @@ impl Gateway {
 }
 
 /// Reads everything that the configuration refers to, and makes the first parts of it.
-fn begin(config: &Config, provenance: Option<Provenance>, telemetry: &Telemetry) -> Result<Beginning, Vec<Fault>> {
+async fn begin(
+    config: &Config,
+    provenance: Option<Provenance>,
+    telemetry: &Telemetry,
+) -> Result<Beginning, Vec<Fault>> {
     // As they are before they are read: what changes later is seen to have changed.
     let seen = provenance.as_ref().map(|from| Seen::of(files::of(config, from.file.as_deref()))).unwrap_or_default();
-    let material = Material::gather_now(config)?;
-    for warning in &material.warnings {
+    let archive = Arc::new(storage::archive(config, Role::Serving));
+    let stored = storage::check(&archive).await;
+    let material = Material::gather(config, None, Some(&archive)).await;
+    let (doubt, material) = match (stored, material) {
+        (Ok(doubt), Ok(material)) => (doubt, material),
+        (stored, material) => {
+            return Err(stored.err().into_iter().chain(material.err().into_iter().flatten()).collect());
+        }
+    };
+    for warning in doubt.iter().chain(&material.warnings) {
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
     let key_texts = material.key_texts.clone();
     let (parts, watches) = assemble::parts(config, material, telemetry, None)?;
     let current = Current { config: config.clone(), key_texts, parts };
-    Ok(Beginning { provenance, seen, current, watches })
+    Ok(Beginning { provenance, seen, current, watches, archive })
 }
 
 /// What cannot be listened on; nothing is listened on afterwards.

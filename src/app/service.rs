@@ -7,8 +7,9 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use super::Stage;
@@ -51,7 +52,14 @@ pub(super) fn spawn_acceptor(
     })
 }
 
+/// The runtime of the service thread.
+pub(super) fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+#[expect(clippy::too_many_arguments, reason = "the thread is given everything that it does")]
 pub(super) fn spawn(
+    runtime: Runtime,
     listeners: Vec<(TcpListener, Option<Arc<ServerTls>>)>,
     telemetry: Arc<Telemetry>,
     health: Arc<Health>,
@@ -60,8 +68,8 @@ pub(super) fn spawn(
     stage: watch::Receiver<Stage>,
     watched: &Parts,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let (part, reloading) = (watched.part("service"), watched.part("reload"));
+    let (part, reloading, following) = (watched.part("service"), watched.part("reload"), watched.part("store"));
+    let (store, vault) = (reloader.archive.store().clone(), Arc::clone(&reloader.current.parts.gate.vault));
     let listeners: Vec<_> = listeners.into_iter().map(|listener| (listener, watched.part("admin"))).collect();
     std::thread::Builder::new().name("service".to_owned()).spawn(move || {
         let _part = part;
@@ -70,6 +78,10 @@ pub(super) fn spawn(
             task::spawn("reload", async move {
                 let _part = reloading;
                 reloader.run().await;
+            });
+            task::spawn("store", async move {
+                let _part = following;
+                match store.follow().await {}
             });
             for ((listener, tls), part) in listeners {
                 let served = admin::serve(listener, tls, telemetry.clone(), health.clone(), gone(stage.clone()));
@@ -81,6 +93,10 @@ pub(super) fn spawn(
                 });
             }
             gone(stage).await;
+            // What is killed here is a token that Close has given and nobody has stored.
+            if tokio::time::timeout(LAST_REFRESH, vault.settled()).await.is_err() {
+                tracing::error!("an access token was still being renewed at the end; its state says what becomes of it");
+            }
         });
         // A file system that does not answer holds up no end.
         runtime.shutdown_background();
@@ -102,6 +118,9 @@ async fn gone(mut stage: watch::Receiver<Stage>) {
     // A sender that is dropped is a gateway that is gone.
     let _ = stage.wait_for(|stage| *stage == Stage::Gone).await;
 }
+
+/// How long the end waits for a refresh: as long as the token endpoint may take, and the store.
+const LAST_REFRESH: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
 mod tests {

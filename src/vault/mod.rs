@@ -17,30 +17,37 @@ use crate::net::Connector;
 use crate::origin::Origin;
 use crate::telemetry::CredentialMeters;
 
+mod archive;
 mod authorization;
 mod credential;
 mod entry;
 mod harden;
 mod lookout;
+mod master;
 mod needle;
 mod oauth;
 mod pause;
 mod probe;
 mod redactor;
+mod rekey;
+mod seal;
 mod secret;
 mod source;
 mod watch;
 
+pub use archive::{Archive, ArchiveFault};
 pub use authorization::Authorization;
 pub use entry::{State, Unavailable};
 pub use harden::{HardenFault, harden};
+pub use master::{MasterKey, NoMasterKey};
 pub use oauth::{
-    Awaiting, Condition, Consent, Death, Doing, Doubt, Fence, Flow, FlowFault, Grants, GrantsFault, MemoryGrants,
-    Returned, Sharing, Stored, Tokens, Verifier,
+    Awaiting, Condition, Consent, Death, Doing, Doubt, Flow, FlowFault, Grants, GrantsFault, MemoryGrants, Returned,
+    Sharing, Stored, Tokens, Verifier,
 };
 pub use probe::{Undecided, Verdict};
 pub use redactor::Redactor;
-pub use source::{KeyText, SecretFault, Warning, Withheld, digest};
+pub use rekey::{GivenKey, Rekeyed};
+pub use source::{KeyText, SecretFault, Supply, Warning, Withheld, digest};
 pub use watch::Watch;
 
 use credential::{Candidate, Slot};
@@ -60,7 +67,7 @@ pub struct Vault {
 /// What was read of every credential, before any of it is used.
 pub struct Holdings {
     credentials: BTreeMap<CredentialName, Holding>,
-    withheld: Arc<Withheld>,
+    supply: Arc<Supply>,
 }
 
 struct Holding {
@@ -70,7 +77,7 @@ struct Holding {
 
 /// What secrets are read and questions are asked with.
 struct Means {
-    withheld: Arc<Withheld>,
+    supply: Arc<Supply>,
     dial: Arc<dyn Dial>,
     /// Where the tokens of OAuth credentials lie.
     grants: Arc<dyn Grants>,
@@ -79,17 +86,17 @@ struct Means {
 }
 
 impl Holdings {
-    /// Reads every secret. What cannot be read is a fault, all of them at once; only a command that fails is none: its
-    /// credential begins unavailable and is tried again.
+    /// Reads every secret. What cannot be read is a fault, all of them at once; only a command that fails, or a
+    /// secret of the store that cannot be had, is none: its credential begins unavailable and is tried again.
     pub async fn read(
         credentials: &BTreeMap<CredentialName, config::Credential>,
-        withheld: Arc<Withheld>,
+        supply: Arc<Supply>,
     ) -> Result<(Self, Vec<Warning>), Vec<SecretFault>> {
         let slots: Vec<_> = credentials.iter().map(|(name, credential)| Slot::of(name, credential)).collect();
-        let (known, warnings) = read_all(&slots, &withheld).await?;
+        let (known, warnings) = read_all(&slots, &supply).await?;
         let holdings = slots.into_iter().zip(known).map(|(slots, known)| Holding { slots, known });
         let credentials = credentials.keys().cloned().zip(holdings).collect();
-        Ok((Self { credentials, withheld }, warnings))
+        Ok((Self { credentials, supply }, warnings))
     }
 }
 
@@ -99,8 +106,8 @@ impl Vault {
         holdings: Holdings,
         meters: impl Fn(&CredentialName) -> Arc<CredentialMeters>,
         connector: Arc<Connector>,
-        grants: Arc<dyn Grants>,
     ) -> (Arc<Self>, Vec<Watch>) {
+        let grants = holdings.supply.grants();
         Self::open_over(None, holdings, meters, connector, grants)
     }
 
@@ -125,9 +132,9 @@ impl Vault {
         dial: Arc<dyn Dial>,
         grants: Arc<dyn Grants>,
     ) -> (Arc<Self>, Vec<Watch>) {
-        let Holdings { credentials, withheld } = holdings;
+        let Holdings { credentials, supply } = holdings;
         let under = before.map(|before| Arc::clone(&before.means().under)).unwrap_or_default();
-        let means = Arc::new(Means { withheld, dial, grants, under });
+        let means = Arc::new(Means { supply, dial, grants, under });
         let means = match before {
             Some(before) => {
                 before.means.store(means);
@@ -233,7 +240,7 @@ impl Means {
     }
 
     async fn read(&self, slot: &Slot) -> Result<Candidate, Unread> {
-        slot.read(&self.withheld).await.map(|(candidate, _)| candidate)
+        slot.read(&self.supply).await.map(|(candidate, _)| candidate)
     }
 }
 
@@ -252,11 +259,11 @@ impl fmt::Debug for Holdings {
 type Known = Vec<Vec<Option<Candidate>>>;
 
 /// Reads every slot at once, since commands take their time; tells faults and warnings in the order of the slots.
-async fn read_all(slots: &[Vec<Slot>], withheld: &Arc<Withheld>) -> Result<(Known, Vec<Warning>), Vec<SecretFault>> {
+async fn read_all(slots: &[Vec<Slot>], supply: &Arc<Supply>) -> Result<(Known, Vec<Warning>), Vec<SecretFault>> {
     let mut reading = JoinSet::new();
     for slot in slots.iter().flatten() {
-        let (slot, withheld) = (slot.clone(), Arc::clone(withheld));
-        reading.spawn(async move { (slot.key().to_owned(), slot.read(&withheld).await) });
+        let (slot, supply) = (slot.clone(), Arc::clone(supply));
+        reading.spawn(async move { (slot.key().to_owned(), slot.read(&supply).await) });
     }
     let mut read: BTreeMap<_, _> = reading.join_all().await.into_iter().collect();
     let (mut warnings, mut faults) = (Vec::new(), Vec::new());
@@ -265,7 +272,7 @@ async fn read_all(slots: &[Vec<Slot>], withheld: &Arc<Withheld>) -> Result<(Know
             warnings.extend(seen);
             Some(candidate)
         }
-        Err(unread) if slot.is_command() => {
+        Err(unread) if slot.may_fail() => {
             warnings.push(unread.warn(slot.key()));
             None
         }

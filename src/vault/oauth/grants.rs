@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::tokens::{Tokens, copy};
 use crate::id::CredentialName;
+use crate::store::Fence;
 use crate::vault::secret::Secret;
 
 /// Something that is done in the store.
@@ -146,10 +147,6 @@ impl From<Condition> for Death {
         }
     }
 }
-
-/// The right to change a grant, until somebody else has a newer one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fence(pub u64);
 
 /// Grants that outlive the process, shared by all that serve from one store.
 pub trait Grants: Send + Sync {

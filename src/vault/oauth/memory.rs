@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::grants::{Condition, Doing, Fence, Flow, Grants, GrantsFault, Sharing, Stored};
+use super::grants::{Condition, Doing, Flow, Grants, GrantsFault, Sharing, Stored};
 use super::tokens::Tokens;
 use crate::id::CredentialName;
+use crate::store::Fence;
 
 /// Grants that nobody else sees.
 #[derive(Default)]

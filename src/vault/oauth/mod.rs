@@ -10,6 +10,7 @@
 //! dies there knows no more than that the mark is there. Then the old token is tried once more, which a server that
 //! allows for lost answers forgives; if it is refused, the state says that a refresh was under way.
 
+mod archived;
 mod client;
 mod endpoint;
 mod flow;
@@ -24,7 +25,7 @@ mod tokens;
 mod tests;
 
 pub use flow::{Consent, FlowFault, Returned};
-pub use grants::{Condition, Death, Doing, Doubt, Fence, Flow, Grants, GrantsFault, Sharing, Stored, Verifier};
+pub use grants::{Condition, Death, Doing, Doubt, Flow, Grants, GrantsFault, Sharing, Stored, Verifier};
 pub use memory::MemoryGrants;
 pub use renewal::Awaiting;
 pub use tokens::Tokens;

@@ -18,9 +18,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::client::{Client, Trouble};
-use super::grants::{Condition, Death, Doubt, Fence, Grants, GrantsFault, Sharing, Stored};
+use super::grants::{Condition, Death, Doubt, Grants, GrantsFault, Sharing, Stored};
 use super::tokens::{Given, Tokens, copy};
 use crate::id::CredentialName;
+use crate::store::Fence;
 
 /// A refresh to be carried out.
 pub(super) struct Errand {

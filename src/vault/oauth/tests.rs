@@ -1,5 +1,6 @@
 //! Grants with a simulated Close in memory and a clock that stands still: refreshes, faults, replicas, flows.
 
+mod archived;
 mod faults;
 mod flows;
 mod replicas;
@@ -20,6 +21,7 @@ use crate::config::{Credential, CredentialKind, Endpoint, OAuth2, SecretRef};
 use crate::id::{CredentialId, CredentialName};
 use crate::origin::{Origin, Reach};
 use crate::sim::{ClientAuthentication, Fault, Grant, OAuthApp, Options, Reuse, Seen, Simulator, Trouble};
+use crate::store::Fence;
 use crate::task;
 use crate::telemetry::{CredentialMeters, Refresh};
 use crate::vault::probe::{Dial, Dialling};
