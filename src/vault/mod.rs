@@ -21,6 +21,7 @@ mod archive;
 mod authorization;
 mod credential;
 mod entry;
+mod handed;
 mod harden;
 mod lookout;
 mod master;
@@ -38,6 +39,7 @@ mod watch;
 pub use archive::{Archive, ArchiveFault};
 pub use authorization::Authorization;
 pub use entry::{State, Unavailable};
+pub use handed::SecretText;
 pub use harden::{HardenFault, harden};
 pub use master::{MasterKey, NoMasterKey};
 pub use oauth::{
