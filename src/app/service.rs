@@ -95,7 +95,9 @@ pub(super) fn spawn(
             gone(stage).await;
             // What is killed here is a token that Close has given and nobody has stored.
             if tokio::time::timeout(LAST_REFRESH, vault.settled()).await.is_err() {
-                tracing::error!("an access token was still being renewed at the end; its state says what becomes of it");
+                tracing::error!(
+                    "an access token was still being renewed at the end; its state says what becomes of it"
+                );
             }
         });
         // A file system that does not answer holds up no end.

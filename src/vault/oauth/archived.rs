@@ -13,7 +13,7 @@ use crate::store::{Content, Event, Fence, GrantState, Passing, Purpose, StoreErr
 use crate::vault::archive::{Archive, ArchiveFault};
 
 impl Grants for Archive {
-    fn read<'a>(&'a self, name: &'a CredentialName) -> Doing<'a, Option<Stored>> {
+    fn stored<'a>(&'a self, name: &'a CredentialName) -> Doing<'a, Option<Stored>> {
         Box::pin(async move {
             let Some((grant, Some(tokens))) = self.grant(name).await? else { return Ok(None) };
             let reason = grant.reason.as_deref();

@@ -204,7 +204,7 @@ impl Vault {
     pub async fn revoke(&self, id: CredentialId, actor: &str) -> Result<Result<(), FlowFault>, FlowFault> {
         let grants = Arc::clone(&self.means().grants);
         let name = self.name(id);
-        let Some(stored) = grants.read(name).await? else { return Ok(Ok(())) };
+        let Some(stored) = grants.stored(name).await? else { return Ok(Ok(())) };
         let told = match self.client(id).await {
             Ok(client) => client.revoke(&stored.tokens.refresh).await.map_err(FlowFault::from),
             Err(fault) => Err(fault),

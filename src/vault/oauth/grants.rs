@@ -151,7 +151,7 @@ impl From<Condition> for Death {
 /// Grants that outlive the process, shared by all that serve from one store.
 pub trait Grants: Send + Sync {
     /// A grant; none when there are no tokens.
-    fn read<'a>(&'a self, name: &'a CredentialName) -> Doing<'a, Option<Stored>>;
+    fn stored<'a>(&'a self, name: &'a CredentialName) -> Doing<'a, Option<Stored>>;
 
     /// Takes the lease of a grant for some time; none while somebody else has it. `owner` tells people who.
     fn lease<'a>(&'a self, name: &'a CredentialName, owner: &'a str, time: Duration) -> Doing<'a, Option<Fence>>;

@@ -140,7 +140,7 @@ impl Keeper {
     /// Reads what the store has, and puts it to use.
     async fn look(&mut self) {
         let grants = Arc::clone(&self.means().grants);
-        match grants.read(self.entry.name()).await {
+        match grants.stored(self.entry.name()).await {
             Ok(Some(Stored { condition: Condition::Dead(death), .. })) => self.withdraw(Outage::Dead(death)),
             Ok(Some(stored)) if stored.tokens.client_id == self.app.client_id => self.take(stored.tokens),
             Ok(_) => self.withdraw(Outage::NeedsAuthorization),

@@ -53,7 +53,7 @@ impl MemoryGrants {
 }
 
 impl Grants for MemoryGrants {
-    fn read<'a>(&'a self, name: &'a CredentialName) -> Doing<'a, Option<Stored>> {
+    fn stored<'a>(&'a self, name: &'a CredentialName) -> Doing<'a, Option<Stored>> {
         let state = self.state();
         let stored =
             state.grants.get(name).map(|grant| Stored { tokens: grant.tokens.again(), condition: grant.condition });

@@ -156,7 +156,7 @@ impl Errand {
 
     /// What the store has, unless that is an outcome by itself.
     async fn look(&self) -> Result<Stored, Outcome> {
-        let stored = self.grants.read(&self.name).await.map_err(later)?.ok_or(Outcome::Nothing)?;
+        let stored = self.grants.stored(&self.name).await.map_err(later)?.ok_or(Outcome::Nothing)?;
         if let Condition::Dead(death) = stored.condition {
             return Err(Outcome::Dead(death));
         }
@@ -244,7 +244,7 @@ impl Errand {
     async fn lease_again(&self, used: &Tokens) -> Result<Fence, Outcome> {
         let owner = owner();
         loop {
-            match self.grants.read(&self.name).await {
+            match self.grants.stored(&self.name).await {
                 Ok(Some(stored)) if !stored.tokens.is_same(used) => {
                     return Err(Outcome::Renewed(stored.tokens, By::Others));
                 }
@@ -260,7 +260,7 @@ impl Errand {
 
     /// `invalid_grant`: the store is read once more, and only then the grant is over.
     async fn refused(&self, used: &Stored, fence: Fence) -> Outcome {
-        match self.grants.read(&self.name).await {
+        match self.grants.stored(&self.name).await {
             Ok(Some(stored)) if !stored.tokens.is_same(&used.tokens) => {
                 return Outcome::Renewed(stored.tokens, By::Others);
             }

@@ -87,11 +87,11 @@ impl Shared {
 }
 
 impl Grants for Shared {
-    fn read<'a>(&'a self, name: &'a CredentialName) -> Doing<'a, Option<Stored>> {
+    fn stored<'a>(&'a self, name: &'a CredentialName) -> Doing<'a, Option<Stored>> {
         Box::pin(async move {
             self.is_up()?;
             self.reads.fetch_add(1, Ordering::Relaxed);
-            self.inner.read(name).await
+            self.inner.stored(name).await
         })
     }
 
@@ -284,7 +284,7 @@ impl Scene {
     }
 
     async fn condition(&self) -> Condition {
-        self.grants.inner.read(&name()).await.unwrap().unwrap().condition
+        self.grants.inner.stored(&name()).await.unwrap().unwrap().condition
     }
 
     /// What arrived at the token endpoint.
@@ -468,7 +468,7 @@ async fn an_answer_that_repeats_the_old_or_the_new_token_is_scrubbed_of_both() {
 async fn nothing_prints_a_token() {
     let scene = Scene::granted().await;
     let grant = &scene.simulator.grants()[0];
-    let stored = scene.grants.inner.read(&name()).await.unwrap().unwrap();
+    let stored = scene.grants.inner.stored(&name()).await.unwrap().unwrap();
     let printed = format!("{stored:?} {:?} {:?}", scene.vault(), scene.vault().authorization(PARTNER));
     assert!(printed.contains("Ready"), "the control: {printed}");
     assert!(!printed.contains(&grant.access_token) && !printed.contains(&grant.refresh_token), "{printed}");

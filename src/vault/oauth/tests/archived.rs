@@ -16,14 +16,14 @@ fn tokens(access: &str, refresh: &str) -> Tokens {
 }
 
 async fn condition(archive: &Archive) -> Condition {
-    archive.read(&name()).await.unwrap().unwrap().condition
+    archive.stored(&name()).await.unwrap().unwrap().condition
 }
 
 #[tokio::test]
 async fn a_grant_outlives_the_process_with_its_condition_and_lies_sealed() {
     let folder = tempfile::tempdir().unwrap();
     let first = archive(&folder);
-    assert!(first.read(&name()).await.unwrap().is_none());
+    assert!(first.stored(&name()).await.unwrap().is_none());
     assert_eq!(first.lease(&name(), "a", HOUR).await, Err(GrantsFault::Absent));
     first.put(&name(), &tokens("planted-access", "planted-refresh"), "test").await.unwrap();
     let mut changes = first.changes();
@@ -50,7 +50,7 @@ async fn a_grant_outlives_the_process_with_its_condition_and_lies_sealed() {
     drop(first);
 
     let second = archive(&folder);
-    let stored = second.read(&name()).await.unwrap().unwrap();
+    let stored = second.stored(&name()).await.unwrap().unwrap();
     assert!(stored.tokens.is_same(&tokens("planted-access-2", "planted-refresh-2")));
     assert_eq!(stored.condition, Condition::Ready);
     second.store().close().await;
