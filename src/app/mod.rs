@@ -26,12 +26,14 @@ use self::files::{Seen, Watcher};
 use self::part::Ends;
 use self::reload::{Current, Reloader};
 use self::secrets::Material;
+use self::service::Chores;
 use crate::admin::{Health, Phase};
 use crate::config::Config;
 use crate::edge::{Acceptor, Local};
+use crate::pace::Pacer;
 use crate::store::Role;
 use crate::telemetry::Telemetry;
-use crate::vault::{Archive, Watch};
+use crate::vault::Archive;
 
 pub use listeners::unusable_certificates;
 pub use load::load;
@@ -101,7 +103,7 @@ struct Beginning {
     provenance: Option<Provenance>,
     seen: Seen,
     current: Current,
-    watches: Vec<Watch>,
+    chores: Chores,
     archive: Arc<Archive>,
 }
 
@@ -139,7 +141,7 @@ impl Gateway {
         beginning: Beginning,
         runtime: Runtime,
     ) -> std::io::Result<Self> {
-        let Beginning { provenance, seen, current, watches, archive } = beginning;
+        let Beginning { provenance, seen, current, chores, archive } = beginning;
         let (listeners, admin) = (sockets.places(), sockets.admin.local_addr()?);
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stage, staged) = watch::channel(Stage::Serving);
@@ -177,7 +179,7 @@ impl Gateway {
         let admins = admins.into_iter().flatten().collect();
         let others = vec![
             service::spawn_acceptor(acceptor, closing, &watched)?,
-            service::spawn(runtime, admins, telemetry.clone(), health.clone(), watches, reloader, staged, &watched)?,
+            service::spawn(runtime, admins, telemetry.clone(), health.clone(), chores, reloader, staged, &watched)?,
         ];
         health.enter(Phase::Ready);
         let (grace, delay) = (config.process.shutdown_grace, config.process.shutdown_delay);
@@ -243,7 +245,7 @@ impl Gateway {
 async fn begin(
     config: &Config,
     provenance: Option<Provenance>,
-    telemetry: &Telemetry,
+    telemetry: &Arc<Telemetry>,
 ) -> Result<Beginning, Vec<Fault>> {
     // As they are before they are read: what changes later is seen to have changed.
     let seen = provenance.as_ref().map(|from| Seen::of(files::of(config, from.file.as_deref()))).unwrap_or_default();
@@ -260,9 +262,11 @@ async fn begin(
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
     let key_texts = material.key_texts.clone();
-    let (parts, watches) = assemble::parts(config, material, telemetry, None)?;
+    let meters = Arc::clone(telemetry);
+    let (pacer, dispatcher) = Pacer::new(move |credential, group| meters.limit_meters(credential, group));
+    let (parts, watches) = assemble::parts(config, material, telemetry, &pacer, None)?;
     let current = Current { config: config.clone(), key_texts, parts };
-    Ok(Beginning { provenance, seen, current, watches, archive })
+    Ok(Beginning { provenance, seen, current, chores: Chores { watches, dispatcher }, archive })
 }
 
 /// What cannot be listened on; nothing is listened on afterwards.

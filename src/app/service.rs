@@ -1,5 +1,5 @@
-//! The threads beside the workers: one accepts, one serves admin and metrics, keeps the credentials alive
-//! and reloads.
+//! The threads beside the workers: one accepts, one serves admin and metrics, keeps the credentials alive,
+//! says whose turn it is of the requests that wait, and reloads.
 //!
 //! Neither takes part in a request, so that the admin listener answers when the workers are busy (invariant 8).
 
@@ -17,6 +17,7 @@ use super::part::Parts;
 use super::reload::Reloader;
 use crate::admin::{self, Details, Health};
 use crate::edge::{Acceptor, ServerTls};
+use crate::pace::Dispatcher;
 use crate::task;
 use crate::telemetry::Telemetry;
 use crate::vault::{State, Vault, Watch};
@@ -57,24 +58,37 @@ pub(super) fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
+/// What the service thread does for the workers.
+pub(super) struct Chores {
+    /// Watches over credentials.
+    pub(super) watches: Vec<Watch>,
+    /// Says whose turn it is of those that wait for rate limits.
+    pub(super) dispatcher: Dispatcher,
+}
+
 #[expect(clippy::too_many_arguments, reason = "the thread is given everything that it does")]
 pub(super) fn spawn(
     runtime: Runtime,
     listeners: Vec<(TcpListener, Option<Arc<ServerTls>>)>,
     telemetry: Arc<Telemetry>,
     health: Arc<Health>,
-    watches: Vec<Watch>,
+    chores: Chores,
     reloader: Reloader,
     stage: watch::Receiver<Stage>,
     watched: &Parts,
 ) -> io::Result<JoinHandle<()>> {
     let (part, reloading, following) = (watched.part("service"), watched.part("reload"), watched.part("store"));
+    let pacing = watched.part("pace");
     let (store, vault) = (reloader.archive.store().clone(), Arc::clone(&reloader.current.parts.gate.vault));
     let listeners: Vec<_> = listeners.into_iter().map(|listener| (listener, watched.part("admin"))).collect();
     std::thread::Builder::new().name("service".to_owned()).spawn(move || {
         let _part = part;
         runtime.block_on(async move {
-            watch_over(watches, &reloader.watched);
+            watch_over(chores.watches, &reloader.watched);
+            task::spawn("pace", async move {
+                let _part = pacing;
+                chores.dispatcher.run().await;
+            });
             task::spawn("reload", async move {
                 let _part = reloading;
                 reloader.run().await;

@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::place::{Origins, Place};
 use super::units::{show_duration, show_size};
 use super::{
-    AccessFormat, Address, Admin, Config, Http, Listener, Loaded, Log, Metrics, Process, Redact, Store, StoreUrl, Tls,
-    Upstream,
+    AccessFormat, Address, Admin, Config, Http, Listener, Loaded, Log, Metrics, Pace, Process, Redact, Store, StoreUrl,
+    Tls, Upstream,
 };
 use crate::origin::Reach;
 
@@ -21,10 +21,10 @@ pub struct Setting {
     pub source: Place,
 }
 
-/// `data_dir`, and every setting of `[listen]`, `[listeners]`, `[admin]`, `[metrics]`, `[store]`, `[upstream]` and
-/// `[log]`, in the order of the documented file.
+/// `data_dir`, and every setting of `[listen]`, `[listeners]`, `[admin]`, `[metrics]`, `[store]`, `[upstream]`, `[pace]`
+/// and `[log]`, in the order of the documented file.
 pub fn settings(loaded: &Loaded) -> Vec<Setting> {
-    let Config { data_dir, process, admin, metrics, store, upstream, log, .. } = &loaded.config;
+    let Config { data_dir, process, admin, metrics, store, upstream, pace, log, .. } = &loaded.config;
     let mut listeners = loaded.config.all_listeners().map(|named| listener_values(&named.key, named.listener));
     let tables = [
         vec![("data_dir".to_owned(), data_dir.display().to_string())],
@@ -35,12 +35,14 @@ pub fn settings(loaded: &Loaded) -> Vec<Setting> {
         metrics_values(metrics),
         store_values(store),
         upstream_values(upstream),
+        pace_values(pace),
         log_values(log),
     ];
     tables.into_iter().flatten().map(|(key, value)| setting(key, value, &loaded.origins)).collect()
 }
 
-/// The settings that are fixed at the start in which two configurations differ: all tables but `[upstream]` have such.
+/// The settings that are fixed at the start in which two configurations differ: all tables but `[upstream]` and `[pace]`
+/// have such.
 /// A listener that one of them lacks is named as a whole.
 pub fn differences_in_fixed(one: &Config, other: &Config) -> Vec<String> {
     let (before, after) = (fixed(one), fixed(other));
@@ -173,6 +175,10 @@ fn upstream_values(upstream: &Upstream) -> Values {
         ("danger_private_upstream", (upstream.url.reach() == Reach::Anywhere).to_string()),
     ];
     of_table("upstream", values)
+}
+
+fn pace_values(pace: &Pace) -> Values {
+    of_table("pace", [("max_wait", show_duration(pace.max_wait))])
 }
 
 fn log_values(log: &Log) -> Values {

@@ -9,7 +9,7 @@ use super::listener::{self, Listener};
 use super::raw::Table;
 use super::storage;
 use super::walk::{Section, Walk};
-use super::{AccessFormat, Admin, Config, Endpoint, Http, Log, Metrics, Process, Redact, Upstream};
+use super::{AccessFormat, Admin, Config, Endpoint, Http, Log, Metrics, Pace, Process, Redact, Upstream};
 
 /// Types the whole tree; what is wrong is reported to the walk, and its default stands in.
 pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
@@ -21,6 +21,7 @@ pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
     let metrics = metrics(root.section(walk, "metrics"), walk);
     let store = storage::store(root.section(walk, "store"), walk, &data_dir);
     let upstream = upstream(root.section(walk, "upstream"), walk);
+    let pace = pace(root.section(walk, "pace"), walk);
     let log = log(root.section(walk, "log"), walk);
     let names = entries::Names::of(tree);
     let redirect = Endpoint::pasted_back();
@@ -40,6 +41,7 @@ pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
         credentials,
         routes,
         keys,
+        pace,
         log,
     };
     (config, cleartext)
@@ -98,6 +100,13 @@ fn upstream(mut at: Section<'_>, walk: &mut Walk) -> Upstream {
     upstream
 }
 
+fn pace(mut at: Section<'_>, walk: &mut Walk) -> Pace {
+    let known = Pace::default();
+    let pace = Pace { max_wait: at.or(walk, "max_wait", known.max_wait, kinds::duration(HOLD)) };
+    at.close(walk);
+    pace
+}
+
 fn log(mut at: Section<'_>, walk: &mut Walk) -> Log {
     let known = Log::default();
     let log = Log {
@@ -109,6 +118,8 @@ fn log(mut at: Section<'_>, walk: &mut Walk) -> Log {
 }
 
 const WAIT: RangeInclusive<Duration> = Duration::ZERO..=kinds::DAY;
+/// Longer than this no client waits.
+const HOLD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(300);
 const HTTP: &[(&str, Http)] = &[("auto", Http::Auto), ("h1", Http::H1), ("h2", Http::H2)];
 const REDACT: &[(&str, Redact)] = &[("plain", Redact::Plain), ("decode", Redact::Decode), ("off", Redact::Off)];
 const ACCESS: &[(&str, AccessFormat)] =
