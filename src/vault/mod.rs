@@ -192,6 +192,11 @@ impl Vault {
         self.entry(id).authorization()
     }
 
+    /// Whether a credential has tokens that are renewed.
+    pub fn renews(&self, id: CredentialId) -> bool {
+        self.entry(id).renewal().is_some()
+    }
+
     /// Of a credential whose access token has ended: waits for the next one, which is on its way already. None where there
     /// are no tokens to wait for.
     pub fn awaited(&self, id: CredentialId) -> Option<Awaiting> {

@@ -19,6 +19,7 @@ mod front_h2;
 mod h2;
 mod limits;
 mod origin;
+mod oauth;
 mod outward;
 mod pacing;
 mod process;
