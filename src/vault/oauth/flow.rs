@@ -245,7 +245,7 @@ fn random() -> Result<Zeroizing<String>, FlowFault> {
     let mut bytes = Zeroizing::new([0_u8; 32]);
     aws_lc_rs::rand::fill(&mut *bytes).map_err(|_| FlowFault::NoRandomness)?;
     let mut text = Zeroizing::new(String::with_capacity(43));
-    URL_SAFE_NO_PAD.encode_string(&*bytes, &mut text);
+    URL_SAFE_NO_PAD.encode_string(bytes.as_slice(), &mut text);
     Ok(text)
 }
 
