@@ -145,9 +145,7 @@ impl Session {
             match connection {
                 Connection::Sqlite(one) => of_sqlite(text, values, one).await,
                 Connection::SqliteChange(one) => of_sqlite(text, values, one).await,
-                Connection::Postgres(one) | Connection::PostgresChange(one) => {
-                    of_postgres(text, values, one).await
-                }
+                Connection::Postgres(one) | Connection::PostgresChange(one) => of_postgres(text, values, one).await,
             }
         });
         self.asking = true;
