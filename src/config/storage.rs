@@ -39,6 +39,16 @@ pub enum StoreUrl {
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl(String);
 
+/// The parts of such a URL.
+struct Parts<'a> {
+    scheme: &'a str,
+    user: Option<&'a str>,
+    password: Option<&'a str>,
+    /// Host, port and database.
+    place: &'a str,
+    query: &'a str,
+}
+
 impl Store {
     /// The store of a folder, with all defaults.
     pub(super) fn of(data_dir: &Path) -> Self {
@@ -55,35 +65,40 @@ impl PostgresUrl {
 
     /// Whether a password stands in it.
     pub(super) fn has_password(&self) -> bool {
-        self.parts().1.is_some_and(|(_, password)| password.is_some()) || self.parts().3.contains("password=")
+        let Parts { password, query, .. } = self.parts();
+        password.is_some() || query.contains("password=")
     }
 
     /// Whether the server's certificate is verified, or the connection never leaves the machine.
     pub(super) fn is_guarded(&self) -> bool {
-        let (_, _, place, query) = self.parts();
+        let Parts { place, query, .. } = self.parts();
         let host = place.split('/').next().unwrap_or_default();
         let name = host.rsplit_once(':').map_or(host, |(name, port)| if port.contains(']') { host } else { name });
         let local = matches!(name, "" | "localhost" | "[::1]") || name.starts_with("127.") || name.starts_with("%2F");
         local || query.contains("host=/") || query.contains("sslmode=verify-")
     }
 
-    /// Scheme, user name with password, host and path, query.
-    fn parts(&self) -> (&str, Option<(&str, Option<&str>)>, &str, &str) {
+    fn parts(&self) -> Parts<'_> {
         let (scheme, rest) = self.0.split_once("://").unwrap_or(("postgres", &self.0));
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let end = rest.find('/').unwrap_or(rest.len());
-        let Some(at) = rest[..end].rfind('@') else { return (scheme, None, rest, query) };
-        let user = &rest[..at];
-        let user = user.split_once(':').map_or((user, None), |(user, password)| (user, Some(password)));
-        (scheme, Some(user), &rest[at + 1..], query)
+        let (user, place) = match rest[..end].rfind('@') {
+            Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
+            None => (None, rest),
+        };
+        let (user, password) = match user.and_then(|user| user.split_once(':')) {
+            Some((user, password)) => (Some(user), Some(password)),
+            None => (user, None),
+        };
+        Parts { scheme, user, password, place, query }
     }
 }
 
 impl fmt::Display for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, user, place, query) = self.parts();
+        let Parts { scheme, user, password, place, query } = self.parts();
         write!(f, "{scheme}://")?;
-        if let Some((user, password)) = user {
+        if let Some(user) = user {
             write!(f, "{user}{}@", if password.is_some() { ":***" } else { "" })?;
         }
         write!(f, "{place}{}", if query.is_empty() { "" } else { "?***" })
@@ -179,7 +194,7 @@ fn url(folders: Folders) -> impl FnOnce(&Node) -> Result<StoreUrl, Wrong> {
         }
         let url = PostgresUrl(text);
         let known = |pair: &str| PARAMETERS.iter().any(|name| pair.split('=').next() == Some(name));
-        let query = url.parts().3;
+        let query = url.parts().query;
         if !query.is_empty() && !query.split('&').all(known) {
             let hint = format!("known are {}", PARAMETERS.join(", "));
             return Err(Wrong::new("a parameter of the database's URL is not known", hint));

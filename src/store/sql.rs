@@ -143,11 +143,9 @@ impl Session {
         let connection = self.connection.as_mut().ok_or_else(gone)?;
         let asked = Box::pin(async {
             match connection {
-                Connection::Sqlite(one) => of_sqlite(text, values, &mut **one).await,
-                Connection::SqliteChange(one) => of_sqlite(text, values, &mut **one).await,
-                Connection::Postgres(one) | Connection::PostgresChange(one) => {
-                    of_postgres(text, values, &mut **one).await
-                }
+                Connection::Sqlite(one) => of_sqlite(text, values, one).await,
+                Connection::SqliteChange(one) => of_sqlite(text, values, one).await,
+                Connection::Postgres(one) | Connection::PostgresChange(one) => of_postgres(text, values, one).await,
             }
         });
         self.asking = true;
@@ -166,13 +164,13 @@ impl Session {
         let connection = self.connection.as_mut().ok_or_else(gone)?;
         let run = Box::pin(async {
             match connection {
-                Connection::Sqlite(one) => drop(sqlx::raw_sql(text).execute(&mut **one).await?),
-                Connection::SqliteChange(one) => drop(sqlx::raw_sql(text).execute(&mut **one).await?),
+                Connection::Sqlite(one) => sqlx::raw_sql(text).execute(&mut **one).await.map(|_| ()),
+                Connection::SqliteChange(one) => sqlx::raw_sql(text).execute(&mut **one).await.map(|_| ()),
                 Connection::Postgres(one) | Connection::PostgresChange(one) => {
-                    drop(sqlx::raw_sql(text).execute(&mut **one).await?);
+                    sqlx::raw_sql(text).execute(&mut **one).await.map(|_| ())
                 }
             }
-            Ok(())
+            .map_err(StoreError::from)
         });
         self.asking = true;
         let done = within(self.deadline, self.limit, run).await;

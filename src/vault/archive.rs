@@ -81,7 +81,10 @@ impl Archive {
         match self.store.proof().await? {
             Some(proof) => self.opens(&proof).await.map(drop),
             // What is said outright is to be there.
-            None => Ok(drop(self.key.read(&self.withheld).await?)),
+            None => {
+                self.key.read(&self.withheld).await?;
+                Ok(())
+            }
         }
     }
 

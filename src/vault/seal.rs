@@ -166,7 +166,7 @@ impl MasterKey {
 
     fn text(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(TEXT));
-        STANDARD.encode_string(&*self.bytes, &mut text);
+        STANDARD.encode_string(self.bytes.as_slice(), &mut text);
         text
     }
 

@@ -128,7 +128,7 @@ impl Setup {
         let folder = self.write();
         let path = folder.path().join("closegate.toml");
         let sources =
-            Sources { file: Some(path), environment: Environment::default(), folder: folder.path().to_owned() };
+            Sources { file: Some(path), environment: state_in(folder.path()), folder: folder.path().to_owned() };
         let loaded = config::load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
         let records = Records::default();
         let provenance = provenance(sources, loaded.file);
@@ -136,6 +136,11 @@ impl Setup {
         let gateway = gateway.unwrap_or_else(|faults| panic!("{faults}"));
         World { proxy: gateway.proxy().unwrap(), admin: gateway.admin, gateway: Some(gateway), records, folder }
     }
+}
+
+/// An environment in which data lies in the folder as well.
+fn state_in(folder: &Path) -> Environment {
+    [("XDG_STATE_HOME", folder)].into_iter().collect()
 }
 
 impl World {
