@@ -32,5 +32,6 @@ mod spawned;
 mod tidy;
 mod tls;
 mod upstream_h2;
+mod ways;
 mod wire;
 mod world;
