@@ -2,6 +2,7 @@
 
 mod client;
 mod conformance;
+mod floods;
 mod messages;
 
 use std::net::SocketAddr;
