@@ -18,6 +18,7 @@ mod front;
 mod front_h2;
 mod h2;
 mod limits;
+mod load;
 mod origin;
 mod outward;
 mod process;
