@@ -123,6 +123,18 @@ impl Passage {
     }
 }
 
+/// Where clients of HTTP/1.1 connect whose requests come in by each way: as they are, over TLS, by HTTP/2, and by HTTP/2
+/// over TLS. The listeners are one in clear text and one with TLS, for `localhost` by the authority.
+pub(crate) fn every_front(clear: SocketAddr, tls: SocketAddr, authority: &Authority) -> [SocketAddr; 4] {
+    let connector = |protocol: &[u8]| TlsConnector::from(Arc::new(authority.client(None, &[protocol])));
+    [
+        clear,
+        sealed::relay(connector(b"http/1.1"), tls),
+        streams::relay(None, clear),
+        streams::relay(Some(connector(b"h2")), tls),
+    ]
+}
+
 /// Settings of `[listen]` that are those of all listeners.
 const OF_ALL: [&str; 2] = ["workers", "shutdown_"];
 

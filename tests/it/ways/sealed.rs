@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::pin::pin;
 
 use rustls::pki_types::ServerName;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::tcp::{ReadHalf as Received, WriteHalf as Sent};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -34,7 +35,9 @@ pub(super) fn relay(connector: TlsConnector, to: SocketAddr) -> SocketAddr {
 
 /// A session with the gateway; none when it wants none.
 pub(super) async fn connect(connector: &TlsConnector, to: SocketAddr) -> Option<There> {
-    let there = TcpStream::connect(to).await.ok()?;
+    let there = TcpSocket::new_v4().unwrap();
+    there.set_recv_buffer_size(BUFFER).unwrap();
+    let there = there.connect(to).await.ok()?;
     there.set_nodelay(true).unwrap();
     connector.connect(ServerName::try_from("localhost").unwrap(), there).await.ok()
 }
@@ -49,6 +52,7 @@ enum End {
 
 async fn pass(mut here: TcpStream, there: There) {
     here.set_nodelay(true).unwrap();
+    SockRef::from(&here).set_send_buffer_size(BUFFER as usize).unwrap();
     let (mut from_here, mut to_here) = here.split();
     let (mut from_there, mut to_there) = tokio::io::split(there);
     let cut = {
@@ -67,6 +71,9 @@ async fn pass(mut here: TcpStream, there: There) {
     }
 }
 
+/// How much of an answer waits in the relay, in bytes: a client that takes it slowly is to be the gateway's affair.
+const BUFFER: u32 = 32 * 1024;
+
 async fn up(from: &mut Received<'_>, to: &mut WriteHalf<There>) -> End {
     let mut piece = vec![0; 65_536];
     let mut taken = true;
@@ -84,7 +91,7 @@ async fn up(from: &mut Received<'_>, to: &mut WriteHalf<There>) -> End {
 }
 
 async fn down(from: &mut ReadHalf<There>, to: &mut Sent<'_>) -> End {
-    let mut piece = vec![0; 65_536];
+    let mut piece = vec![0; BUFFER as usize];
     loop {
         match from.read(&mut piece).await {
             Err(_) => return End::Cut,
