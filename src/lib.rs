@@ -10,7 +10,7 @@
 //! | 3 | `proxy`, `admin` |
 //! | 2 | `vault`, `keys`, `routes`, `upstream`, `edge` |
 //! | 1 | `config`, `telemetry`, `sim`, `net`, `catalogue` |
-//! | 0 | `id`, `path`, `origin`, `rule`, `chunked`, `clock`, `task` |
+//! | 0 | `id`, `path`, `origin`, `rule`, `scope`, `chunked`, `clock`, `task` |
 
 pub mod admin;
 pub mod app;
@@ -28,6 +28,7 @@ pub mod path;
 pub mod proxy;
 pub mod routes;
 pub mod rule;
+pub mod scope;
 pub mod sim;
 pub mod task;
 pub mod telemetry;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{Output, USAGE, print, route, table};
 use crate::app::Rehearsal;
+use crate::catalogue::Demand;
 use crate::config::{Loaded, Place, suggest};
 use crate::id::KeyName;
 use crate::proxy::{Entry, Explanation, Refusal, Way};
@@ -103,6 +104,7 @@ struct WayTold {
     prefix_in_path: bool,
     credential: String,
     endpoint: Option<&'static str>,
+    scope: &'static str,
     upstream: String,
     rules: RulesTold,
 }
@@ -167,6 +169,8 @@ impl Told {
             row("prefix", format!("{}{how}", way.prefix));
             row("credential", way.credential.clone());
             row("endpoint", way.endpoint.unwrap_or("not in the catalogue").to_owned());
+            let how = if way.scope == Demand::ByStatus.as_str() { SENT_BY_STATUS } else { "" };
+            row("scope", format!("{}{how}", way.scope));
             row("upstream", way.upstream.clone());
             row("rules", way.rules.to_string());
         }
@@ -233,6 +237,7 @@ impl WayTold {
             prefix_in_path: way.entry == Entry::Prefix,
             credential: route.credential.to_string(),
             endpoint: way.endpoint,
+            scope: way.demand.as_str(),
             upstream: way.upstream,
             rules,
         })
@@ -257,6 +262,9 @@ impl RefusalTold {
         Self { status, code, error, hint }
     }
 }
+
+/// What is said of an operation that the body decides about.
+const SENT_BY_STATUS: &str = " (`send` where the body's `status` is `outbox` or `scheduled`, or cannot be read)";
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -342,6 +350,7 @@ sent: GET https://api.close.com/api/v1/lead/?_limit=2
   prefix      /sales
   credential  sales
   endpoint    /api/v1/lead/
+  scope       read
   upstream    https://api.close.com/api/v1/lead/?_limit=2
   rules       route: no rule against it; key: allowed by `GET,HEAD /api/v1/**`
 ";

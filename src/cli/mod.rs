@@ -3,6 +3,7 @@
 pub mod check;
 mod completions;
 mod demo;
+mod endpoints;
 mod explain;
 mod health;
 mod live;
@@ -59,6 +60,9 @@ enum Command {
     /// Show the routes of the configuration, and what would become of a request
     #[command(subcommand)]
     Route(route::Command),
+    /// List Close's operations: endpoint, the group that Close limits it in, and the scope that a key needs
+    #[command(after_help = endpoints::EXAMPLES)]
+    Endpoints,
     /// Print the completions of a shell
     Completions(completions::Args),
     /// Print the manual page, to be read with `closegate man | man -l -`
@@ -104,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Route(command) => {
             answer(config::load_names(&sources), &|loaded| route::run(&command, loaded, cli.output))
         }
+        Command::Endpoints => endpoints::run(cli.output),
         Command::Completions(args) => completions::run(&args),
         Command::Man => man::run(),
     }

@@ -12,7 +12,7 @@ use super::error::ProxyError;
 use super::inbound::Inbound;
 use super::permit::{Access, Found, Openness, Permit, Witness};
 use super::respond;
-use crate::catalogue::Operation;
+use crate::catalogue::{Demand, Judgement};
 use crate::edge::{HeadLimits, WireFault};
 use crate::id::{KeyName, RouteName};
 use crate::keys::{Key, KeySet};
@@ -70,6 +70,8 @@ pub struct Way {
     pub openness: Openness,
     /// What the catalogue calls the operation.
     pub endpoint: Option<&'static str>,
+    /// The scope that the operation takes.
+    pub demand: Demand,
     /// The URL at the upstream; of a request that is refused without its query.
     pub upstream: String,
     /// What the rules of the route say.
@@ -161,7 +163,7 @@ impl Witness for Notes<'_> {
         self.key = Some(key.name.clone());
     }
 
-    fn resolved(&mut self, found: &Found<'_>, inbound: &Inbound, operation: Option<&'static Operation>) {
+    fn resolved(&mut self, found: &Found<'_>, inbound: &Inbound, judgement: Judgement) {
         let path = found.upstream_path();
         let rulings = found.rulings(inbound.asks.effective(), &DecisionPath::of(&path));
         let route = found.route();
@@ -169,7 +171,8 @@ impl Witness for Notes<'_> {
             route: route.name.clone(),
             entry: if found.is_prefixed() { Entry::Prefix } else { Entry::FirstOfKey },
             openness: self.access.openness(route),
-            endpoint: operation.map(|operation| operation.endpoint),
+            endpoint: judgement.operation.map(|operation| operation.endpoint),
+            demand: judgement.demand,
             upstream: site(&route.origin) + &path,
             by_route: rulings.route.cloned(),
             by_key: rulings.key.map(Ruling::cloned),

@@ -11,7 +11,7 @@ use super::inbound::Inbound;
 use super::incident;
 use super::permit::{Found, Witness};
 use super::upload::Upload;
-use crate::catalogue::Operation;
+use crate::catalogue::Judgement;
 use crate::edge::{Arrival, Drain, Line, Peer, Share};
 use crate::id::{RequestId, RouteName};
 use crate::keys::{self, Key};
@@ -144,12 +144,13 @@ impl Witness for Ledger {
         self.record.key = key.label;
     }
 
-    fn resolved(&mut self, found: &Found<'_>, inbound: &Inbound, operation: Option<&'static Operation>) {
+    fn resolved(&mut self, found: &Found<'_>, inbound: &Inbound, judgement: Judgement) {
         self.record.key = found.key_label();
         self.enter(found.route());
         // A request counts as what it does (contract.md 4).
         self.record.method = Some(inbound.asks.effective().clone());
-        self.record.endpoint = operation.map(|operation| operation.endpoint);
+        self.record.endpoint = judgement.operation.map(|operation| operation.endpoint);
+        self.record.scope = Some(judgement.demand.strictest().as_str());
     }
 }
 

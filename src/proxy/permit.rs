@@ -12,7 +12,7 @@ use super::asks::Asks;
 use super::door::Door;
 use super::error::ProxyError;
 use super::inbound::Inbound;
-use crate::catalogue::{Catalogue, Operation};
+use crate::catalogue::{Catalogue, Judgement};
 use crate::edge::WireFault;
 use crate::keys::{Caller, Key, KeySet, Presented};
 use crate::path::{DecisionPath, RequestPath};
@@ -51,8 +51,8 @@ pub(super) trait Witness {
     /// It presents a valid key.
     fn identified(&mut self, key: &Key);
 
-    /// Its path leads to a route, where it is this operation of the catalogue, if any.
-    fn resolved(&mut self, found: &Found<'_>, inbound: &Inbound, operation: Option<&'static Operation>);
+    /// Its path leads to a route, where the catalogue says this of it.
+    fn resolved(&mut self, found: &Found<'_>, inbound: &Inbound, judgement: Judgement);
 }
 
 /// Whether a route needs a key at a listener, from open to closed.
@@ -100,7 +100,7 @@ impl Access<'_> {
         let found = self.resolve(path, caller)?;
         let upstream_path = found.upstream_path();
         let asked = DecisionPath::of(&upstream_path);
-        witness.resolved(&found, inbound, Catalogue::close().lookup(inbound.asks.effective(), &asked));
+        witness.resolved(&found, inbound, Catalogue::close().judge(inbound.asks.effective(), &asked));
         found.authorise(&inbound.asks, &asked)
     }
 

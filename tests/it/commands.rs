@@ -322,7 +322,9 @@ fn the_manual_page_has_every_command() {
     for section in [".SH NAME", ".SH SYNOPSIS", ".SH DESCRIPTION", ".SH COMMANDS", ".SH \"EXIT STATUS\""] {
         assert_eq!(page.lines().filter(|line| *line == section).count(), 1, "{section}: {page}");
     }
-    for command in ["serve", "demo", "check", "health", "route list", "route explain", "completions", "man"] {
+    for command in
+        ["serve", "demo", "check", "health", "route list", "route explain", "endpoints", "completions", "man"]
+    {
         assert!(
             page.contains(&format!(".SS \"closegate {command}\"\n\\fBclosegate {command}\\fR")),
             "{command}: {page}"
