@@ -70,6 +70,8 @@ pub struct Config {
     pub routes: BTreeMap<RouteName, Route>,
     /// Gateway keys by name.
     pub keys: BTreeMap<KeyName, Key>,
+    /// Close's rate limits.
+    pub pace: Pace,
     /// Access records and messages.
     pub log: Log,
 }
@@ -263,6 +265,13 @@ pub enum KeySecret {
     Reference(SecretRef),
     /// By its user alone.
     Peer,
+}
+
+/// `[pace]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    /// How long a request may be held when its group of endpoints is exhausted; zero passes 429 through.
+    pub max_wait: Duration,
 }
 
 /// `[log]`.

@@ -2,6 +2,7 @@
 
 use crate::edge::{BodyFault, WireFault};
 use crate::net::{ConnectError, TunnelFault};
+use crate::pace::Exhausted;
 use crate::path::PathFault;
 use crate::upstream::SendFault;
 
@@ -64,6 +65,9 @@ pub enum ProxyError {
         /// Seconds until it is worth trying again.
         retry_after: u64,
     },
+    /// The upstream's rate limit is exhausted, and the wait would be longer than `pace.max_wait`.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
     /// The exchange with the upstream failed.
     #[error(transparent)]
     Send(#[from] SendFault),
@@ -97,10 +101,11 @@ pub(super) struct Telling {
 }
 
 impl ProxyError {
-    /// Seconds after which a retry makes sense, for 503.
+    /// Seconds after which a retry makes sense, for 503 and 429.
     pub(super) fn retry_after(&self) -> u64 {
         match self {
             Self::CredentialUnavailable { retry_after, .. } => (*retry_after).max(1),
+            Self::Exhausted(exhausted) => exhausted.seconds(),
             _ => 1,
         }
     }
@@ -162,6 +167,12 @@ impl ProxyError {
                 "credential_unavailable",
                 "proxy_configuration_error",
                 "the credential behind this route cannot be used now; whoever runs the gateway sees why on /readyz",
+            ),
+            Self::Exhausted(_) => tell(
+                429,
+                "upstream_rate_limited",
+                "http_request_denied",
+                "all callers of this credential share Close's limit for this group of endpoints: wait as long as `Retry-After` says, or ask whoever runs the gateway to raise pace.max_wait",
             ),
             Self::Send(fault) => tell_send(fault),
             Self::ContentCoding => tell(

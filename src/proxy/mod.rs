@@ -5,6 +5,7 @@
 
 mod answer;
 mod asks;
+mod attempt;
 mod body;
 mod decode;
 mod door;
@@ -13,8 +14,10 @@ mod explain;
 mod fields;
 mod inbound;
 mod incident;
+mod kept;
 mod ledger;
 mod outbound;
+mod peeked;
 mod permit;
 mod respond;
 mod upload;
@@ -30,7 +33,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
-use http::{HeaderName, Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, Version};
 use hyper::body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower::Service;
@@ -43,21 +46,19 @@ pub use explain::{Checkpoint, Entry, Explanation, Post, Question, Refusal, Way};
 pub use permit::Openness;
 pub use upload::{UploadBody, UploadFault};
 
-use self::answer::Content;
-use self::body::Scrub;
-use self::inbound::Inbound;
+use self::attempt::{Answer, Sent};
 use self::ledger::Ledger;
-use self::outbound::Outbound;
-use self::permit::{Access, Leave, Permit};
-use self::respond::{REQUEST_ID, respond};
+use self::permit::Access;
+use self::respond::respond;
 use self::upload::Upload;
 use crate::config::Redact;
 use crate::edge::{Arrival, Drain, Handler, RequestBody};
 use crate::keys::KeySet;
-use crate::routes::{Route, RouteTable};
-use crate::telemetry::{Answerer, Core};
-use crate::upstream::{BodyFault, Call, Freshness, Progress, SendError, SendFault};
-use crate::vault::{Authorization, Redactor, Vault};
+use crate::pace::Pace;
+use crate::routes::RouteTable;
+use crate::telemetry::Core;
+use crate::upstream::{BodyFault, Call, SendError};
+use crate::vault::Vault;
 
 /// What decides about requests, for as long as nothing is changed; shared by all workers.
 pub struct Gate {
@@ -69,6 +70,8 @@ pub struct Gate {
     pub slots: Vec<usize>,
     /// The credentials.
     pub vault: Arc<Vault>,
+    /// How requests keep within Close's rate limits.
+    pub pace: Pace,
     /// Where secrets that come back are looked for.
     pub redact: Redact,
 }
@@ -87,9 +90,6 @@ struct Snapshot<U> {
     upstream: U,
 }
 
-const CREDENTIAL: HeaderName = HeaderName::from_static("closegate-credential");
-const TRACE_ID: HeaderName = HeaderName::from_static("trace-id");
-
 impl<U, D> Proxy<U>
 where
     U: Service<Call<UploadBody>, Response = Response<D>, Error = SendError<UploadBody>> + Clone + 'static,
@@ -107,7 +107,7 @@ where
         *self.current.borrow_mut() = Rc::new(Snapshot { gate, upstream });
     }
 
-    /// The straight line, up to the request that is on its way out.
+    /// The straight line, up to the request that is on its way out, or waits until it may go.
     fn send(
         &self,
         snapshot: &Snapshot<U>,
@@ -167,110 +167,6 @@ where
     }
 }
 
-impl<U, D> Snapshot<U>
-where
-    U: Service<Call<UploadBody>, Response = Response<D>, Error = SendError<UploadBody>> + Clone + 'static,
-    D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin + 'static,
-{
-    /// Makes the request of its credential and hands it to the upstream.
-    fn dispatch(
-        &self,
-        ledger: &mut Ledger,
-        inbound: Inbound,
-        permit: Permit<'_>,
-        body: UploadBody,
-        upload: Option<Upload>,
-    ) -> Result<Sent<U::Future>, ProxyError> {
-        let authorization = self.authorization(permit.route())?;
-        let generation = authorization.generation();
-        let again = Again::of(inbound.asks.effective(), &body);
-        let outbound = Outbound::new(inbound, &permit)?;
-        let (request, redactor) = outbound.authorized(authorization, body);
-        let call = self.call(request, permit.route(), again.freshness());
-        ledger.record.attempts = 1;
-        let exchange = self.upstream.clone().call(call);
-        Ok(Sent { exchange, again, redactor, leave: permit.leave(), upload, generation })
-    }
-
-    /// Waits for the answer, sends the request once more where that is safe, and cleans what comes back.
-    async fn answer(&self, ledger: &mut Ledger, sent: Sent<U::Future>) -> Result<Answer<D>, ProxyError> {
-        let Sent { exchange, again, mut redactor, leave, upload, mut generation } = sent;
-        let response = match exchange.await {
-            Ok(response) => response,
-            Err(error) => {
-                let refused = matches!(error.fault, SendFault::Refused);
-                let call;
-                (call, redactor, generation) = self.resend(&again, error, leave.route(), upload.as_ref())?;
-                ledger.record.attempts = 2;
-                ledger.record.retries = 1;
-                ledger.record.retry_reason = Some(if refused { "refused" } else { "closed" });
-                // Rare, and large: in a box it does not weigh on every other request.
-                let sent = Box::pin(self.upstream.clone().call(call)).await;
-                sent.map_err(|error| explain(error.fault, upload.as_ref()))?
-            }
-        };
-        ledger.record.upstream_first_byte = Some(ledger.record.started.elapsed());
-        self.accept(ledger, response, redactor, &leave, generation)
-    }
-
-    fn call(&self, request: Request<UploadBody>, route: &Route, freshness: Freshness) -> Call<UploadBody> {
-        Call { request, slot: self.gate.slots[route.index as usize], freshness }
-    }
-
-    fn authorization(&self, route: &Route) -> Result<Authorization, ProxyError> {
-        self.gate.vault.authorization(route.credential).map_err(|unavailable| ProxyError::CredentialUnavailable {
-            reason: unavailable.reason,
-            retry_after: unavailable.retry_after,
-        })
-    }
-
-    /// The safe-retry rule (contract.md 4 "Retries", security.md 31): once, and a POST is seen at most once.
-    fn resend(
-        &self,
-        again: &Again,
-        error: SendError<UploadBody>,
-        route: &Route,
-        upload: Option<&Upload>,
-    ) -> Result<(Call<UploadBody>, Redactor, u64), ProxyError> {
-        let again_at_all = match error.fault {
-            SendFault::Refused => true,
-            SendFault::Closed(_) => error.reused,
-            _ => false,
-        };
-        let request = error.request.filter(|_| again_at_all && again.is_safe_after(error.progress));
-        let mut request = request.ok_or_else(|| explain(error.fault, upload))?;
-        let authorization = self.authorization(route)?;
-        let generation = authorization.generation();
-        let redactor = authorization.inject(request.headers_mut());
-        Ok((self.call(*request, route, Freshness::New), redactor, generation))
-    }
-
-    fn accept(
-        &self,
-        ledger: &mut Ledger,
-        response: Response<D>,
-        mut redactor: Redactor,
-        leave: &Leave,
-        generation: u64,
-    ) -> Result<Answer<D>, ProxyError> {
-        let (mut parts, data) = response.into_parts();
-        ledger.record.origin = Answerer::Upstream;
-        ledger.record.status = parts.status.as_u16();
-        answer::clean(&mut parts, leave, &mut redactor);
-        ledger.record.upstream_trace_id = parts.headers.get(TRACE_ID).cloned();
-        ledger.record.redactions = redactor.redactions();
-        if parts.status == StatusCode::UNAUTHORIZED {
-            let route = leave.route();
-            self.gate.vault.suspect(route.credential, generation, &route.origin);
-            parts.headers.insert(CREDENTIAL, HeaderValue::from_static("suspect"));
-        }
-        parts.headers.insert(REQUEST_ID, ledger.record.request_id.header());
-        let content = if data.is_end_stream() { Content::None } else { Content::Some };
-        let scrub = answer::scrub(self.gate.redact, &mut parts, content, redactor)?;
-        Ok(Answer { response: Response::from_parts(parts, data), scrub })
-    }
-}
-
 impl<U, D> Handler for Proxy<U>
 where
     U: Service<Call<UploadBody>, Response = Response<D>, Error = SendError<UploadBody>> + Clone + 'static,
@@ -291,7 +187,9 @@ where
         let sent = catch_unwind(AssertUnwindSafe(|| self.send(&snapshot, &mut ledger, &arrival, parts, incoming)));
         async move {
             let outcome = match sent.unwrap_or(Err(ProxyError::Internal)) {
-                Ok(sent) => caught(snapshot.answer(&mut ledger, sent)).await,
+                Ok(Sent::Away(away)) => caught(snapshot.answer(&mut ledger, away)).await,
+                // Rare, and large: in a box it does not weigh on every other request.
+                Ok(Sent::Held(held)) => caught(Box::pin(snapshot.release(&mut ledger, *held))).await,
                 Err(error) => Err(error),
             };
             self.conclude(ledger, outcome, &asked)
@@ -305,53 +203,6 @@ struct Asked {
     head: bool,
     /// HTTP/1.0: the end of the connection may be the end of the body.
     old: bool,
-}
-
-/// A request on its way out, and what its answer will need.
-struct Sent<F> {
-    exchange: F,
-    again: Again,
-    redactor: Redactor,
-    leave: Leave,
-    upload: Option<Upload>,
-    generation: u64,
-}
-
-/// An answer with its head cleaned; its body is still to come.
-struct Answer<D> {
-    response: Response<D>,
-    scrub: Scrub,
-}
-
-/// Whether a request may be sent again.
-struct Again {
-    idempotent: bool,
-    empty: bool,
-}
-
-impl Again {
-    /// Doing it twice is doing it once (RFC 9110 9.2.2), by the method that is carried out.
-    fn of(effective: &Method, body: &UploadBody) -> Self {
-        Self { idempotent: effective.is_idempotent(), empty: matches!(body, UploadBody::Empty) }
-    }
-
-    /// What cannot be sent again takes a connection that is known to live.
-    fn freshness(&self) -> Freshness {
-        if self.idempotent && self.empty { Freshness::Pooled } else { Freshness::Proven }
-    }
-
-    fn is_safe_after(&self, progress: Progress) -> bool {
-        match progress {
-            Progress::Nothing => true,
-            Progress::Written => self.idempotent,
-            Progress::Answered => false,
-        }
-    }
-}
-
-/// An exchange that failed because the request's own body did is no fault of the upstream.
-fn explain(fault: SendFault, upload: Option<&Upload>) -> ProxyError {
-    upload.and_then(Upload::fault).map_or(ProxyError::Send(fault), ProxyError::from)
 }
 
 /// The future's outcome, or a fault of our own when it panicked: one request fails, connection and worker go on.

@@ -62,6 +62,26 @@ pub(crate) fn told(answer: &Answer, status: u16, code: &str) -> Value {
     body
 }
 
+/// As [`told`], for a 429: with everything that some client of Close reads (close-api.md 6.2).
+#[track_caller]
+pub(crate) fn told_limit(answer: &Answer, code: &str) -> Value {
+    told_head(answer, 429, code);
+    let body = answer.json();
+    assert_eq!(body["closegate"]["code"], code);
+    assert_eq!(body["closegate"]["request_id"].as_str(), answer.header("closegate-request-id"));
+    let seconds = body["rate_reset"].as_u64().unwrap();
+    assert_eq!(answer.header("retry-after"), Some(&*seconds.to_string()));
+    for fields in [&body, &body["error"]] {
+        assert_eq!(fields["rate_reset"], seconds, "{body}");
+        assert!(fields["message"].is_string() && fields["rate_limit_type"].is_string(), "{body}");
+        assert!(fields["rate_limit"].is_u64() && fields["rate_window"].as_u64() >= Some(1), "{body}");
+    }
+    let limit = &body["rate_limit"];
+    assert_eq!(answer.header("ratelimit"), Some(&*format!("limit={limit}, remaining=0, reset={seconds}")));
+    keeps_quiet(&answer.body);
+    body
+}
+
 /// As [`told`], for an answer to HEAD.
 #[track_caller]
 pub(crate) fn told_head(answer: &Answer, status: u16, code: &str) {

@@ -21,6 +21,7 @@ mod limits;
 mod load;
 mod origin;
 mod outward;
+mod pacing;
 mod process;
 mod proxy;
 mod raw;
