@@ -200,7 +200,8 @@ impl Scene {
             Endpoint::pasted_back(),
             Reach::Public,
         );
-        let credential = Credential { description: None, kind: CredentialKind::OAuth2(Box::new(oauth)) };
+        let credential =
+            Credential { description: None, organization: None, kind: CredentialKind::OAuth2(Box::new(oauth)) };
         let line = Arc::new(Line { simulator: simulator.clone(), cut: Mutex::new(false) });
         Self {
             simulator,
