@@ -13,7 +13,9 @@ mod explain;
 mod fields;
 mod inbound;
 mod incident;
+mod introspection;
 mod ledger;
+mod letter;
 mod outbound;
 mod permit;
 mod respond;
@@ -26,6 +28,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
@@ -47,8 +50,9 @@ use self::answer::Content;
 use self::body::Scrub;
 use self::inbound::Inbound;
 use self::ledger::Ledger;
+use self::letter::Letter;
 use self::outbound::Outbound;
-use self::permit::{Access, Leave, Permit};
+use self::permit::{Access, Decision, Leave, Permit};
 use self::respond::{REQUEST_ID, respond};
 use self::upload::Upload;
 use crate::config::Redact;
@@ -115,7 +119,7 @@ where
         arrival: &Arrival,
         parts: Parts,
         incoming: RequestBody,
-    ) -> Result<Sent<U::Future>, ProxyError> {
+    ) -> Result<Launch<U::Future>, ProxyError> {
         let message = arrival.verdict?;
         if ledger.is_crowded() {
             return Err(ProxyError::Crowded);
@@ -132,13 +136,20 @@ where
         if gate.redact == Redact::Decode {
             inbound.ask_for_all();
         }
-        let target = inbound.target.clone();
-        let permit = access.decide(&inbound, &target, ledger)?;
-        let (body, upload) = Upload::watch(incoming, door.max_body)?;
-        if let Some(upload) = &upload {
-            ledger.watch(upload.clone());
-        }
-        snapshot.dispatch(ledger, inbound, permit, body, upload)
+        let permit = match access.decide(&inbound, ledger)? {
+            Decision::Permitted(permit) => permit,
+            Decision::Sealed(sealed) => {
+                ledger.hold(sealed.admit()?);
+                let letter = Letter { inbound, sealed, body: incoming, max_body: door.max_body };
+                return Ok(Launch::Sealed(Box::new(letter)));
+            }
+            Decision::Introspection(key) => {
+                let id = &ledger.record.request_id;
+                return Ok(Launch::Own(introspection::introspection(&key, &gate.routes, SystemTime::now(), id)));
+            }
+        };
+        ledger.hold(permit.admit()?);
+        snapshot.dispatch(ledger, inbound, permit, incoming, door.max_body).map(Launch::Sent)
     }
 
     fn conclude(
@@ -159,11 +170,24 @@ where
                 response.map(Body::whole)
             }
         };
+        self.part(&mut response, ends_with_connection);
+        response
+    }
+
+    /// The gateway's own answer, to a request that it did not refuse.
+    fn tell(&self, mut ledger: Box<Ledger>, response: Response<Bytes>, asked: &Asked) -> Response<Body<D>> {
+        ledger.answer(response.status(), if asked.head { 0 } else { response.body().len() });
+        let mut response = response.map(Body::whole);
+        self.part(&mut response, false);
+        response
+    }
+
+    /// Says so where an answer is the last of its connection.
+    fn part(&self, response: &mut Response<Body<D>>, ends_with_connection: bool) {
         // hyper would promise an HTTP/1.0 client to keep a connection whose end is the body's end.
         if self.drain.is_leaving() || ends_with_connection {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
     }
 }
 
@@ -177,10 +201,14 @@ where
         &self,
         ledger: &mut Ledger,
         inbound: Inbound,
-        permit: Permit<'_>,
-        body: UploadBody,
-        upload: Option<Upload>,
+        permit: Permit,
+        incoming: RequestBody,
+        max_body: u64,
     ) -> Result<Sent<U::Future>, ProxyError> {
+        let (body, upload) = Upload::watch(incoming, max_body)?;
+        if let Some(upload) = &upload {
+            ledger.watch(upload.clone());
+        }
         let authorization = self.authorization(permit.route())?;
         let generation = authorization.generation();
         let again = Again::of(inbound.asks.effective(), &body);
@@ -190,6 +218,16 @@ where
         ledger.record.attempts = 1;
         let exchange = self.upstream.clone().call(call);
         Ok(Sent { exchange, again, redactor, leave: permit.leave(), upload, generation })
+    }
+
+    /// Decides on what the body says, and goes on from there.
+    async fn open(&self, ledger: &mut Ledger, mut letter: Letter) -> Result<Answer<D>, ProxyError> {
+        let scope = letter.read().await?;
+        let Letter { inbound, sealed, body, max_body } = letter;
+        ledger.record.scope = Some(scope.as_str());
+        let permit = sealed.open(scope, ledger)?;
+        let sent = self.dispatch(ledger, inbound, permit, body, max_body)?;
+        self.answer(ledger, sent).await
     }
 
     /// Waits for the answer, sends the request once more where that is safe, and cleans what comes back.
@@ -291,7 +329,10 @@ where
         let sent = catch_unwind(AssertUnwindSafe(|| self.send(&snapshot, &mut ledger, &arrival, parts, incoming)));
         async move {
             let outcome = match sent.unwrap_or(Err(ProxyError::Internal)) {
-                Ok(sent) => caught(snapshot.answer(&mut ledger, sent)).await,
+                Ok(Launch::Sent(sent)) => caught(snapshot.answer(&mut ledger, sent)).await,
+                // Rare, and large.
+                Ok(Launch::Sealed(letter)) => caught(Box::pin(snapshot.open(&mut ledger, *letter))).await,
+                Ok(Launch::Own(response)) => return self.tell(ledger, response, &asked),
                 Err(error) => Err(error),
             };
             self.conclude(ledger, outcome, &asked)
@@ -305,6 +346,16 @@ struct Asked {
     head: bool,
     /// HTTP/1.0: the end of the connection may be the end of the body.
     old: bool,
+}
+
+/// What has become of a request that is not refused, as far as nothing needs to be waited for.
+enum Launch<F> {
+    /// It is on its way.
+    Sent(Sent<F>),
+    /// Its body has yet to say whether it may be sent.
+    Sealed(Box<Letter>),
+    /// The gateway itself answers it.
+    Own(Response<Bytes>),
 }
 
 /// A request on its way out, and what its answer will need.

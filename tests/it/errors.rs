@@ -52,14 +52,35 @@ pub(crate) fn told(answer: &Answer, status: u16, code: &str) -> Value {
     assert!(answer.whole, "{answer:?}");
     let body = answer.json();
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&body), ["closegate", "error"], "{body}");
+    if status == 429 {
+        limited(&body, answer);
+    } else {
+        assert_eq!(names(&body), ["closegate", "error"], "{body}");
+        assert!(body["error"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
+    }
     assert_eq!(names(&body["closegate"]), ["code", "hint", "request_id"], "{body}");
-    assert!(body["error"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
     assert!(body["closegate"]["hint"].is_string(), "{body}");
     assert_eq!(body["closegate"]["code"], code);
     assert_eq!(body["closegate"]["request_id"].as_str(), answer.header("closegate-request-id"));
     keeps_quiet(&answer.body);
     body
+}
+
+/// The body of a 429 says, in both places where Close's clients look, what its headers say.
+#[track_caller]
+fn limited(body: &Value, answer: &Answer) {
+    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(body), ["closegate", "error", "rate_reset"], "{body}");
+    let error = &body["error"];
+    let known = ["message", "rate_limit", "rate_limit_type", "rate_reset", "rate_window"];
+    assert_eq!(names(error), known, "{body}");
+    assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
+    assert_eq!(error["rate_reset"], body["rate_reset"]);
+    let reset = body["rate_reset"].as_u64().unwrap();
+    assert_eq!(answer.header("retry-after"), Some(&*reset.to_string()));
+    let header = format!("limit={}, remaining=0, reset={reset}", error["rate_limit"]);
+    assert_eq!(answer.header("ratelimit"), Some(&*header));
+    assert!(error["rate_window"].as_u64().is_some_and(|seconds| seconds >= 1), "{body}");
 }
 
 /// As [`told`], for an answer to HEAD.
