@@ -8,7 +8,7 @@
 //! | 5 | `cli` |
 //! | 4 | `app` |
 //! | 3 | `proxy`, `admin` |
-//! | 2 | `vault`, `keys`, `routes`, `upstream`, `edge` |
+//! | 2 | `vault`, `keys`, `routes`, `upstream`, `pace`, `edge` |
 //! | 1 | `config`, `telemetry`, `sim`, `net`, `catalogue` |
 //! | 0 | `id`, `path`, `origin`, `rule`, `scope`, `chunked`, `clock`, `task` |
 
@@ -24,6 +24,7 @@ pub mod id;
 pub mod keys;
 pub mod net;
 pub mod origin;
+pub mod pace;
 pub mod path;
 pub mod proxy;
 pub mod routes;

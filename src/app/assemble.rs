@@ -12,6 +12,7 @@ use crate::config::{AccessFormat, Config};
 use crate::id::{CredentialId, CredentialName, RouteName};
 use crate::keys::{Key, KeySet, Quota};
 use crate::origin::Origin;
+use crate::pace::{Pace, Pacer};
 use crate::proxy::Gate;
 use crate::routes::{Route, RouteTable};
 use crate::scope::Scopes;
@@ -25,6 +26,8 @@ pub(super) struct Parts {
     pub(super) gate: Arc<Gate>,
     pub(super) slots: Vec<Slot>,
     pub(super) outward: Arc<Outward>,
+    /// What is known of rate limits: from the start to the end.
+    pub(super) pacer: Arc<Pacer>,
 }
 
 pub(super) fn telemetry_options(config: &Config) -> Options {
@@ -42,6 +45,7 @@ pub(super) fn parts(
     config: &Config,
     material: Material,
     telemetry: &Telemetry,
+    pacer: &Arc<Pacer>,
     before: Option<&Parts>,
 ) -> Result<(Parts, Vec<Watch>), Vec<Fault>> {
     let Material { holdings, key_texts, outward, warnings: _ } = material;
@@ -54,9 +58,16 @@ pub(super) fn parts(
     };
     let mut slots = Slots::default();
     let (routes, route_slots) = routes(config, telemetry, |name| vault.find(name), &mut slots);
-    let gate = Arc::new(Gate { keys, routes, slots: route_slots, vault, redact: config.upstream.redact });
+    let pace = pace(config, telemetry, pacer);
+    let gate = Arc::new(Gate { keys, routes, slots: route_slots, vault, pace, redact: config.upstream.redact });
     note(config, telemetry);
-    Ok((Parts { gate, slots: slots.list, outward }, watches))
+    Ok((Parts { gate, slots: slots.list, outward, pacer: Arc::clone(pacer) }, watches))
+}
+
+/// How each credential is paced, in the order of their names.
+fn pace(config: &Config, telemetry: &Telemetry, pacer: &Arc<Pacer>) -> Pace {
+    let account = |name: &CredentialName| pacer.account(telemetry.credential(name.as_str()), None);
+    Pace::new(config.credentials.keys().map(account).collect(), config.pace.max_wait)
 }
 
 /// Has the metrics show the credentials and the ends of keys of this configuration alone.

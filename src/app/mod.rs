@@ -24,11 +24,12 @@ use self::files::{Seen, Watcher};
 use self::part::Ends;
 use self::reload::{Current, Reloader};
 use self::secrets::Material;
+use self::service::Chores;
 use crate::admin::{Health, Phase};
 use crate::config::Config;
 use crate::edge::{Acceptor, Local};
+use crate::pace::Pacer;
 use crate::telemetry::Telemetry;
-use crate::vault::Watch;
 
 pub use listeners::unusable_certificates;
 pub use load::load;
@@ -97,7 +98,7 @@ struct Beginning {
     provenance: Option<Provenance>,
     seen: Seen,
     current: Current,
-    watches: Vec<Watch>,
+    chores: Chores,
 }
 
 impl Gateway {
@@ -130,7 +131,7 @@ impl Gateway {
         sockets: listeners::Sockets,
         beginning: Beginning,
     ) -> std::io::Result<Self> {
-        let Beginning { provenance, seen, current, watches } = beginning;
+        let Beginning { provenance, seen, current, chores } = beginning;
         let (listeners, admin) = (sockets.places(), sockets.admin.local_addr()?);
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stage, staged) = watch::channel(Stage::Serving);
@@ -167,7 +168,7 @@ impl Gateway {
         let admins = admins.into_iter().flatten().collect();
         let others = vec![
             service::spawn_acceptor(acceptor, closing, &watched)?,
-            service::spawn(admins, telemetry.clone(), health.clone(), watches, reloader, staged, &watched)?,
+            service::spawn(admins, telemetry.clone(), health.clone(), chores, reloader, staged, &watched)?,
         ];
         health.enter(Phase::Ready);
         let (grace, delay) = (config.process.shutdown_grace, config.process.shutdown_delay);
@@ -230,7 +231,7 @@ impl Gateway {
 }
 
 /// Reads everything that the configuration refers to, and makes the first parts of it.
-fn begin(config: &Config, provenance: Option<Provenance>, telemetry: &Telemetry) -> Result<Beginning, Vec<Fault>> {
+fn begin(config: &Config, provenance: Option<Provenance>, telemetry: &Arc<Telemetry>) -> Result<Beginning, Vec<Fault>> {
     // As they are before they are read: what changes later is seen to have changed.
     let seen = provenance.as_ref().map(|from| Seen::of(files::of(config, from.file.as_deref()))).unwrap_or_default();
     let material = Material::gather_now(config)?;
@@ -238,9 +239,11 @@ fn begin(config: &Config, provenance: Option<Provenance>, telemetry: &Telemetry)
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
     let key_texts = material.key_texts.clone();
-    let (parts, watches) = assemble::parts(config, material, telemetry, None)?;
+    let meters = Arc::clone(telemetry);
+    let (pacer, dispatcher) = Pacer::new(move |credential, group| meters.limit_meters(credential, group));
+    let (parts, watches) = assemble::parts(config, material, telemetry, &pacer, None)?;
     let current = Current { config: config.clone(), key_texts, parts };
-    Ok(Beginning { provenance, seen, current, watches })
+    Ok(Beginning { provenance, seen, current, chores: Chores { watches, dispatcher } })
 }
 
 /// What cannot be listened on; nothing is listened on afterwards.

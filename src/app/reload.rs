@@ -238,6 +238,7 @@ impl Reloader {
             credentials,
             routes,
             keys,
+            pace,
             listen: _,
             listeners: _,
             process: _,
@@ -245,7 +246,8 @@ impl Reloader {
             metrics: _,
             log: _,
         } = config;
-        (upstream, credentials, routes, keys) == (&now.upstream, &now.credentials, &now.routes, &now.keys)
+        (upstream, credentials, routes, keys, pace)
+            == (&now.upstream, &now.credentials, &now.routes, &now.keys, &now.pace)
             && *key_texts == material.key_texts
             && Arc::ptr_eq(&parts.outward, &material.outward)
             && parts.gate.vault.holds(&material.holdings)
@@ -254,7 +256,8 @@ impl Reloader {
     /// Puts everything to use; over once every worker has.
     async fn apply(&mut self, config: Config, material: Material) -> Result<(), Vec<Fault>> {
         let key_texts = material.key_texts.clone();
-        let (parts, watches) = assemble::parts(&config, material, &self.telemetry, Some(&self.current.parts))?;
+        let before = &self.current.parts;
+        let (parts, watches) = assemble::parts(&config, material, &self.telemetry, &before.pacer, Some(before))?;
         service::watch_over(watches, &self.watched);
         self.vaults.send_replace(Arc::clone(&parts.gate.vault));
         self.current = Current { config, key_texts, parts };

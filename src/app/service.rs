@@ -1,5 +1,5 @@
-//! The threads beside the workers: one accepts, one serves admin and metrics, keeps the credentials alive
-//! and reloads.
+//! The threads beside the workers: one accepts, one serves admin and metrics, keeps the credentials alive,
+//! says whose turn it is of the requests that wait, and reloads.
 //!
 //! Neither takes part in a request, so that the admin listener answers when the workers are busy (invariant 8).
 
@@ -16,6 +16,7 @@ use super::part::Parts;
 use super::reload::Reloader;
 use crate::admin::{self, Details, Health};
 use crate::edge::{Acceptor, ServerTls};
+use crate::pace::Dispatcher;
 use crate::task;
 use crate::telemetry::Telemetry;
 use crate::vault::{State, Vault, Watch};
@@ -48,22 +49,34 @@ pub(super) fn spawn_acceptor(
     })
 }
 
+/// What the service thread does for the workers.
+pub(super) struct Chores {
+    /// Watches over credentials.
+    pub(super) watches: Vec<Watch>,
+    /// Says whose turn it is of those that wait for rate limits.
+    pub(super) dispatcher: Dispatcher,
+}
+
 pub(super) fn spawn(
     listeners: Vec<(TcpListener, Option<Arc<ServerTls>>)>,
     telemetry: Arc<Telemetry>,
     health: Arc<Health>,
-    watches: Vec<Watch>,
+    chores: Chores,
     reloader: Reloader,
     stage: watch::Receiver<Stage>,
     watched: &Parts,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let (part, reloading) = (watched.part("service"), watched.part("reload"));
+    let (part, reloading, pacing) = (watched.part("service"), watched.part("reload"), watched.part("pace"));
     let listeners: Vec<_> = listeners.into_iter().map(|listener| (listener, watched.part("admin"))).collect();
     std::thread::Builder::new().name("service".to_owned()).spawn(move || {
         let _part = part;
         runtime.block_on(async move {
-            watch_over(watches, &reloader.watched);
+            watch_over(chores.watches, &reloader.watched);
+            task::spawn("pace", async move {
+                let _part = pacing;
+                chores.dispatcher.run().await;
+            });
             task::spawn("reload", async move {
                 let _part = reloading;
                 reloader.run().await;

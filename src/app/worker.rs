@@ -92,7 +92,7 @@ async fn work(
 ) {
     let sweep = Sweep::new();
     let drain = Rc::new(Drain::default());
-    let Parts { gate, slots, outward } = seed.parts;
+    let Parts { gate, slots, outward, .. } = seed.parts;
     let mut pool = Pool::new(outward.shared.clone(), slots, outward.limits, sweep.clone());
     let core = Rc::new(seed.telemetry.core());
     let handler = Proxy::new(gate, seed.doors.into(), core, pool.clone(), drain.clone());
@@ -114,7 +114,7 @@ async fn work(
                 None => taking = false,
             },
             Some(renewal) = renewed.recv() => {
-                let Renewal { parts: Parts { gate, slots, outward }, taken } = renewal;
+                let Renewal { parts: Parts { gate, slots, outward, .. }, taken } = renewal;
                 pool = pool.followed_by(outward.shared.clone(), slots, outward.limits);
                 handler.renew(gate, pool.clone());
                 drop(taken);

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{AccessFormat, Admin, Http, Log, Metrics, Process, Redact, Upstream};
+use super::{AccessFormat, Admin, Http, Log, Metrics, Pace, Process, Redact, Upstream};
 use crate::origin::Origin;
 
 impl Default for Process {
@@ -41,6 +41,12 @@ impl Default for Upstream {
             max_connections: 1_024,
             danger_cleartext_upstream: false,
         }
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { max_wait: Duration::from_secs(5) }
     }
 }
 

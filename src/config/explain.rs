@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::place::{Origins, Place};
 use super::units::{show_duration, show_size};
 use super::{
-    AccessFormat, Address, Admin, Config, Http, Listener, Loaded, Log, Metrics, Process, Redact, Tls, Upstream,
+    AccessFormat, Address, Admin, Config, Http, Listener, Loaded, Log, Metrics, Pace, Process, Redact, Tls, Upstream,
 };
 use crate::origin::Reach;
 
@@ -20,10 +20,10 @@ pub struct Setting {
     pub source: Place,
 }
 
-/// Every setting of `[listen]`, `[listeners]`, `[admin]`, `[metrics]`, `[upstream]` and `[log]`, in the order of the
-/// documented file.
+/// Every setting of `[listen]`, `[listeners]`, `[admin]`, `[metrics]`, `[upstream]`, `[pace]` and `[log]`, in the order of
+/// the documented file.
 pub fn settings(loaded: &Loaded) -> Vec<Setting> {
-    let Config { process, admin, metrics, upstream, log, .. } = &loaded.config;
+    let Config { process, admin, metrics, upstream, pace, log, .. } = &loaded.config;
     let mut listeners = loaded.config.all_listeners().map(|named| listener_values(&named.key, named.listener));
     let tables = [
         listeners.next().unwrap_or_default(),
@@ -32,12 +32,14 @@ pub fn settings(loaded: &Loaded) -> Vec<Setting> {
         admin_values(admin),
         metrics_values(metrics),
         upstream_values(upstream),
+        pace_values(pace),
         log_values(log),
     ];
     tables.into_iter().flatten().map(|(key, value)| setting(key, value, &loaded.origins)).collect()
 }
 
-/// The settings that are fixed at the start in which two configurations differ: all tables but `[upstream]` have such.
+/// The settings that are fixed at the start in which two configurations differ: all tables but `[upstream]` and `[pace]`
+/// have such.
 /// A listener that one of them lacks is named as a whole.
 pub fn differences_in_fixed(one: &Config, other: &Config) -> Vec<String> {
     let (before, after) = (fixed(one), fixed(other));
@@ -151,6 +153,10 @@ fn upstream_values(upstream: &Upstream) -> Values {
         ("danger_private_upstream", (upstream.url.reach() == Reach::Anywhere).to_string()),
     ];
     of_table("upstream", values)
+}
+
+fn pace_values(pace: &Pace) -> Values {
+    of_table("pace", [("max_wait", show_duration(pace.max_wait))])
 }
 
 fn log_values(log: &Log) -> Values {

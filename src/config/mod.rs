@@ -73,6 +73,8 @@ pub struct Config {
     pub routes: BTreeMap<RouteName, Route>,
     /// Gateway keys by name.
     pub keys: BTreeMap<KeyName, Key>,
+    /// Close's rate limits.
+    pub pace: Pace,
     /// Access records and messages.
     pub log: Log,
 }
@@ -272,6 +274,13 @@ pub enum KeySecret {
     Reference(SecretRef),
     /// By its user alone.
     Peer,
+}
+
+/// `[pace]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    /// How long a request may be held when its group of endpoints is exhausted; zero passes 429 through.
+    pub max_wait: Duration,
 }
 
 /// `[log]`.

@@ -8,7 +8,7 @@ use super::kinds::{self, TIMEOUT};
 use super::listener::{self, Listener};
 use super::raw::Table;
 use super::walk::{Section, Walk};
-use super::{AccessFormat, Admin, Config, Http, Log, Metrics, Process, Redact, Upstream};
+use super::{AccessFormat, Admin, Config, Http, Log, Metrics, Pace, Process, Redact, Upstream};
 
 /// Types the whole tree; what is wrong is reported to the walk, and its default stands in.
 pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
@@ -18,13 +18,14 @@ pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
     let admin = admin(root.section(walk, "admin"), walk);
     let metrics = metrics(root.section(walk, "metrics"), walk);
     let upstream = upstream(root.section(walk, "upstream"), walk);
+    let pace = pace(root.section(walk, "pace"), walk);
     let log = log(root.section(walk, "log"), walk);
     let names = entries::Names::of(tree);
     let credentials = entries::credentials(&mut root, walk);
     let (routes, cleartext) = entries::routes(&mut root, walk, &names, &upstream.url);
     let keys = entries::keys(&mut root, walk, &names);
     root.close(walk);
-    (Config { listen, listeners, process, admin, metrics, upstream, credentials, routes, keys, log }, cleartext)
+    (Config { listen, listeners, process, admin, metrics, upstream, credentials, routes, keys, pace, log }, cleartext)
 }
 
 fn listen(mut at: Section<'_>, walk: &mut Walk) -> (Listener, Process) {
@@ -80,6 +81,13 @@ fn upstream(mut at: Section<'_>, walk: &mut Walk) -> Upstream {
     upstream
 }
 
+fn pace(mut at: Section<'_>, walk: &mut Walk) -> Pace {
+    let known = Pace::default();
+    let pace = Pace { max_wait: at.or(walk, "max_wait", known.max_wait, kinds::duration(HOLD)) };
+    at.close(walk);
+    pace
+}
+
 fn log(mut at: Section<'_>, walk: &mut Walk) -> Log {
     let known = Log::default();
     let log = Log {
@@ -91,6 +99,8 @@ fn log(mut at: Section<'_>, walk: &mut Walk) -> Log {
 }
 
 const WAIT: RangeInclusive<Duration> = Duration::ZERO..=kinds::DAY;
+/// Longer than this no client waits.
+const HOLD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(300);
 const HTTP: &[(&str, Http)] = &[("auto", Http::Auto), ("h1", Http::H1), ("h2", Http::H2)];
 const REDACT: &[(&str, Redact)] = &[("plain", Redact::Plain), ("decode", Redact::Decode), ("off", Redact::Off)];
 const ACCESS: &[(&str, AccessFormat)] =

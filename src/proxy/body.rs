@@ -8,13 +8,14 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::decode::{CodingFault, Decoder, Pulled};
 use super::ledger::Ledger;
+use super::peeked::Peeked;
 use crate::upstream::BodyFault;
 use crate::vault::Redactor;
 
 /// The body of every answer.
-pub struct Body<D>(Kind<D>);
+pub struct Body<D: HttpBody>(Kind<D>);
 
-enum Kind<D> {
+enum Kind<D: HttpBody> {
     Whole(Bytes),
     Streaming(Box<Streaming<D>>),
 }
@@ -39,8 +40,8 @@ pub enum AnswerFault {
 }
 
 /// An upstream's body with what happens to it on the way.
-struct Streaming<D> {
-    data: D,
+struct Streaming<D: HttpBody> {
+    data: Peeked<D>,
     scrub: Scrub,
     ledger: Box<Ledger>,
     /// An HTTP/1.0 client takes the end of the connection for the end of the body.
@@ -63,7 +64,12 @@ impl<D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin> Body<D> {
     }
 
     /// A body that comes from the upstream; the record is closed at its end.
-    pub(super) fn streaming(data: D, scrub: Scrub, mut ledger: Box<Ledger>, ends_with_connection: bool) -> Self {
+    pub(super) fn streaming(
+        data: Peeked<D>,
+        scrub: Scrub,
+        mut ledger: Box<Ledger>,
+        ends_with_connection: bool,
+    ) -> Self {
         if data.is_end_stream() {
             ledger.close();
             return Self::whole(Bytes::new());

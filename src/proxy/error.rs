@@ -4,6 +4,7 @@ use crate::catalogue::Demand;
 use crate::edge::{BodyFault, WireFault};
 use crate::keys::{Exceeded, Limit};
 use crate::net::{ConnectError, TunnelFault};
+use crate::pace::Exhausted;
 use crate::path::PathFault;
 use crate::upstream::SendFault;
 
@@ -75,6 +76,9 @@ pub enum ProxyError {
         /// Seconds until it is worth trying again.
         retry_after: u64,
     },
+    /// The upstream's rate limit is exhausted, and the wait would be longer than `pace.max_wait`.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
     /// The exchange with the upstream failed.
     #[error(transparent)]
     Send(#[from] SendFault),
@@ -95,18 +99,6 @@ pub enum ProxyError {
     Internal,
 }
 
-/// A rate limit as a 429 tells it, in the words of Close (close-api.md 3).
-pub(super) struct Allowance {
-    /// Requests in a window.
-    pub(super) limit: u64,
-    /// The window, in seconds.
-    pub(super) window: u64,
-    /// Seconds until another request may be sent, at least 1.
-    pub(super) reset: u64,
-    /// Whose limit it is: `key` or `organization`.
-    pub(super) of: &'static str,
-}
-
 /// How an error is told.
 pub(super) struct Telling {
     /// HTTP status.
@@ -125,17 +117,8 @@ impl ProxyError {
         match self {
             Self::KeyLimited(exceeded) => exceeded.retry_after.max(1),
             Self::CredentialUnavailable { retry_after, .. } => (*retry_after).max(1),
+            Self::Exhausted(exhausted) => exhausted.seconds(),
             _ => 1,
-        }
-    }
-
-    /// What a 429 says in numbers.
-    pub(super) fn allowance(&self) -> Option<Allowance> {
-        match self {
-            Self::KeyLimited(exceeded) => {
-                Some(Allowance { limit: exceeded.most, window: exceeded.window, reset: self.retry_after(), of: "key" })
-            }
-            _ => None,
         }
     }
 
@@ -203,6 +186,12 @@ impl ProxyError {
                 "credential_unavailable",
                 "proxy_configuration_error",
                 "the credential behind this route cannot be used now; whoever runs the gateway sees why on /readyz",
+            ),
+            Self::Exhausted(_) => tell(
+                429,
+                "upstream_rate_limited",
+                "http_request_denied",
+                "all callers of this credential share Close's limit for this group of endpoints: wait as long as `Retry-After` says, or ask whoever runs the gateway to raise pace.max_wait",
             ),
             Self::Send(fault) => tell_send(fault),
             Self::ContentCoding => tell(

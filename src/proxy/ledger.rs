@@ -12,11 +12,12 @@ use super::incident;
 use super::permit::{Found, Witness};
 use super::upload::Upload;
 use crate::catalogue::Judgement;
-use crate::edge::{Arrival, Drain, Line, Peer, Share};
+use crate::edge::{self, Arrival, Drain, Line, Peer};
 use crate::id::{RequestId, RouteName};
 use crate::keys::{self, Key, Slot};
+use crate::pace::{Place, Share};
 use crate::routes::Route;
-use crate::telemetry::{Answerer, Client, Core, Label, Record};
+use crate::telemetry::{Answerer, Client, Core, Label, Record, Retries};
 
 /// An open record; closes itself when dropped, then as that of a client that left.
 pub(super) struct Ledger {
@@ -27,6 +28,12 @@ pub(super) struct Ledger {
     upload: Option<Upload>,
     /// The route, once it is known.
     route: Option<RouteName>,
+    /// The endpoints that Close counts together with this one, once that is known.
+    group: &'static str,
+    /// What its answer settles, where the rate limits that it counts against are known.
+    pub(super) place: Option<Place>,
+    /// Since when it waits for its turn.
+    held: Option<Instant>,
     drain: Rc<Drain>,
     /// Its share of what the client behind a trusted proxy may have at once.
     share: Forwarded,
@@ -66,25 +73,15 @@ impl Ledger {
             user_agent: text(header::USER_AGENT),
             traceparent: text(HeaderName::from_static("traceparent")),
             upstream_trace_id: None,
-            retries: 0,
-            retry_reason: None,
+            retries: Retries::default(),
             redactions: 0,
             truncated: false,
         };
         let number = message.map(|message| message.number);
         let (core, drain, line) = (core.clone(), drain.clone(), arrival.line.clone());
-        Box::new(Self {
-            record,
-            core,
-            line,
-            number,
-            upload: None,
-            route: None,
-            drain,
-            share,
-            slot: Slot::default(),
-            closed: false,
-        })
+        let (upload, route, group, place, held) = (None, None, "none", None, None);
+        let (slot, closed) = (Slot::default(), false);
+        Box::new(Self { record, core, line, number, upload, route, group, place, held, drain, share, slot, closed })
     }
 
     /// Notes the route, and that a request is in flight on it.
@@ -107,8 +104,31 @@ impl Ledger {
     }
 
     /// Keeps a place among the requests of the key until the record is closed.
-    pub(super) fn hold(&mut self, slot: Slot) {
+    pub(super) fn occupy(&mut self, slot: Slot) {
         self.slot = slot;
+    }
+
+    /// Which rate limits it counts against, and as whose it waits for them.
+    pub(super) fn share(&self) -> Share {
+        Share { group: self.group, key: self.record.key }
+    }
+
+    /// It waits for its turn from now on.
+    pub(super) fn hold(&mut self) {
+        self.held = Some(Instant::now());
+    }
+
+    /// It does not wait any longer.
+    pub(super) fn release(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.record.paced += held.elapsed();
+        }
+    }
+
+    /// The first byte of the answer is there; what it waited before it was sent does not count.
+    pub(super) fn note_first_byte(&mut self) {
+        let since = self.record.started.elapsed();
+        self.record.upstream_first_byte = Some(since.saturating_sub(self.record.paced));
     }
 
     /// Ends the connection with a reset when the answer's end cannot be told otherwise.
@@ -153,6 +173,7 @@ impl Ledger {
         if std::mem::replace(&mut self.closed, true) {
             return;
         }
+        self.release();
         if self.record.redactions > 0 {
             incident::secret_came_back(self.route_name(), &self.record.request_id, self.record.redactions);
         }
@@ -176,6 +197,7 @@ impl Witness for Ledger {
         // A request counts as what it does (contract.md 4).
         self.record.method = Some(inbound.asks.effective().clone());
         self.record.endpoint = judgement.operation.map(|operation| operation.endpoint);
+        self.group = judgement.group(inbound.asks.effective());
         self.record.scope = Some(judgement.demand.strictest().as_str());
     }
 
@@ -206,7 +228,7 @@ enum Forwarded {
     /// Nobody spoke for another.
     Nobody,
     /// Given back at the end of the request.
-    Taken { _share: Share },
+    Taken { _share: edge::Share },
     /// There was none left.
     Refused,
 }

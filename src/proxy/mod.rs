@@ -5,6 +5,7 @@
 
 mod answer;
 mod asks;
+mod attempt;
 mod body;
 mod decode;
 mod door;
@@ -14,9 +15,11 @@ mod fields;
 mod inbound;
 mod incident;
 mod introspection;
+mod kept;
 mod ledger;
 mod letter;
 mod outbound;
+mod peeked;
 mod permit;
 mod respond;
 mod upload;
@@ -33,7 +36,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
-use http::{HeaderName, Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, Version};
 use hyper::body::Body as HttpBody;
 use pin_project_lite::pin_project;
 use tower::Service;
@@ -46,22 +49,21 @@ pub use explain::{Checkpoint, Entry, Explanation, Post, Question, Refusal, Way};
 pub use permit::Openness;
 pub use upload::{UploadBody, UploadFault};
 
-use self::answer::Content;
-use self::body::Scrub;
+use self::attempt::{Answer, Sent};
 use self::inbound::Inbound;
 use self::ledger::Ledger;
 use self::letter::Letter;
-use self::outbound::Outbound;
-use self::permit::{Access, Decision, Leave, Permit};
-use self::respond::{REQUEST_ID, respond};
+use self::permit::{Access, Decision, Permit};
+use self::respond::respond;
 use self::upload::Upload;
 use crate::config::Redact;
 use crate::edge::{Arrival, Drain, Handler, RequestBody};
 use crate::keys::KeySet;
-use crate::routes::{Route, RouteTable};
-use crate::telemetry::{Answerer, Core};
-use crate::upstream::{BodyFault, Call, Freshness, Progress, SendError, SendFault};
-use crate::vault::{Authorization, Redactor, Vault};
+use crate::pace::Pace;
+use crate::routes::RouteTable;
+use crate::telemetry::Core;
+use crate::upstream::{BodyFault, Call, SendError};
+use crate::vault::Vault;
 
 /// What decides about requests, for as long as nothing is changed; shared by all workers.
 pub struct Gate {
@@ -73,6 +75,8 @@ pub struct Gate {
     pub slots: Vec<usize>,
     /// The credentials.
     pub vault: Arc<Vault>,
+    /// How requests keep within Close's rate limits.
+    pub pace: Pace,
     /// Where secrets that come back are looked for.
     pub redact: Redact,
 }
@@ -91,9 +95,6 @@ struct Snapshot<U> {
     upstream: U,
 }
 
-const CREDENTIAL: HeaderName = HeaderName::from_static("closegate-credential");
-const TRACE_ID: HeaderName = HeaderName::from_static("trace-id");
-
 impl<U, D> Proxy<U>
 where
     U: Service<Call<UploadBody>, Response = Response<D>, Error = SendError<UploadBody>> + Clone + 'static,
@@ -111,7 +112,7 @@ where
         *self.current.borrow_mut() = Rc::new(Snapshot { gate, upstream });
     }
 
-    /// The straight line, up to the request that is on its way out.
+    /// The straight line, up to the request that is on its way out, or waits until it may go.
     fn send(
         &self,
         snapshot: &Snapshot<U>,
@@ -139,7 +140,7 @@ where
         let permit = match access.decide(&inbound, ledger)? {
             Decision::Permitted(permit) => permit,
             Decision::Sealed(sealed) => {
-                ledger.hold(sealed.admit()?);
+                ledger.occupy(sealed.admit()?);
                 let letter = Letter { inbound, sealed, body: incoming, max_body: door.max_body };
                 return Ok(Launch::Sealed(Box::new(letter)));
             }
@@ -148,8 +149,8 @@ where
                 return Ok(Launch::Own(introspection::introspection(&key, &gate.routes, SystemTime::now(), id)));
             }
         };
-        ledger.hold(permit.admit()?);
-        snapshot.dispatch(ledger, inbound, permit, incoming, door.max_body).map(Launch::Sent)
+        ledger.occupy(permit.admit()?);
+        snapshot.forward(ledger, inbound, permit, incoming, door.max_body).map(Launch::Sent)
     }
 
     fn conclude(
@@ -196,8 +197,8 @@ where
     U: Service<Call<UploadBody>, Response = Response<D>, Error = SendError<UploadBody>> + Clone + 'static,
     D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin + 'static,
 {
-    /// Makes the request of its credential and hands it to the upstream.
-    fn dispatch(
+    /// Sends a request that may be sent, with its body.
+    fn forward(
         &self,
         ledger: &mut Ledger,
         inbound: Inbound,
@@ -209,15 +210,7 @@ where
         if let Some(upload) = &upload {
             ledger.watch(upload.clone());
         }
-        let authorization = self.authorization(permit.route())?;
-        let generation = authorization.generation();
-        let again = Again::of(inbound.asks.effective(), &body);
-        let outbound = Outbound::new(inbound, &permit)?;
-        let (request, redactor) = outbound.authorized(authorization, body);
-        let call = self.call(request, permit.route(), again.freshness());
-        ledger.record.attempts = 1;
-        let exchange = self.upstream.clone().call(call);
-        Ok(Sent { exchange, again, redactor, leave: permit.leave(), upload, generation })
+        self.dispatch(ledger, inbound, permit, body, upload)
     }
 
     /// Decides on what the body says, and goes on from there.
@@ -226,86 +219,10 @@ where
         let Letter { inbound, sealed, body, max_body } = letter;
         ledger.record.scope = Some(scope.as_str());
         let permit = sealed.open(scope, ledger)?;
-        let sent = self.dispatch(ledger, inbound, permit, body, max_body)?;
-        self.answer(ledger, sent).await
-    }
-
-    /// Waits for the answer, sends the request once more where that is safe, and cleans what comes back.
-    async fn answer(&self, ledger: &mut Ledger, sent: Sent<U::Future>) -> Result<Answer<D>, ProxyError> {
-        let Sent { exchange, again, mut redactor, leave, upload, mut generation } = sent;
-        let response = match exchange.await {
-            Ok(response) => response,
-            Err(error) => {
-                let refused = matches!(error.fault, SendFault::Refused);
-                let call;
-                (call, redactor, generation) = self.resend(&again, error, leave.route(), upload.as_ref())?;
-                ledger.record.attempts = 2;
-                ledger.record.retries = 1;
-                ledger.record.retry_reason = Some(if refused { "refused" } else { "closed" });
-                // Rare, and large: in a box it does not weigh on every other request.
-                let sent = Box::pin(self.upstream.clone().call(call)).await;
-                sent.map_err(|error| explain(error.fault, upload.as_ref()))?
-            }
-        };
-        ledger.record.upstream_first_byte = Some(ledger.record.started.elapsed());
-        self.accept(ledger, response, redactor, &leave, generation)
-    }
-
-    fn call(&self, request: Request<UploadBody>, route: &Route, freshness: Freshness) -> Call<UploadBody> {
-        Call { request, slot: self.gate.slots[route.index as usize], freshness }
-    }
-
-    fn authorization(&self, route: &Route) -> Result<Authorization, ProxyError> {
-        self.gate.vault.authorization(route.credential).map_err(|unavailable| ProxyError::CredentialUnavailable {
-            reason: unavailable.reason,
-            retry_after: unavailable.retry_after,
-        })
-    }
-
-    /// The safe-retry rule (contract.md 4 "Retries", security.md 31): once, and a POST is seen at most once.
-    fn resend(
-        &self,
-        again: &Again,
-        error: SendError<UploadBody>,
-        route: &Route,
-        upload: Option<&Upload>,
-    ) -> Result<(Call<UploadBody>, Redactor, u64), ProxyError> {
-        let again_at_all = match error.fault {
-            SendFault::Refused => true,
-            SendFault::Closed(_) => error.reused,
-            _ => false,
-        };
-        let request = error.request.filter(|_| again_at_all && again.is_safe_after(error.progress));
-        let mut request = request.ok_or_else(|| explain(error.fault, upload))?;
-        let authorization = self.authorization(route)?;
-        let generation = authorization.generation();
-        let redactor = authorization.inject(request.headers_mut());
-        Ok((self.call(*request, route, Freshness::New), redactor, generation))
-    }
-
-    fn accept(
-        &self,
-        ledger: &mut Ledger,
-        response: Response<D>,
-        mut redactor: Redactor,
-        leave: &Leave,
-        generation: u64,
-    ) -> Result<Answer<D>, ProxyError> {
-        let (mut parts, data) = response.into_parts();
-        ledger.record.origin = Answerer::Upstream;
-        ledger.record.status = parts.status.as_u16();
-        answer::clean(&mut parts, leave, &mut redactor);
-        ledger.record.upstream_trace_id = parts.headers.get(TRACE_ID).cloned();
-        ledger.record.redactions = redactor.redactions();
-        if parts.status == StatusCode::UNAUTHORIZED {
-            let route = leave.route();
-            self.gate.vault.suspect(route.credential, generation, &route.origin);
-            parts.headers.insert(CREDENTIAL, HeaderValue::from_static("suspect"));
+        match self.forward(ledger, inbound, permit, body, max_body)? {
+            Sent::Away(away) => self.answer(ledger, away).await,
+            Sent::Held(held) => self.release(ledger, *held).await,
         }
-        parts.headers.insert(REQUEST_ID, ledger.record.request_id.header());
-        let content = if data.is_end_stream() { Content::None } else { Content::Some };
-        let scrub = answer::scrub(self.gate.redact, &mut parts, content, redactor)?;
-        Ok(Answer { response: Response::from_parts(parts, data), scrub })
     }
 }
 
@@ -329,8 +246,9 @@ where
         let sent = catch_unwind(AssertUnwindSafe(|| self.send(&snapshot, &mut ledger, &arrival, parts, incoming)));
         async move {
             let outcome = match sent.unwrap_or(Err(ProxyError::Internal)) {
-                Ok(Launch::Sent(sent)) => caught(snapshot.answer(&mut ledger, sent)).await,
-                // Rare, and large.
+                Ok(Launch::Sent(Sent::Away(away))) => caught(snapshot.answer(&mut ledger, away)).await,
+                // Rare, and large: in a box it does not weigh on every other request.
+                Ok(Launch::Sent(Sent::Held(held))) => caught(Box::pin(snapshot.release(&mut ledger, *held))).await,
                 Ok(Launch::Sealed(letter)) => caught(Box::pin(snapshot.open(&mut ledger, *letter))).await,
                 Ok(Launch::Own(response)) => return self.tell(ledger, response, &asked),
                 Err(error) => Err(error),
@@ -348,61 +266,14 @@ struct Asked {
     old: bool,
 }
 
-/// What has become of a request that is not refused, as far as nothing needs to be waited for.
+/// What has become of a request that is not refused.
 enum Launch<F> {
-    /// It is on its way.
+    /// It is on its way, or waits for its turn.
     Sent(Sent<F>),
     /// Its body has yet to say whether it may be sent.
     Sealed(Box<Letter>),
     /// The gateway itself answers it.
     Own(Response<Bytes>),
-}
-
-/// A request on its way out, and what its answer will need.
-struct Sent<F> {
-    exchange: F,
-    again: Again,
-    redactor: Redactor,
-    leave: Leave,
-    upload: Option<Upload>,
-    generation: u64,
-}
-
-/// An answer with its head cleaned; its body is still to come.
-struct Answer<D> {
-    response: Response<D>,
-    scrub: Scrub,
-}
-
-/// Whether a request may be sent again.
-struct Again {
-    idempotent: bool,
-    empty: bool,
-}
-
-impl Again {
-    /// Doing it twice is doing it once (RFC 9110 9.2.2), by the method that is carried out.
-    fn of(effective: &Method, body: &UploadBody) -> Self {
-        Self { idempotent: effective.is_idempotent(), empty: matches!(body, UploadBody::Empty) }
-    }
-
-    /// What cannot be sent again takes a connection that is known to live.
-    fn freshness(&self) -> Freshness {
-        if self.idempotent && self.empty { Freshness::Pooled } else { Freshness::Proven }
-    }
-
-    fn is_safe_after(&self, progress: Progress) -> bool {
-        match progress {
-            Progress::Nothing => true,
-            Progress::Written => self.idempotent,
-            Progress::Answered => false,
-        }
-    }
-}
-
-/// An exchange that failed because the request's own body did is no fault of the upstream.
-fn explain(fault: SendFault, upload: Option<&Upload>) -> ProxyError {
-    upload.and_then(Upload::fault).map_or(ProxyError::Send(fault), ProxyError::from)
 }
 
 /// The future's outcome, or a fault of our own when it panicked: one request fails, connection and worker go on.

@@ -1,6 +1,9 @@
 //! A request's body on its way up: counted, bounded, without trailers, and never ended cleanly when it was cut.
+//!
+//! Where it may have to be sent again, its beginning is kept while it passes ([`Kept`]): another [`UploadBody`] then gives
+//! what was kept and goes on where the one before it stopped.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -9,13 +12,22 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::error::ProxyError;
+use super::kept::Kept;
 use crate::edge::{BodyFault, RequestBody, RequestBodyFault};
 
-/// What is known of a body while it passes; shared by the body and the record.
+/// What is known of a body while it passes; shared by those that carry it and the record.
 #[derive(Clone)]
 pub(super) struct Upload(Rc<State>);
 
 struct State {
+    /// Gone once nobody will ask for more of it.
+    incoming: RefCell<Option<RequestBody>>,
+    /// What has passed, as long as it may be wanted again and is not too much.
+    kept: RefCell<Option<Kept>>,
+    /// Whether the body's end has passed.
+    over: Cell<bool>,
+    /// How many carry it: for a moment two, when it is to be sent again.
+    carriers: Cell<u32>,
     bytes: Cell<u64>,
     fault: Cell<Option<UploadFault>>,
     max: u64,
@@ -45,8 +57,9 @@ pub enum UploadBody {
 
 /// A body that streams.
 pub struct Streaming {
-    incoming: RequestBody,
     upload: Upload,
+    /// How many of the kept pieces it has given.
+    given: usize,
 }
 
 impl Upload {
@@ -58,11 +71,19 @@ impl Upload {
         if incoming.size_hint().lower() > max {
             return Err(ProxyError::BodyTooLarge);
         }
-        let upload = Self(Rc::new(State { bytes: Cell::new(0), fault: Cell::new(None), max }));
-        Ok((UploadBody::Streaming(Streaming { incoming, upload: upload.clone() }), Some(upload)))
+        let upload = Self(Rc::new(State {
+            incoming: RefCell::new(Some(incoming)),
+            kept: RefCell::new(None),
+            over: Cell::new(false),
+            carriers: Cell::new(0),
+            bytes: Cell::new(0),
+            fault: Cell::new(None),
+            max,
+        }));
+        Ok((upload.carry(), Some(upload)))
     }
 
-    /// Bytes that have passed.
+    /// Bytes that have passed; those of a replay do not count twice.
     pub(super) fn bytes(&self) -> u64 {
         self.0.bytes.get()
     }
@@ -70,6 +91,70 @@ impl Upload {
     /// Why it ended early, if it did.
     pub(super) fn fault(&self) -> Option<UploadFault> {
         self.0.fault.get()
+    }
+
+    /// Keeps what passes from now on, as long as it is not too much; for a body of which nothing has passed.
+    pub(super) fn keep(&self) {
+        *self.0.kept.borrow_mut() = Some(Kept::default());
+    }
+
+    /// Whether the body can be given once more from its beginning.
+    pub(super) fn can_be_replayed(&self) -> bool {
+        self.fault().is_none() && self.0.kept.borrow().is_some()
+    }
+
+    /// The body once more from its beginning, if that was kept; nobody else may carry it any longer.
+    pub(super) fn replay(&self) -> Option<UploadBody> {
+        self.can_be_replayed().then(|| self.carry())
+    }
+
+    /// It will not be wanted again: lets go of what was kept, and of what nobody carries.
+    pub(super) fn settle(&self) {
+        self.0.kept.take();
+        self.0.let_go();
+    }
+
+    fn carry(&self) -> UploadBody {
+        self.0.carriers.set(self.0.carriers.get() + 1);
+        UploadBody::Streaming(Streaming { upload: self.clone(), given: 0 })
+    }
+}
+
+impl State {
+    /// Drops the body when nobody carries it or will: a client that still sends it notices.
+    fn let_go(&self) {
+        if self.carriers.get() == 0 && self.kept.borrow().is_none() {
+            self.incoming.take();
+        }
+    }
+
+    fn poll_incoming(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadFault>>> {
+        let mut incoming = self.incoming.borrow_mut();
+        let Some(body) = incoming.as_mut().filter(|_| !self.over.get()) else { return Poll::Ready(None) };
+        loop {
+            let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+            match frame {
+                None => {
+                    self.over.set(true);
+                    return Poll::Ready(None);
+                }
+                Some(Ok(frame)) => {
+                    // Trailers are dropped (security.md 5).
+                    let Ok(data) = frame.into_data() else { continue };
+                    self.bytes.set(self.bytes.get() + data.len() as u64);
+                    let within = self.bytes.get() <= self.max;
+                    return Poll::Ready(Some(if within { Ok(data) } else { Err(UploadFault::TooLarge) }));
+                }
+                Some(Err(fault)) => return Poll::Ready(Some(Err(fault.into()))),
+            }
+        }
+    }
+
+    /// Keeps a piece that passes; how many pieces there are then.
+    fn keep(&self, piece: &Bytes) -> usize {
+        let mut kept = self.kept.borrow_mut();
+        *kept = kept.take().and_then(|kept| kept.with(piece));
+        kept.as_ref().map_or(0, Kept::pieces)
     }
 }
 
@@ -93,22 +178,35 @@ impl From<UploadFault> for ProxyError {
 }
 
 impl Streaming {
+    fn state(&self) -> &State {
+        &self.upload.0
+    }
+
+    /// A piece that was kept and is still to be given.
+    fn kept_piece(&self) -> Option<Bytes> {
+        self.state().kept.borrow().as_ref().and_then(|kept| kept.piece(self.given))
+    }
+
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadFault>>> {
-        let state = &self.upload.0;
-        loop {
-            let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-            match frame {
-                None => return Poll::Ready(None),
-                Some(Ok(frame)) => {
-                    // Trailers are dropped (security.md 5).
-                    let Ok(data) = frame.into_data() else { continue };
-                    state.bytes.set(state.bytes.get() + data.len() as u64);
-                    let within = state.bytes.get() <= state.max;
-                    return Poll::Ready(Some(if within { Ok(data) } else { Err(UploadFault::TooLarge) }));
-                }
-                Some(Err(fault)) => return Poll::Ready(Some(Err(fault.into()))),
-            }
+        if let Some(piece) = self.kept_piece() {
+            self.given += 1;
+            return Poll::Ready(Some(Ok(piece)));
         }
+        let polled = ready!(self.state().poll_incoming(cx));
+        match &polled {
+            Some(Ok(piece)) => self.given = self.state().keep(piece),
+            Some(Err(fault)) => self.state().fault.set(Some(*fault)),
+            None => {}
+        }
+        Poll::Ready(polled)
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        let carriers = &self.state().carriers;
+        carriers.set(carriers.get() - 1);
+        self.state().let_go();
     }
 }
 
@@ -118,24 +216,24 @@ impl Body for UploadBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
         let Self::Streaming(body) = self.get_mut() else { return Poll::Ready(None) };
-        let polled = ready!(body.poll_data(cx));
-        if let Some(Err(fault)) = &polled {
-            body.upload.0.fault.set(Some(*fault));
-        }
-        Poll::Ready(polled.map(|data| data.map(Frame::data)))
+        body.poll_data(cx).map(|polled| polled.map(|data| data.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Streaming(body) => body.incoming.is_end_stream(),
-        }
+        let Self::Streaming(body) = self else { return true };
+        let over =
+            || body.state().over.get() || body.state().incoming.borrow().as_ref().is_none_or(Body::is_end_stream);
+        body.kept_piece().is_none() && over()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Streaming(body) => body.incoming.size_hint(),
+        let Self::Streaming(body) = self else { return SizeHint::with_exact(0) };
+        let rest = body.state().incoming.borrow().as_ref().map_or_else(SizeHint::default, Body::size_hint);
+        let again = body.state().kept.borrow().as_ref().map_or(0, |kept| kept.bytes_from(body.given));
+        match (rest.exact(), again) {
+            (_, 0) => rest,
+            (Some(exact), again) => SizeHint::with_exact(exact + again),
+            (None, _) => SizeHint::default(),
         }
     }
 }

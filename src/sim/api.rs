@@ -2,7 +2,7 @@
 
 use http::header::{ALLOW, LOCATION};
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::accepted::Accepted;
 use super::answer::{self, Answer};
@@ -38,7 +38,9 @@ fn route(world: &mut World, request: &Request<'_>) -> Answer {
     let standing = world.count(caller.as_ref(), &format!("{} {}", request.head.method, endpoint.group()));
     let mut answer = match caller {
         None => answer::error(StatusCode::UNAUTHORIZED, "Unauthorized"),
-        Some(_) if standing.exceeded => answer::json(StatusCode::TOO_MANY_REQUESTS, &json!({})),
+        Some(_) if standing.exceeded => {
+            answer::json(StatusCode::TOO_MANY_REQUESTS, &standing.refusal(world.rate.style))
+        }
         Some(caller) => serve(world, &caller, &endpoint, request),
     };
     standing.announce(world.rate.style, answer.headers_mut());

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use super::accepted::Accepted;
 use super::fault::Faults;
 use super::ids::Ids;
-use super::rate::{RateLimit, Standing, Window};
+use super::rate::{self, RateLimit, Standing, Window};
 use super::records::Organisation;
 use super::seed;
 use super::seen::Ledger;
@@ -80,11 +80,19 @@ impl World {
         Some((organisation, &mut self.ids))
     }
 
-    /// Counts a request against the limit of its credential and endpoint group.
+    /// Counts a request against the limits of its credential and its organisation for an endpoint group.
     pub(super) fn count(&mut self, credential: Option<&Accepted>, group: &str) -> Standing {
-        let who = credential.map_or("", Accepted::authorization).to_owned();
-        let window = self.windows.entry((who, group.to_owned())).or_insert_with(Window::new);
-        window.count(&self.rate)
+        let who = credential.map_or("", Accepted::authorization);
+        let organization = credential.filter(|_| self.rate.organization.is_some()).map(Accepted::organisation);
+        let mut take =
+            |whose: &str| self.windows.remove(&(whose.to_owned(), group.to_owned())).unwrap_or_else(Window::new);
+        let (mut own, mut all) = (take(who), organization.map(&mut take));
+        let standing = rate::count(&self.rate, &mut own, all.as_mut());
+        self.windows.insert((who.to_owned(), group.to_owned()), own);
+        if let Some((organization, all)) = organization.zip(all) {
+            self.windows.insert((organization.to_owned(), group.to_owned()), all);
+        }
+        standing
     }
 }
 

@@ -24,17 +24,21 @@ pub(super) struct Exposition {
     names: Arc<Names>,
     durations: BTreeMap<Arc<str>, Histogram>,
     first_bytes: BTreeMap<Arc<str>, Histogram>,
+    paced: BTreeMap<Arc<str>, Histogram>,
     last_used: BTreeMap<Arc<str>, u64>,
     /// Gauges whose series may go again.
     credentials_up: BTreeMap<Arc<str>, f64>,
     expiries: BTreeMap<Arc<str>, f64>,
+    /// The quota of a credential and a group, and what is left of it.
+    limits: BTreeMap<(Arc<str>, &'static str), (u64, u64)>,
 }
 
 impl Exposition {
     pub(super) fn new(names: Arc<Names>) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
-        let (durations, first_bytes, last_used, credentials_up, expiries) = Default::default();
-        let exposition = Self { recorder, names, durations, first_bytes, last_used, credentials_up, expiries };
+        let (durations, first_bytes, paced, last_used, credentials_up, expiries, limits) = Default::default();
+        let exposition =
+            Self { recorder, names, durations, first_bytes, paced, last_used, credentials_up, expiries, limits };
         exposition.describe_all();
         let build = [env!("CARGO_PKG_VERSION"), REVISION, RUSTC];
         exposition.gauge(&family::BUILD_INFO, build.map(SharedString::const_str)).set(1.0);
@@ -54,6 +58,9 @@ impl Exposition {
         }
         for (credential, count) in table.redactions {
             self.counter(&family::REDACTIONS, [self.name(credential)]).increment(count);
+        }
+        for (credential, held) in &table.paced {
+            self.paced.entry(self.names.text(*credential)).or_default().merge(held);
         }
         self.counter(&family::DROPPED_RECORDS, []).increment(table.dropped_records);
     }
@@ -83,6 +90,10 @@ impl Exposition {
         let up = standing.map(|(credential, meters)| (self.names.text(*credential), number(meters.up.load(Relaxed))));
         self.credentials_up = up.collect();
         self.expiries = meters.expiries.iter().map(|(key, at)| (self.names.text(*key), *at as f64)).collect();
+        let standing = meters.limits.iter().filter(|((credential, _), _)| meters.standing.contains(credential));
+        let known = standing
+            .filter_map(|((credential, group), meters)| Some(((self.names.text(*credential), *group), meters.read()?)));
+        self.limits = known.collect();
         let reloads = &meters.reloads;
         for (outcome, count) in [("success", reloads.successes), ("failure", reloads.failures)] {
             self.counter(&family::RELOADS, [SharedString::const_str(outcome)]).absolute(count);
@@ -99,10 +110,24 @@ impl Exposition {
         let mut text = self.recorder.handle().render();
         write_histograms(&family::REQUEST_DURATION, &self.durations, &mut text);
         write_histograms(&family::FIRST_BYTE, &self.first_bytes, &mut text);
+        write_histograms(&family::PACING_WAIT, &self.paced, &mut text);
+        self.write_limits(&family::LIMIT_QUOTA, |(quota, _)| quota, &mut text);
+        self.write_limits(&family::LIMIT_REMAINING, |(_, remaining)| remaining, &mut text);
         write_gauges(&family::CREDENTIAL_UP, &self.credentials_up, &mut text);
         write_gauges(&family::KEY_EXPIRY, &self.expiries, &mut text);
         process::write(&mut text);
         text
+    }
+
+    fn write_limits(&self, family: &Family<2>, value: impl Fn((u64, u64)) -> u64, text: &mut String) {
+        if !self.limits.is_empty() {
+            family.write_head(text);
+        }
+        let [credential, group] = family.labels;
+        for ((owner, name), limit) in &self.limits {
+            let (owner, value) = (escaped(owner), value(*limit));
+            let _ = writeln!(text, "{}{{{credential}=\"{owner}\",{group}=\"{name}\"}} {value}", family.name);
+        }
     }
 
     fn absorb_requests(&mut self, series: &RequestSeries, cell: &RequestCell) {
@@ -204,8 +229,11 @@ fn write_gauges(family: &Family<1>, values: &BTreeMap<Arc<str>, f64>, text: &mut
 
 /// `name="value"`, escaped.
 fn label(family: &Family<1>, value: &str) -> String {
-    let value = value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
-    format!("{}=\"{value}\"", family.labels[0])
+    format!("{}=\"{}\"", family.labels[0], escaped(value))
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }
 
 fn number(flag: bool) -> f64 {

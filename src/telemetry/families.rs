@@ -92,6 +92,21 @@ pub(super) const REDACTIONS: Family<1> = Family::counter(
     ["credential"],
     "Secrets that an upstream sent back and that were overwritten.",
 );
+pub(super) const LIMIT_REMAINING: Family<2> = Family::gauge(
+    "closegate_rate_limit_remaining",
+    ["credential", "group"],
+    "Requests that a credential has left in the current window, by what its answers told.",
+);
+pub(super) const LIMIT_QUOTA: Family<2> = Family::gauge(
+    "closegate_rate_limit_quota",
+    ["credential", "group"],
+    "Requests that a window takes, by what the credential's answers told.",
+);
+pub(super) const PACING_WAIT: Family<1> = Family::histogram(
+    "closegate_pacing_wait_seconds",
+    ["credential"],
+    "How long requests that were held for a rate limit were held.",
+);
 pub(super) const CREDENTIAL_UP: Family<1> = Family::gauge(
     "closegate_credential_up",
     ["credential"],

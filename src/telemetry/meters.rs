@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -34,12 +35,54 @@ impl Default for CredentialMeters {
     }
 }
 
+/// What is known of one rate limit of a credential.
+#[derive(Debug)]
+pub struct LimitMeters {
+    began: Instant,
+    /// Requests in a window; 0 until it is known.
+    quota: AtomicU64,
+    remaining: AtomicU64,
+    /// Until when that is so, in milliseconds since `began`.
+    until: AtomicU64,
+}
+
+impl LimitMeters {
+    /// Shows a limit, how many of its requests are left, and for how long that is so: of a window that has not begun
+    /// all are.
+    pub fn show(&self, quota: u32, left: Option<(u32, Duration)>) {
+        let (remaining, time) = left.unwrap_or((quota, Duration::ZERO));
+        self.quota.store(quota.into(), Ordering::Relaxed);
+        self.remaining.store(remaining.into(), Ordering::Relaxed);
+        self.until.store(milliseconds(self.began.elapsed() + time), Ordering::Relaxed);
+    }
+
+    /// The limit and what is left of it now; nothing while it is not known.
+    pub(super) fn read(&self) -> Option<(u64, u64)> {
+        let quota = Some(self.quota.load(Ordering::Relaxed)).filter(|quota| *quota > 0)?;
+        let over = milliseconds(self.began.elapsed()) >= self.until.load(Ordering::Relaxed);
+        Some((quota, if over { quota } else { self.remaining.load(Ordering::Relaxed) }))
+    }
+}
+
+impl Default for LimitMeters {
+    fn default() -> Self {
+        let (quota, remaining, until) = Default::default();
+        Self { began: Instant::now(), quota, remaining, until }
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// All meters, each made once for its name.
 #[derive(Default)]
 pub(super) struct Meters {
     pub(super) upstreams: BTreeMap<String, Arc<UpstreamMeters>>,
     pub(super) listeners: BTreeMap<String, Arc<AtomicI64>>,
     pub(super) credentials: HashMap<Label, Arc<CredentialMeters>>,
+    /// By credential and group.
+    pub(super) limits: HashMap<(Label, &'static str), Arc<LimitMeters>>,
     /// The credentials that there are; of others there is no state, only what was counted.
     pub(super) standing: HashSet<Label>,
     /// Seconds since 1970, by key.

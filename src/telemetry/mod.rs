@@ -33,10 +33,10 @@ pub use self::core::Core;
 use self::core::Cores;
 use self::exposition::Exposition;
 use self::meters::Meters;
-pub use self::meters::{CredentialMeters, Reload, UpstreamMeters};
+pub use self::meters::{CredentialMeters, LimitMeters, Reload, UpstreamMeters};
 pub use self::names::Label;
 use self::names::Names;
-pub use self::record::{Answerer, Client, Record};
+pub use self::record::{Answerer, Client, Record, Retries, Retry};
 use self::writer::Signal;
 
 /// How access records are written.
@@ -97,6 +97,11 @@ impl Telemetry {
         self.names.label(name)
     }
 
+    /// The label of an organisation; no series and no record shows it.
+    pub fn organization(&self, name: &str) -> Label {
+        self.names.label(name)
+    }
+
     /// The label of a key: records always show its name, metrics only for the first `max_key_series` keys.
     pub fn key(&self, name: &str) -> Label {
         self.names.key(name)
@@ -120,6 +125,11 @@ impl Telemetry {
     /// The meters of a credential.
     pub fn credential_meters(&self, credential: Label) -> Arc<CredentialMeters> {
         lock(&self.meters).credentials.entry(credential).or_default().clone()
+    }
+
+    /// The meters of a credential's rate limit for a group of endpoints.
+    pub fn limit_meters(&self, credential: Label, group: &'static str) -> Arc<LimitMeters> {
+        lock(&self.meters).limits.entry((credential, group)).or_default().clone()
     }
 
     /// Notes which credentials there are; others have no state any more.

@@ -39,6 +39,54 @@ impl Answerer {
     }
 }
 
+/// Why a request was sent upstream again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// A connection that had served before was closed before an answer.
+    Closed,
+    /// The upstream refused the stream before it acted on it.
+    Refused,
+    /// The upstream's rate limit was exhausted.
+    RateLimited,
+}
+
+impl Retry {
+    const ALL: [Self; 3] = [Self::Closed, Self::Refused, Self::RateLimited];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Refused => "refused",
+            Self::RateLimited => "rate_limited",
+        }
+    }
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// Why a request was sent again: once for each reason at most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retries(u8);
+
+impl Retries {
+    /// Adds a reason; whether it was there before stays to be asked.
+    pub fn add(&mut self, retry: Retry) {
+        self.0 |= retry.bit();
+    }
+
+    /// Whether it was sent again for this reason.
+    pub fn contains(self, retry: Retry) -> bool {
+        self.0 & retry.bit() != 0
+    }
+
+    /// The reasons.
+    pub fn iter(self) -> impl Iterator<Item = Retry> {
+        Retry::ALL.into_iter().filter(move |retry| self.contains(*retry))
+    }
+}
+
 /// One request, ended.
 #[derive(Debug)]
 pub struct Record {
@@ -86,10 +134,8 @@ pub struct Record {
     pub traceparent: Option<HeaderValue>,
     /// The upstream's own id of the exchange.
     pub upstream_trace_id: Option<HeaderValue>,
-    /// How often it was sent again.
-    pub retries: u8,
-    /// Why it was sent again.
-    pub retry_reason: Option<&'static str>,
+    /// Why it was sent again, if it was.
+    pub retries: Retries,
     /// Secrets that were overwritten in the answer.
     pub redactions: u32,
     /// Whether the answer ended early.

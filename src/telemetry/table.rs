@@ -17,6 +17,8 @@ pub(super) struct Table {
     pub(super) refused: HashMap<(Label, Word), u64>,
     pub(super) retries: HashMap<(Label, Word), u64>,
     pub(super) redactions: HashMap<Label, u64>,
+    /// How long requests were held, by credential.
+    pub(super) paced: HashMap<Label, Histogram>,
     pub(super) dropped_records: u64,
 }
 
@@ -127,9 +129,11 @@ impl Table {
         if let (Some(code), Answerer::Gateway) = (record.code, record.origin) {
             *self.refused.entry((record.route, Word(code))).or_default() += 1;
         }
-        if record.retries > 0 {
-            let reason = Word(record.retry_reason.unwrap_or("none"));
-            *self.retries.entry((record.route, reason)).or_default() += u64::from(record.retries);
+        for retry in record.retries.iter() {
+            *self.retries.entry((record.route, Word(retry.as_str()))).or_default() += 1;
+        }
+        if !record.paced.is_zero() {
+            self.paced.entry(record.credential).or_default().observe(record.paced);
         }
         if record.redactions > 0 {
             *self.redactions.entry(record.credential).or_default() += u64::from(record.redactions);

@@ -35,8 +35,7 @@ pub(super) fn record() -> Record {
         user_agent: None,
         traceparent: None,
         upstream_trace_id: None,
-        retries: 0,
-        retry_reason: None,
+        retries: Retries::default(),
         redactions: 0,
         truncated: false,
     }
@@ -109,15 +108,19 @@ fn exceptions_are_counted_where_they_belong() {
     let core = telemetry.core();
     let mut record = record();
     (record.route, record.credential) = (telemetry.route("sales"), telemetry.credential("close"));
-    (record.retries, record.retry_reason) = (2, Some("connection_closed"));
+    record.retries.add(Retry::Closed);
+    record.retries.add(Retry::RateLimited);
     (record.redactions, record.truncated) = (3, true);
     record.origin = Answerer::Upstream;
     core.finish(&record);
     (record.status, record.code, record.origin) = (403, Some("path_denied"), Answerer::Gateway);
-    (record.retries, record.redactions, record.truncated) = (0, 0, false);
+    (record.retries, record.redactions, record.truncated) = (Retries::default(), 0, false);
     core.finish(&record);
     let page = telemetry.render();
-    assert_value(&page, r#"closegate_upstream_retries_total{route="sales",reason="connection_closed"}"#, 2.0);
+    for reason in ["closed", "rate_limited"] {
+        assert_value(&page, &format!("closegate_upstream_retries_total{{route=\"sales\",reason=\"{reason}\"}}"), 1.0);
+    }
+    assert_eq!(page.matches("\nclosegate_upstream_retries_total{").count(), 2, "{page}");
     assert_value(&page, r#"closegate_redactions_total{credential="close"}"#, 3.0);
     assert_value(&page, r#"closegate_truncated_responses_total{route="sales"}"#, 1.0);
     assert_value(&page, r#"closegate_refused_requests_total{route="sales",code="path_denied"}"#, 1.0);

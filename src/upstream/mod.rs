@@ -21,6 +21,7 @@ mod lane;
 mod opening;
 mod pool;
 mod seat;
+mod unprocessed;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub use body::AnswerBody;
 pub use exchange::Exchange;
 pub use fault::{BodyFault, Progress, SendError, SendFault};
 pub use pool::{Limits, Pool, Shared, Slot};
+pub use unprocessed::Unprocessed;
 
 /// The body of a request out.
 pub trait Upload: Body<Data = Bytes, Error = Self::Fault> + Unpin + 'static {

@@ -20,7 +20,6 @@ use crate::telemetry::CredentialMeters;
 mod authorization;
 mod credential;
 mod entry;
-mod handed;
 mod harden;
 mod needle;
 mod probe;
@@ -31,7 +30,6 @@ mod watch;
 
 pub use authorization::Authorization;
 pub use entry::{State, Unavailable};
-pub use handed::SecretText;
 pub use harden::{HardenFault, harden};
 pub use probe::{Undecided, Verdict};
 pub use redactor::Redactor;

@@ -52,12 +52,8 @@ pub(crate) fn told(answer: &Answer, status: u16, code: &str) -> Value {
     assert!(answer.whole, "{answer:?}");
     let body = answer.json();
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    if status == 429 {
-        limited(&body, answer);
-    } else {
-        assert_eq!(names(&body), ["closegate", "error"], "{body}");
-        assert!(body["error"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
-    }
+    assert_eq!(names(&body), ["closegate", "error"], "{body}");
+    assert!(body["error"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
     assert_eq!(names(&body["closegate"]), ["code", "hint", "request_id"], "{body}");
     assert!(body["closegate"]["hint"].is_string(), "{body}");
     assert_eq!(body["closegate"]["code"], code);
@@ -66,21 +62,24 @@ pub(crate) fn told(answer: &Answer, status: u16, code: &str) -> Value {
     body
 }
 
-/// The body of a 429 says, in both places where Close's clients look, what its headers say.
+/// As [`told`], for a 429: with everything that some client of Close reads (close-api.md 6.2).
 #[track_caller]
-fn limited(body: &Value, answer: &Answer) {
-    let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(body), ["closegate", "error", "rate_reset"], "{body}");
-    let error = &body["error"];
-    let known = ["message", "rate_limit", "rate_limit_type", "rate_reset", "rate_window"];
-    assert_eq!(names(error), known, "{body}");
-    assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
-    assert_eq!(error["rate_reset"], body["rate_reset"]);
-    let reset = body["rate_reset"].as_u64().unwrap();
-    assert_eq!(answer.header("retry-after"), Some(&*reset.to_string()));
-    let header = format!("limit={}, remaining=0, reset={reset}", error["rate_limit"]);
-    assert_eq!(answer.header("ratelimit"), Some(&*header));
-    assert!(error["rate_window"].as_u64().is_some_and(|seconds| seconds >= 1), "{body}");
+pub(crate) fn told_limit(answer: &Answer, code: &str) -> Value {
+    told_head(answer, 429, code);
+    let body = answer.json();
+    assert_eq!(body["closegate"]["code"], code);
+    assert_eq!(body["closegate"]["request_id"].as_str(), answer.header("closegate-request-id"));
+    let seconds = body["rate_reset"].as_u64().unwrap();
+    assert_eq!(answer.header("retry-after"), Some(&*seconds.to_string()));
+    for fields in [&body, &body["error"]] {
+        assert_eq!(fields["rate_reset"], seconds, "{body}");
+        assert!(fields["message"].is_string() && fields["rate_limit_type"].is_string(), "{body}");
+        assert!(fields["rate_limit"].is_u64() && fields["rate_window"].as_u64() >= Some(1), "{body}");
+    }
+    let limit = &body["rate_limit"];
+    assert_eq!(answer.header("ratelimit"), Some(&*format!("limit={limit}, remaining=0, reset={seconds}")));
+    keeps_quiet(&answer.body);
+    body
 }
 
 /// As [`told`], for an answer to HEAD.

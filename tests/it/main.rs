@@ -20,6 +20,7 @@ mod h2;
 mod limits;
 mod origin;
 mod outward;
+mod pacing;
 mod policy;
 mod process;
 mod proxy;

@@ -126,6 +126,11 @@ impl Conversation {
         self.number
     }
 
+    /// How many requests have arrived, on all connections.
+    pub(crate) fn count(&self) -> usize {
+        self.shared.requests.lock().unwrap().len()
+    }
+
     fn fill(&mut self) -> bool {
         let mut piece = [0; 65536];
         match self.stream.read(&mut piece) {

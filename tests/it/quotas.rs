@@ -4,7 +4,7 @@ use std::sync::{Mutex, mpsc};
 
 use serde_json::{Value, json};
 
-use crate::errors::told;
+use crate::errors::{told, told_limit};
 use crate::origin::Origin;
 use crate::raw::Raw;
 use crate::world::{KEY, OTHER_KEY, World, gateway};
@@ -38,7 +38,7 @@ fn a_rate_lets_a_burst_through_and_then_says_how_long_to_wait() {
         assert_eq!(world.get(TARGET, "").status, 200);
     }
     let refused = world.get(TARGET, "");
-    let body = told(&refused, 429, "key_rate_limited");
+    let body = told_limit(&refused, "key_rate_limited");
     let error = &body["error"];
     assert_eq!(
         (&error["rate_limit"], &error["rate_window"], &error["rate_limit_type"]),
@@ -80,7 +80,7 @@ fn a_request_in_flight_keeps_its_place_until_its_answer_ends() {
     let world = world(&origin, "concurrency = 1");
     let mut first = send(&world);
     assert_eq!((first.head().status, first.take(2)), (200, b"ab".to_vec()));
-    let body = told(&world.get(TARGET, ""), 429, "key_concurrency_limited");
+    let body = told_limit(&world.get(TARGET, ""), "key_concurrency_limited");
     assert_eq!((&body["rate_reset"], &body["error"]["rate_limit"]), (&json!(1), &json!(1)));
     assert_eq!(told_of(&world, KEY)["limits"]["concurrency"], json!({ "limit": 1, "left": 0 }));
     next.send(()).unwrap();
@@ -122,7 +122,7 @@ fn a_day_has_so_many_requests_and_workers_share_them() {
     assert!((30..=40).contains(&passed), "{statuses:?}");
     assert_eq!(passed, origin.seen().len());
     if passed == 30 {
-        let body = told(&world.get(TARGET, ""), 429, "key_quota_exhausted");
+        let body = told_limit(&world.get(TARGET, ""), "key_quota_exhausted");
         assert_eq!((&body["error"]["rate_limit"], &body["error"]["rate_window"]), (&json!(30), &json!(86_400)));
         assert!((1..=86_400).contains(&body["rate_reset"].as_u64().unwrap()), "{body}");
     }
@@ -148,7 +148,7 @@ fn a_reload_forgets_nothing_of_what_was_used() {
         "another rate begins anew"
     );
     assert_eq!(world.get(TARGET, "").status, 200);
-    told(&world.get(TARGET, ""), 429, "key_quota_exhausted");
+    told_limit(&world.get(TARGET, ""), "key_quota_exhausted");
 }
 
 #[test]

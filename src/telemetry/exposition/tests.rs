@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::super::record::Answerer;
+use super::super::record::{Answerer, Retry};
 use super::super::tests::record;
 use super::super::{Access, Options, Telemetry};
 
@@ -34,14 +34,16 @@ fn everything() -> String {
     record.key = telemetry.key("reporting");
     (record.route, record.credential) = (telemetry.route("sales"), telemetry.credential("sales"));
     (record.code, record.origin) = (Some("upstream_timeout"), Answerer::Gateway);
-    (record.retries, record.retry_reason) = (1, Some("closed"));
+    record.retries.add(Retry::Closed);
     record.upstream_first_byte = Some(Duration::from_millis(3));
     (record.redactions, record.truncated) = (1, true);
+    record.paced = Duration::from_millis(700);
     core.begin(record.route);
     core.finish(&record);
     telemetry.key_expiries([(record.key, "2027-06-30T00:00:00Z".parse().unwrap())]);
     telemetry.stand([record.credential]);
     telemetry.credential_meters(record.credential).up.store(false, Ordering::Relaxed);
+    telemetry.limit_meters(record.credential, "leads").show(100, Some((7, Duration::from_secs(3600))));
     telemetry.upstream("api.close.com").idle.store(2, Ordering::Relaxed);
     telemetry.listener("default").store(1, Ordering::Relaxed);
     telemetry.render()

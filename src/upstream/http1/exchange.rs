@@ -13,7 +13,7 @@ use super::response::{Head, take_head};
 use crate::clock::Deadline;
 use crate::upstream::lane::Lane;
 use crate::upstream::pool::Inner;
-use crate::upstream::{MAX_HEAD, SendError, SendFault, Upload};
+use crate::upstream::{MAX_HEAD, SendError, SendFault, Unprocessed, Upload};
 
 /// A request that waits for its answer.
 pub(in crate::upstream) struct Waiting<B: Upload> {
@@ -75,10 +75,11 @@ impl<B: Upload> Waiting<B> {
 
     /// The head is there: what is left of the exchange.
     pub(in crate::upstream) fn read(self, pool: Rc<Inner>, lane: Rc<Lane>, head: Head) -> Response<Reading> {
-        let Self { link, sending, deadline, broken, .. } = self;
+        let Self { link, request, sending, deadline, broken, .. } = self;
         let upload = (!sending.is_done()).then_some(sending).filter(|_| broken.is_none());
         let reusable = head.keeps_alive && broken.is_none();
-        head.response.map(|()| Reading::new(pool, lane, link, deadline, head.framing, upload, reusable))
+        let reading = |()| Reading::new(pool, lane, link, deadline, head.framing, upload, reusable);
+        Unprocessed::give_back(request, head.response.map(reading))
     }
 
     /// There is no head: what is known of the exchange.

@@ -18,7 +18,7 @@ use super::wire::Mark;
 use crate::clock::Deadline;
 use crate::upstream::lane::Lane;
 use crate::upstream::pool::Inner;
-use crate::upstream::{MAX_FIELDS, Progress, SendError, SendFault, Upload};
+use crate::upstream::{MAX_FIELDS, Progress, SendError, SendFault, Unprocessed, Upload};
 
 /// A request that waits for its answer.
 pub(in crate::upstream) struct Waiting<B: Upload> {
@@ -132,7 +132,7 @@ impl<B: Upload> Waiting<B> {
         let mut response = Response::new(reading);
         *response.status_mut() = parts.status;
         *response.headers_mut() = parts.headers;
-        response
+        Unprocessed::give_back(request, response)
     }
 
     /// There is no head: what is known of the exchange.
