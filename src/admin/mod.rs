@@ -4,10 +4,15 @@
 //! `application/problem+json` (RFC 9457).
 
 mod health;
+mod management;
+pub mod model;
+mod refusal;
 mod respond;
 mod serve;
 
 pub use self::health::{Details, Health, Phase};
+pub use self::management::{Answer, Management};
+pub use self::refusal::{Code, FieldFault, Kind, Refusal};
 pub use self::serve::serve;
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::telemetry::CredentialMeters;
 mod authorization;
 mod credential;
 mod entry;
+mod handed;
 mod harden;
 mod needle;
 mod probe;
@@ -30,6 +31,7 @@ mod watch;
 
 pub use authorization::Authorization;
 pub use entry::{State, Unavailable};
+pub use handed::SecretText;
 pub use harden::{HardenFault, harden};
 pub use probe::{Undecided, Verdict};
 pub use redactor::Redactor;
