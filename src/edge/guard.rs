@@ -346,6 +346,44 @@ impl<IO: Socket> Guard<IO> {
     }
 }
 
+impl<IO: Socket> Guard<IO> {
+    /// Takes back bytes that were delivered to a codec and not used by it.
+    pub(super) fn take_back(&mut self, delivered: &[u8]) {
+        self.held.splice(..0, delivered.iter().copied());
+        self.good += delivered.len();
+    }
+
+    /// Reads on for a connection that no codec holds a buffer for: ready when there is something to deliver, or with
+    /// the end.
+    pub(super) fn poll_stir(&mut self, cx: &mut Context<'_>) -> Poll<Stir> {
+        // A tail of the last answer may lie in TLS yet.
+        if let Poll::Ready(Err(_)) = Pin::new(&mut self.io).poll_flush(cx) {
+            return Poll::Ready(Stir::End);
+        }
+        loop {
+            match self.phase {
+                _ if self.good > 0 => return Poll::Ready(Stir::Bytes),
+                Phase::Expired => return Poll::Ready(Stir::End),
+                Phase::Refused => return Poll::Ready(Stir::Bytes),
+                Phase::Head | Phase::Length(_) | Phase::Chunks(_) => {}
+            }
+            match ready!(self.read_held(cx)) {
+                Ok(Read::More) => {}
+                Ok(Read::Delivered) | Err(_) => return Poll::Ready(Stir::End),
+            }
+        }
+    }
+}
+
+/// What became of a connection that rested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stir {
+    /// A head is there for the codec, whole or refused.
+    Bytes,
+    /// The client has left, or was idle too long.
+    End,
+}
+
 /// What a step of reading came to.
 enum Read {
     /// The codec's buffer holds what it may see; nothing new there means the end.
@@ -389,6 +427,7 @@ impl<IO: Socket> Guard<IO> {
             (Poll::Ready(_), None) => poll,
             (Poll::Ready(_), Some(_)) => {
                 self.writing = None;
+                self.line.note_held_up(false);
                 if self.line.answered() == self.number && matches!(self.armed, Armed::Nothing | Armed::Idle(_)) {
                     self.arm(Armed::Idle(self.number));
                 }
@@ -404,6 +443,7 @@ impl<IO: Socket> Guard<IO> {
                 deadline.set(self.timeouts.idle);
                 let pending = deadline.poll_passed(cx);
                 self.writing = Some(deadline);
+                self.line.note_held_up(true);
                 pending.map(|()| Err(io::ErrorKind::TimedOut.into()))
             }
         }

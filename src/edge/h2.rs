@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -46,17 +46,21 @@ pub(super) async fn serve<H: Handler, IO: AsyncRead + AsyncWrite + Unpin>(
     let service = service_fn(|request: Request<Incoming>| {
         number.set(number.get() + 1);
         let message = Message { number: number.get(), at: Instant::now() };
+        let scope = if request.method() == Method::HEAD { Scope::Head } else { Scope::Whole };
         let (request, verdict) = admit(request, &rules.limits);
         let arrival =
             Arrival { verdict: verdict.map(|()| message), line: line.clone(), listener, peer, behind: behind.clone() };
         let body = |incoming| RequestBody::of_stream(incoming, || Deadline::new(&edge.sweep), rules.timeouts.body);
         let answer = edge.handler.clone().handle(arrival, request.map(body));
         let last = streams.0.last.clone();
-        async {
+        async move {
             let mut answer = answer.await;
             // A connection is ended by a frame (RFC 9113 8.2.2).
             answer.headers_mut().remove(CONNECTION);
-            Ok::<_, Infallible>(answer.map(|body| Noted { body, last }))
+            if scope == Scope::Head {
+                tell_length(&mut answer);
+            }
+            Ok::<_, Infallible>(answer.map(|body| Noted { body, scope, last }))
         }
     });
     let connection = codec(&rules.limits, &streams).serve_connection(TokioIo::new(io), service);
@@ -275,9 +279,25 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
     }
 }
 
+/// How much of an answer is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    Whole,
+    /// Its head alone: the codec does not know that HEAD asks for no more (RFC 9110 9.3.2).
+    Head,
+}
+
+/// Says how long the body is that is not sent, where that is known and not said.
+fn tell_length<B: Body>(answer: &mut Response<B>) {
+    if let Some(length @ 1..) = answer.body().size_hint().exact() {
+        answer.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+}
+
 /// An answer's body that notes what it gave.
 struct Noted<B> {
     body: B,
+    scope: Scope,
     last: Rc<Cell<Option<Handed>>>,
 }
 
@@ -287,17 +307,24 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Noted<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.get_mut();
+        if this.scope == Scope::Head {
+            return Poll::Ready(None);
+        }
         let frame = Pin::new(&mut this.body).poll_frame(cx);
         this.last.set(Some(if frame.is_ready() { Handed::Piece } else { Handed::Nothing }));
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.scope == Scope::Head || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match self.scope {
+            Scope::Whole => self.body.size_hint(),
+            // The codec would say that it is 0 bytes long.
+            Scope::Head => SizeHint::default(),
+        }
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Line {
     judged: Cell<u64>,
     /// Whether the next message has begun to arrive: its head has a deadline already.
     inside_head: Cell<bool>,
+    /// Whether the client holds up what is written to it.
+    held_up: Cell<bool>,
     verdicts: RefCell<VecDeque<Result<Message, WireFault>>>,
     fault: Cell<Option<(u64, BodyFault)>>,
     reader: RefCell<Option<Waker>>,
@@ -53,6 +55,7 @@ impl Line {
             idle,
             judged: Cell::new(0),
             inside_head: Cell::new(false),
+            held_up: Cell::new(false),
             verdicts: RefCell::default(),
             fault: Cell::new(None),
             reader: RefCell::default(),
@@ -115,6 +118,21 @@ impl Line {
     /// Notes whether a head has begun to arrive that is not whole.
     pub(super) fn note_head(&self, begun: bool) {
         self.inside_head.set(begun);
+    }
+
+    /// Notes whether the client holds up what is written to it.
+    pub(super) fn note_held_up(&self, held_up: bool) {
+        self.held_up.set(held_up);
+    }
+
+    /// Whether everything that was asked is answered and written, and nothing of another request has come.
+    pub(super) fn is_idle(&self) -> bool {
+        let asked = self.judged.get();
+        asked > 0
+            && self.answered.get() == asked
+            && self.verdicts.borrow().is_empty()
+            && !self.inside_head.get()
+            && !self.held_up.get()
     }
 
     pub(super) fn answered(&self) -> u64 {

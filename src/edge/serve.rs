@@ -5,10 +5,11 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -16,11 +17,11 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::BufReader;
+use tokio::io::{AsyncWriteExt, BufReader};
 
 use super::body::RequestBody;
 use super::forwarded;
-use super::guard::{Guard, Timeouts};
+use super::guard::{Guard, Stir, Timeouts};
 use super::h2;
 use super::head::{HeadLimits, WireFault};
 use super::line::{Line, Message};
@@ -196,6 +197,7 @@ async fn serve_stream<H: Handler>(
     Ok(())
 }
 
+/// Serves HTTP/1; between two spells of requests a connection owns neither a codec nor its buffers.
 async fn serve_h1<H: Handler>(
     edge: &Rc<Edge<H>>,
     rules: &Rules,
@@ -204,7 +206,39 @@ async fn serve_h1<H: Handler>(
     peer: Peer,
     listener: usize,
 ) {
-    let guard = Guard::new(stream, first, rules.limits, rules.timeouts, &edge.sweep);
+    let mut guard = Guard::new(stream, first, rules.limits, rules.timeouts, &edge.sweep);
+    // In a box, which is gone while the connection rests.
+    while let Some(resting) = Box::pin(converse(edge, rules, guard, peer, listener)).await {
+        guard = resting;
+        if rest(edge, &mut guard).await == Stir::End {
+            // Whoever has left does not hear it.
+            let _ = guard.shutdown().await;
+            return;
+        }
+    }
+}
+
+/// Waits for the next request, as long as the guard allows and the worker goes on.
+async fn rest<H: Handler>(edge: &Edge<H>, guard: &mut Guard<Stream>) -> Stir {
+    poll_fn(|cx| {
+        let stir = guard.poll_stir(cx);
+        if stir.is_pending() && edge.drain.is_draining() {
+            guard.line().hurry();
+            return Poll::Ready(Stir::End);
+        }
+        stir
+    })
+    .await
+}
+
+/// Serves requests until the connection has ended, or for a while had none; then it is given back.
+async fn converse<H: Handler>(
+    edge: &Rc<Edge<H>>,
+    rules: &Rules,
+    guard: Guard<Stream>,
+    peer: Peer,
+    listener: usize,
+) -> Option<Guard<Stream>> {
     let line = guard.line();
     let behind = rules.behind(peer);
     let service = service_fn(|request: Request<Incoming>| {
@@ -216,16 +250,16 @@ async fn serve_h1<H: Handler>(
         let answer = edge.handler.clone().handle(arrival, request);
         async { Ok::<_, Infallible>(answer.await) }
     });
-    let connection = codec(&rules.limits).serve_connection(TokioIo::new(guard), service);
-    let mut connection = pin!(connection);
+    let mut connection = codec(&rules.limits).serve_connection(TokioIo::new(guard), service);
     let (mut told, mut patience) = (false, None);
+    let mut idleness = Idleness { deadline: Deadline::new(&edge.sweep), after: 0 };
     let ended = poll_fn(|cx| {
         loop {
-            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                return Poll::Ready(ended);
+            if let Poll::Ready(ended) = Pin::new(&mut connection).poll(cx) {
+                return Poll::Ready(Some(ended));
             }
             if told || !edge.drain.is_draining() {
-                return Poll::Pending;
+                return idleness.poll_passed(&line, cx).map(|()| None);
             }
             if line.judged() == 0 {
                 // Told now it would close on a client that is about to ask; one that does not is not waited for.
@@ -238,11 +272,41 @@ async fn serve_h1<H: Handler>(
             }
             told = true;
             line.hurry();
-            connection.as_mut().graceful_shutdown();
+            Pin::new(&mut connection).graceful_shutdown();
         }
-    });
-    if let Err(error) = ended.await {
-        tracing::debug!(?peer, %error, "a connection ended early");
+    })
+    .await;
+    match ended {
+        None => {
+            let parts = connection.into_parts();
+            let mut guard = parts.io.into_inner();
+            guard.take_back(&parts.read_buf);
+            return Some(guard);
+        }
+        Some(Err(error)) => tracing::debug!(?peer, %error, "a connection ended early"),
+        Some(Ok(())) => {}
+    }
+    None
+}
+
+/// How long a connection has been idle.
+struct Idleness {
+    deadline: Deadline,
+    /// After how many requests the deadline was set.
+    after: u64,
+}
+
+impl Idleness {
+    /// Ready once the connection has been idle for [`REST_AFTER`].
+    fn poll_passed(&mut self, line: &Line, cx: &mut Context<'_>) -> Poll<()> {
+        if !line.is_idle() {
+            return Poll::Pending;
+        }
+        if self.after != line.judged() {
+            self.after = line.judged();
+            self.deadline.set(REST_AFTER);
+        }
+        self.deadline.poll_passed(cx)
     }
 }
 
@@ -267,5 +331,7 @@ fn codec(limits: &HeadLimits) -> http1::Builder {
 const BUFFER: usize = 256 * 1024;
 /// The header lines that the codec takes without allocating for them.
 const CODEC_LINES: usize = 100;
+/// How long a connection is idle before its codec is let go: making another costs little, keeping it 16 KB.
+const REST_AFTER: Duration = Duration::from_secs(1);
 /// How much is read at once below TLS: more than the largest record.
 const READ_AHEAD: usize = 32 * 1024;

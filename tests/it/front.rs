@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use closegate::app::Change;
-use closegate::edge::Local;
 use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::origin::Origin;
-use crate::world::{KEY, Setup, World, gateway};
+use crate::world::{KEY, Setup, gateway};
 
 /// Who signs.
 pub(crate) struct Authority {
@@ -63,18 +62,23 @@ impl Authority {
     }
 }
 
-fn with_tls(origin: &Origin, identity: &Identity, more: &str) -> Setup {
-    gateway(origin.address).file("tls.crt", &identity.cert).file("tls.key", &identity.key).key("\"sales\"").set(
+/// The name of the listener that [`sealed`] adds.
+pub(crate) const TLS: &str = "tls";
+
+/// A gateway with a TLS listener for `localhost` beside its plain one.
+pub(crate) fn sealed(setup: Setup, authority: &Authority) -> Setup {
+    sealed_by(setup, &authority.sign("localhost"), "")
+}
+
+fn sealed_by(setup: Setup, identity: &Identity, more: &str) -> Setup {
+    setup.file("tls.crt", &identity.cert).file("tls.key", &identity.key).set(
         "listeners.tls",
         &format!("address = \"127.0.0.1:0\"\ntls = {{ cert = \"tls.crt\", key = \"tls.key\"{more} }}"),
     )
 }
 
-/// Where the listener of that label listens.
-pub(crate) fn place(world: &World, label: &str) -> SocketAddr {
-    let (_, local) = world.listeners().into_iter().find(|(name, _)| name == label).unwrap();
-    let Local::Tcp(address) = local else { panic!("{local}") };
-    address
+fn with_tls(origin: &Origin, identity: &Identity, more: &str) -> Setup {
+    sealed_by(gateway(origin.address).key("\"sales\""), identity, more)
 }
 
 pub(crate) type Session = StreamOwned<ClientConnection, TcpStream>;
@@ -108,7 +112,7 @@ fn both_versions_of_http_are_offered_and_requests_served() {
     let origin = Origin::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     let authority = Authority::new();
     let world = with_tls(&origin, &authority.sign("localhost"), "").start();
-    let address = place(&world, "tls");
+    let address = world.place(TLS);
     for (offered, agreed) in
         [(&[&b"h2"[..], b"http/1.1"][..], Some(&b"h2"[..])), (&[b"http/1.1"], Some(b"http/1.1")), (&[], None)]
     {
@@ -138,7 +142,7 @@ fn clients_must_show_a_certificate_where_that_is_said() {
     let world = with_tls(&origin, &authority.sign("localhost"), ", client_ca = \"clients.pem\"")
         .file("clients.pem", &authority.pem)
         .start();
-    let address = place(&world, "tls");
+    let address = world.place(TLS);
     let outcome = |own: Option<&Identity>| {
         // TLS 1.3 tells a client only after its own handshake that it was refused.
         shake(authority.client(own, &[]), address).and_then(|mut session| ask(&mut session))
@@ -154,7 +158,7 @@ fn a_new_certificate_is_shown_after_a_reload_and_a_broken_one_never() {
     let origin = Origin::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     let authority = Authority::new();
     let world = with_tls(&origin, &authority.sign("localhost"), "").start_reloading();
-    let address = place(&world, "tls");
+    let address = world.place(TLS);
     let mut open = shake(authority.client(None, &[]), address).unwrap();
     let first = shown(&open);
     assert_eq!(world.reload().unwrap().change, Change::None);

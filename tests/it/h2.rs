@@ -2,12 +2,14 @@
 
 mod client;
 mod conformance;
+mod floods;
 mod messages;
 
 use std::net::SocketAddr;
 
 use self::client::Client;
-use crate::front::{Authority, place, shake};
+use crate::front::{Authority, TLS, sealed, shake};
+use crate::spawned::Spawned;
 use crate::world::{Setup, World};
 
 /// Where a client of HTTP/2 comes in.
@@ -25,26 +27,32 @@ impl Door for Clear {
     }
 }
 
-/// TLS, with HTTP/2 agreed by ALPN.
-struct Sealed {
+/// TLS, with HTTP/2 agreed by ALPN, at a gateway in this process or in one of its own.
+struct Sealed<W> {
     authority: Authority,
     address: SocketAddr,
-    world: World,
+    world: W,
 }
 
-impl Sealed {
+impl Sealed<World> {
     /// Starts a gateway with a TLS listener beside the plain one.
     fn start(setup: Setup) -> Self {
         let authority = Authority::new();
-        let identity = authority.sign("localhost");
-        let listener = "address = \"127.0.0.1:0\"\ntls = { cert = \"tls.crt\", key = \"tls.key\" }";
-        let setup = setup.file("tls.crt", &identity.cert).file("tls.key", &identity.key);
-        let world = setup.set("listeners.tls", listener).start();
-        Self { authority, address: place(&world, "tls"), world }
+        let world = sealed(setup, &authority).start();
+        Self { authority, address: world.place(TLS), world }
     }
 }
 
-impl Door for Sealed {
+impl Sealed<Spawned> {
+    /// The same in a process of its own.
+    fn spawn(setup: Setup) -> Self {
+        let authority = Authority::new();
+        let world = sealed(setup, &authority).spawn();
+        Self { authority, address: world.place(TLS), world }
+    }
+}
+
+impl<W> Door for Sealed<W> {
     fn enter(&self) -> Client {
         let session = shake(self.authority.client(None, &[b"h2"]), self.address).unwrap();
         assert_eq!(session.conn.alpn_protocol(), Some(&b"h2"[..]));

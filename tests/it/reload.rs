@@ -1,6 +1,7 @@
 //! Reloads: whole or not at all, in force at once, and no request in flight is lost (contract.md 3, security.md 39).
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,10 +13,12 @@ use closegate::app::{Change, Outcome, Reloaded};
 use rustix::process;
 
 use crate::errors::told;
+use crate::front::{Authority, TLS, sealed};
 use crate::origin::Origin;
 use crate::raw::{Answer, Raw};
 use crate::signal::Signal;
 use crate::spawned::{Spawned, closegate};
+use crate::ways::every_front;
 use crate::world::{INJECTED, KEY, OTHER_KEY, SECRET, Setup, World, gateway};
 
 const NEW_SECRET: &str = "api_2c9LPTNb1PfwL0rKwU7G0t.PLANTEDnewPLANTEDnew0";
@@ -329,12 +332,12 @@ struct Load {
 }
 
 impl Load {
-    /// Runs so many clients beside what is to happen; none of their requests may fail.
-    fn beside<T>(world: &World, clients: usize, happens: impl FnOnce(&Self) -> T) -> T {
+    /// Runs so many clients beside what is to happen, at the doors in turn; none of their requests may fail.
+    fn beside<T>(doors: &[SocketAddr], clients: usize, happens: impl FnOnce(&Self) -> T) -> T {
         let load = Self { asked: AtomicUsize::new(0), over: AtomicBool::new(false) };
         std::thread::scope(|scope| {
             for number in 0..clients {
-                let (mut client, load) = (world.connect(), &load);
+                let (mut client, load) = (Raw::connect(doors[number % doors.len()]), &load);
                 scope.spawn(move || load.ask(&mut client, number));
             }
             let happened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| happens(&load)));
@@ -345,7 +348,7 @@ impl Load {
 
     fn ask(&self, client: &mut Raw, number: usize) {
         let post = "Content-Length: 4\r\n\r\nbody";
-        let (method, rest) = if number.is_multiple_of(4) { ("POST", post) } else { ("GET", "\r\n") };
+        let (method, rest) = if number.is_multiple_of(5) { ("POST", post) } else { ("GET", "\r\n") };
         let path = "/sales/api/v1/lead/";
         let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\n{rest}");
         while !self.over.load(Ordering::SeqCst) {
@@ -368,11 +371,11 @@ impl Load {
 #[test]
 fn line_39_200_reloads_lose_no_request() {
     let origin = Origin::plain();
-    let world = watched(&origin)
-        .replace("listen", "address = \"127.0.0.1:0\"\nworkers = 2")
-        .file("other.key", OTHER_KEY)
-        .start_reloading();
-    Load::beside(&world, 32, |load| {
+    let authority = Authority::new();
+    let setup = watched(&origin).replace("listen", "address = \"127.0.0.1:0\"\nworkers = 2");
+    let world = sealed(setup, &authority).file("other.key", OTHER_KEY).start_reloading();
+    let doors = every_front(world.proxy, world.place(TLS), &authority);
+    Load::beside(&doors, 32, |load| {
         for round in 0..200 {
             match round % 4 {
                 0 => world.write("sales.secret", NEW_SECRET),
@@ -409,7 +412,7 @@ fn a_mounted_secret_is_in_force_within_2_seconds() {
     mount(&mounted, "..2026_11_01", "token-one-PLANTED");
     symlink("..data/token", mounted.join("token")).unwrap();
     let world = setup.start_reloading();
-    Load::beside(&world, 8, |load| {
+    Load::beside(&[world.proxy], 32, |load| {
         load.go_on(50);
         assert!(origin.seen().iter().all(|seen| seen.values("authorization") == ["Bearer token-one-PLANTED"]));
         for (version, token) in [("..2026_11_02", "token-two-PLANTED"), ("..2026_11_03", "token-three-PLANTED")] {

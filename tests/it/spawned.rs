@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use crate::raw::{Answer, Raw, find};
+use crate::ways::Passage;
 use crate::world::{KEY, Setup};
 
 /// A running process; it ends with the value.
@@ -88,9 +89,15 @@ impl Setup {
 
     /// Starts a command in the folder of this configuration.
     pub(crate) fn spawn_as(self, command: impl FnOnce(&Path) -> Command) -> Spawned {
-        let folder = self.write();
+        let (setup, passage) = Passage::through(self);
+        let folder = setup.write();
         let command = command(folder.path());
-        Spawned::start(command, folder)
+        let mut spawned = Spawned::start(command, folder);
+        spawned.proxy = passage.door(|listener| match listener {
+            "default" => spawned.proxy,
+            _ => spawned.place(listener),
+        });
+        spawned
     }
 }
 
@@ -124,6 +131,14 @@ impl Spawned {
         stderr.0.0.lock().unwrap().ended = true;
         let stdout = Stream::gather(child.stdout.take().unwrap());
         (Self::listening(Process { child, stdout, stderr }, folder), reader)
+    }
+
+    /// Where the listener of that name listens.
+    pub(crate) fn place(&self, listener: &str) -> SocketAddr {
+        let text = self.process.stderr.text();
+        let said = format!(" listener=\"{listener}\"");
+        let line = text.lines().find_map(|line| line.split_once("the proxy listens address=")?.1.strip_suffix(&said));
+        line.expect("it listens").parse().unwrap()
     }
 
     pub(crate) fn connect(&self) -> Raw {

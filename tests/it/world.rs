@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::raw::{Answer, Raw};
+use crate::ways::Passage;
 
 /// What Close would know the gateway by; no client may ever see it. One secret for all tests, so that one search over
 /// everything that they wrote finds it.
@@ -32,8 +33,9 @@ pub(crate) static RUNTIME: LazyLock<Runtime> =
 
 /// A gateway that is being set up.
 pub(crate) struct Setup {
+    /// Where the upstream listens.
+    pub(crate) upstream: SocketAddr,
     sections: Vec<(&'static str, String)>,
-    rest: String,
     folder: TempDir,
 }
 
@@ -55,7 +57,7 @@ const STUCK: Duration = Duration::from_secs(30);
 /// One worker, one credential `sales`, an upstream in clear text on loopback.
 pub(crate) fn gateway(upstream: SocketAddr) -> Setup {
     let folder = TempDir::new().unwrap();
-    let setup = Setup { sections: Vec::new(), rest: String::new(), folder };
+    let setup = Setup { upstream, sections: Vec::new(), folder };
     setup
         .file("sales.secret", SECRET)
         .set("listen", "address = \"127.0.0.1:0\"\nworkers = 1")
@@ -102,10 +104,15 @@ impl Setup {
         self.folder.path()
     }
 
+    /// The lines of a section so far.
+    pub(crate) fn section(&self, section: &str) -> &str {
+        self.sections.iter().find(|(name, _)| *name == section).map_or("", |(_, text)| text)
+    }
+
     /// The text of the configuration.
     pub(crate) fn text(&self) -> String {
         let sections = self.sections.iter().map(|(name, lines)| format!("[{name}]\n{lines}\n"));
-        sections.collect::<String>() + &self.rest
+        sections.collect()
     }
 
     /// Writes the configuration as `closegate.toml` beside the other files.
@@ -125,7 +132,8 @@ impl Setup {
     }
 
     fn start_from(self, provenance: impl FnOnce(Sources, Option<PathBuf>) -> Option<Provenance>) -> World {
-        let folder = self.write();
+        let (setup, passage) = Passage::through(self);
+        let folder = setup.write();
         let path = folder.path().join("closegate.toml");
         let sources =
             Sources { file: Some(path), environment: Environment::default(), folder: folder.path().to_owned() };
@@ -134,14 +142,25 @@ impl Setup {
         let provenance = provenance(sources, loaded.file);
         let gateway = Gateway::start(&loaded.config, provenance, records.clone());
         let gateway = gateway.unwrap_or_else(|faults| panic!("{faults}"));
-        World { proxy: gateway.proxy().unwrap(), admin: gateway.admin, gateway: Some(gateway), records, folder }
+        let proxy = passage.door(|listener| match listener {
+            "default" => gateway.proxy().unwrap(),
+            _ => place(&gateway.listeners, listener),
+        });
+        World { proxy, admin: gateway.admin, gateway: Some(gateway), records, folder }
     }
 }
 
+/// Where the listener of that label listens.
+fn place(listeners: &[(String, Local)], label: &str) -> SocketAddr {
+    let (_, local) = listeners.iter().find(|(name, _)| name == label).unwrap();
+    let Local::Tcp(address) = local else { panic!("{local}") };
+    *address
+}
+
 impl World {
-    /// Where the proxy listens, by the labels of its listeners.
-    pub(crate) fn listeners(&self) -> Vec<(String, Local)> {
-        self.gateway.as_ref().map(|gateway| gateway.listeners.clone()).unwrap_or_default()
+    /// Where the listener of that label listens.
+    pub(crate) fn place(&self, label: &str) -> SocketAddr {
+        place(&self.gateway.as_ref().unwrap().listeners, label)
     }
 
     pub(crate) fn connect(&self) -> Raw {

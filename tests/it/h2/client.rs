@@ -32,6 +32,7 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A connection to the gateway.
 pub(crate) struct Client {
     io: BufReader<Box<dyn Wire>>,
+    socket: TcpStream,
     hpack: Decoder<'static>,
     /// The fields of the last HEADERS frame.
     fields: Vec<(String, Vec<u8>)>,
@@ -96,6 +97,7 @@ impl Client {
         socket.set_nodelay(true).unwrap();
         Self {
             io: BufReader::new(io),
+            socket: socket.try_clone().unwrap(),
             hpack: Decoder::default(),
             fields: Vec::new(),
             answers: BTreeMap::new(),
@@ -117,6 +119,11 @@ impl Client {
                 return self;
             }
         }
+    }
+
+    /// The connection, and the socket below it; what was read already is forgotten.
+    pub(crate) fn into_wire(self) -> (Box<dyn Wire>, TcpStream) {
+        (self.io.into_inner(), self.socket)
     }
 
     /// Writes bytes and says whether the other side took them.

@@ -311,6 +311,23 @@ fn line_17_what_is_allowed_is_served() {
 }
 
 #[test]
+fn an_answer_to_head_is_a_head_that_tells_the_length_of_the_body() {
+    let origin = Origin::answering("HTTP/1.1 200 OK\r\ncontent-length: 1234\r\n\r\n");
+    let sealed = Sealed::start(gateway(origin.address).key("\"sales\""));
+    for mut client in [Clear(sealed.world.proxy).enter(), sealed.enter()].map(|client| client.shake(&[])) {
+        for (stream, path, status) in [(1, "/sales/api/v1/me/", 200), (3, "/nowhere", 404), (5, "/sales/%2e/", 400)] {
+            client.ask(stream, &fields("HEAD", path));
+            let (answer, end) = client.ended(stream);
+            assert_eq!((answer.status, end, answer.body.len()), (status, End::Whole, 0), "{path}");
+            let length: usize = answer.header("content-length").unwrap().parse().unwrap();
+            assert!(length > 100, "{path}: {length}");
+        }
+    }
+    let records = sealed.world.records.wait_for(6);
+    assert!(records.iter().all(|record| record["response_bytes"] == 0), "{records:#?}");
+}
+
+#[test]
 fn line_06_a_fragment_goes_no_further_than_the_codec() {
     let origin = Origin::plain();
     let world = gateway(origin.address).key("\"sales\"").start();
