@@ -66,8 +66,11 @@ pub(super) fn parts(
 
 /// How each credential is paced, in the order of their names.
 fn pace(config: &Config, telemetry: &Telemetry, pacer: &Arc<Pacer>) -> Pace {
-    let account = |name: &CredentialName| pacer.account(telemetry.credential(name.as_str()), None);
-    Pace::new(config.credentials.keys().map(account).collect(), config.pace.max_wait)
+    let accounts = config.credentials.iter().map(|(name, credential)| {
+        let organization = credential.organization.as_deref().map(|name| telemetry.organization(name));
+        pacer.account(telemetry.credential(name.as_str()), organization)
+    });
+    Pace::new(accounts.collect(), config.pace.max_wait)
 }
 
 /// Has the metrics show the credentials and the ends of keys of this configuration alone.

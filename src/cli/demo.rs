@@ -123,7 +123,10 @@ fn reference(file: &File) -> SecretRef {
 type Named<N, T> = Result<(N, T), Box<dyn std::error::Error>>;
 
 fn credential(name: &str, description: &str, kind: CredentialKind) -> Named<CredentialName, Credential> {
-    Ok((CredentialName::parse(name)?, Credential { description: Some(description.to_owned()), kind }))
+    Ok((
+        CredentialName::parse(name)?,
+        Credential { description: Some(description.to_owned()), organization: None, kind },
+    ))
 }
 
 fn route(name: &str, upstream: &Origin) -> Named<RouteName, Route> {

@@ -41,10 +41,11 @@ pub(super) fn credentials(root: &mut Section<'_>, walk: &mut Walk) -> BTreeMap<C
     for (name, mut at) in root.named(walk, "credentials") {
         let name = named(walk, &at, CredentialName::parse(name));
         let description = at.optional(walk, "description", kinds::text);
+        let organization = at.optional(walk, "organization", organization);
         let kind = credential_kind(walk, &mut at);
         at.close(walk);
         if let (Some(name), Some(kind)) = (name, kind) {
-            credentials.insert(name, Credential { description, kind });
+            credentials.insert(name, Credential { description, organization, kind });
         }
     }
     credentials
@@ -141,6 +142,18 @@ fn basic(walk: &mut Walk, path: String, node: &Node) -> Option<CredentialKind> {
     let password = secret::required(walk, &mut at, "password");
     at.close(walk);
     Some(CredentialKind::Basic { username: username?, password: password? })
+}
+
+/// Any name that people give it; the same one makes credentials share limits.
+fn organization(node: &Node) -> Result<String, Wrong> {
+    let name = kinds::text(node)?;
+    if name.trim().is_empty() || name.chars().any(char::is_control) || super::place::looks_like_key(&name) {
+        return Err(Wrong::new(
+            "expected a name",
+            "the same one on each credential of that organisation, such as `\"acme\"`",
+        ));
+    }
+    Ok(name)
 }
 
 /// RFC 7617 2: a user name holds no colon and no control character.

@@ -166,6 +166,8 @@ pub enum Redact {
 pub struct Credential {
     /// For people.
     pub description: Option<String>,
+    /// What its organisation is called here: credentials of one share that organisation's rate limits.
+    pub organization: Option<String>,
     /// What is injected.
     pub kind: CredentialKind,
 }
