@@ -31,6 +31,7 @@ pub mod routes;
 pub mod rule;
 pub mod scope;
 pub mod sim;
+pub mod store;
 pub mod task;
 pub mod telemetry;
 pub mod upstream;

@@ -10,6 +10,7 @@ mod rehearse;
 mod reload;
 mod secrets;
 mod service;
+mod storage;
 mod worker;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use self::files::{Seen, Watcher};
@@ -36,6 +38,7 @@ pub use load::load;
 pub use rehearse::Rehearsal;
 pub use reload::{Bell, Change, Outcome, Provenance, Reloaded};
 pub use secrets::{Fault, Secrets};
+pub use storage::archive;
 
 /// Why a gateway does not start: everything that is wrong, each in a sentence or three.
 #[derive(Debug)]
@@ -114,7 +117,9 @@ impl Gateway {
     ) -> Result<Self, StartFaults> {
         let telemetry = Telemetry::new(assemble::telemetry_options(config), out);
         let sockets = listeners::bind(config);
-        let beginning = begin(config, provenance, &telemetry);
+        // What the service thread goes on with is begun on its runtime: connections to the store live on it.
+        let runtime = service::runtime().map_err(|error| StartFaults(vec![format!("error: {error}")]))?;
+        let beginning = runtime.block_on(begin(config, provenance, &telemetry));
         let (sockets, beginning) = match (sockets, beginning) {
             (Ok(sockets), Ok(beginning)) => (sockets, beginning),
             (sockets, beginning) => {
@@ -122,7 +127,8 @@ impl Gateway {
                 return Err(StartFaults(faults.map(|fault| fault.to_string()).collect()));
             }
         };
-        Self::run(config, telemetry, sockets, beginning).map_err(|error| StartFaults(vec![format!("error: {error}")]))
+        Self::run(config, telemetry, sockets, beginning, runtime)
+            .map_err(|error| StartFaults(vec![format!("error: {error}")]))
     }
 
     fn run(
@@ -130,6 +136,7 @@ impl Gateway {
         telemetry: Arc<Telemetry>,
         sockets: listeners::Sockets,
         beginning: Beginning,
+        runtime: Runtime,
     ) -> std::io::Result<Self> {
         let Beginning { provenance, seen, current, chores } = beginning;
         let (listeners, admin) = (sockets.places(), sockets.admin.local_addr()?);
@@ -156,6 +163,7 @@ impl Gateway {
             provenance,
             started: config.clone(),
             current,
+            archive,
             certificates,
             watcher: Watcher::new(seen),
             vaults,
@@ -234,8 +242,16 @@ impl Gateway {
 fn begin(config: &Config, provenance: Option<Provenance>, telemetry: &Arc<Telemetry>) -> Result<Beginning, Vec<Fault>> {
     // As they are before they are read: what changes later is seen to have changed.
     let seen = provenance.as_ref().map(|from| Seen::of(files::of(config, from.file.as_deref()))).unwrap_or_default();
-    let material = Material::gather_now(config)?;
-    for warning in &material.warnings {
+    let archive = Arc::new(storage::archive(config, Role::Serving));
+    let stored = storage::check(&archive).await;
+    let material = Material::gather(config, None, Some(&archive)).await;
+    let (doubt, material) = match (stored, material) {
+        (Ok(doubt), Ok(material)) => (doubt, material),
+        (stored, material) => {
+            return Err(stored.err().into_iter().chain(material.err().into_iter().flatten()).collect());
+        }
+    };
+    for warning in doubt.iter().chain(&material.warnings) {
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
     let key_texts = material.key_texts.clone();

@@ -19,7 +19,7 @@ use super::secrets::{Fault, Material, Secrets};
 use super::{load, part, service};
 use crate::config::{Config, Faults, Finding, Loaded, Place, Sources, differences_in_fixed};
 use crate::telemetry::{Reload, Telemetry};
-use crate::vault::{KeyText, Vault};
+use crate::vault::{Archive, KeyText, Vault};
 
 /// Where a configuration came from: at a reload it is loaded from there again.
 #[derive(Clone)]
@@ -72,6 +72,8 @@ pub(super) struct Reloader {
     /// The configuration of the start: what is fixed is compared with it.
     pub(super) started: Config,
     pub(super) current: Current,
+    /// The store of the start.
+    pub(super) archive: Arc<Archive>,
     /// Those of listeners; the files are those of the start.
     pub(super) certificates: Vec<Certificate>,
     pub(super) watcher: Watcher,
@@ -165,7 +167,7 @@ impl Reloader {
     /// Reads everything, then uses it; nothing is used before nothing can be wrong with it any more.
     async fn attempt(&mut self) -> Result<Outcome, Faults> {
         let loaded = self.load().await?;
-        let gathered = Material::gather(&loaded.config, Some(&self.current.parts.outward)).await;
+        let gathered = Material::gather(&loaded.config, Some(&self.current.parts.outward), Some(&self.archive)).await;
         let placed = |faults: Vec<Fault>| -> Faults {
             let at = |fault: Fault| {
                 let place = loaded.place(&fault.key);
@@ -244,6 +246,7 @@ impl Reloader {
             process: _,
             admin: _,
             metrics: _,
+            store: _,
             log: _,
         } = config;
         (upstream, credentials, routes, keys, pace)

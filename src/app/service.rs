@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use super::Stage;
@@ -58,6 +58,7 @@ pub(super) struct Chores {
 }
 
 pub(super) fn spawn(
+    runtime: Runtime,
     listeners: Vec<(TcpListener, Option<Arc<ServerTls>>)>,
     telemetry: Arc<Telemetry>,
     health: Arc<Health>,
@@ -80,6 +81,10 @@ pub(super) fn spawn(
             task::spawn("reload", async move {
                 let _part = reloading;
                 reloader.run().await;
+            });
+            task::spawn("store", async move {
+                let _part = following;
+                match store.follow().await {}
             });
             for ((listener, tls), part) in listeners {
                 let served = admin::serve(listener, tls, telemetry.clone(), health.clone(), gone(stage.clone()));

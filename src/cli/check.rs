@@ -152,10 +152,10 @@ impl CredentialRow {
     fn of(loaded: &Loaded, name: &str, credential: &Credential) -> Self {
         let (kind, secrets) = match &credential.kind {
             CredentialKind::ApiKey { current, next } => {
-                ("api_key", std::iter::once(current).chain(next).map(reference).collect())
+                ("api_key", std::iter::once(current).chain(next).map(ToString::to_string).collect())
             }
-            CredentialKind::Basic { password, .. } => ("basic", vec![reference(password)]),
-            CredentialKind::Bearer(token) => ("bearer", vec![reference(token)]),
+            CredentialKind::Basic { password, .. } => ("basic", vec![password.to_string()]),
+            CredentialKind::Bearer(token) => ("bearer", vec![token.to_string()]),
         };
         Self { name: name.to_owned(), kind, secrets, source: loaded.place(&format!("credentials.{name}")) }
     }
@@ -181,7 +181,7 @@ impl KeyRow {
     fn of(loaded: &Loaded, name: &str, key: &Key) -> Self {
         let recognised_by = match &key.secret {
             KeySecret::Digest(_) => "hash".to_owned(),
-            KeySecret::Reference(secret) => reference(secret),
+            KeySecret::Reference(secret) => secret.to_string(),
             KeySecret::Peer => String::new(),
         };
         let peer = key.peer.map(|uid| format!("uid {uid}"));

@@ -21,6 +21,7 @@ mod raw;
 mod resolve;
 mod secret;
 mod starter;
+mod storage;
 mod units;
 mod walk;
 
@@ -48,13 +49,16 @@ pub use self::listener::{Address, Listener, NamedListener, Tls, UnixAddress};
 pub use self::load::{Loaded, Sources, load, load_names};
 pub use self::nearest::suggest;
 pub use self::place::{Origins, Place};
+pub use self::storage::{PostgresUrl, Store, StoreUrl};
 
 /// The configuration file with every setting and its default, as it lies in the repository.
 pub const DOCUMENTED: &str = include_str!("../../config/closegate.toml");
 
 /// The whole configuration.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Config {
+    /// The folder that data lies in; made when there is some.
+    pub data_dir: PathBuf,
     /// The proxy's listener and its limits.
     pub listen: Listener,
     /// Further listeners of the proxy, by name.
@@ -65,6 +69,8 @@ pub struct Config {
     pub admin: Admin,
     /// The optional listener for scrapers alone, and the bound on series.
     pub metrics: Metrics,
+    /// Where what is added at run time lies.
+    pub store: Store,
     /// How to reach Close.
     pub upstream: Upstream,
     /// Credentials by name.
@@ -224,6 +230,13 @@ pub enum SecretRef {
         argv: Vec<String>,
         /// How often it is run again.
         refresh: Option<Duration>,
+    },
+    /// The store, sealed: never said by a file or a variable, but by what was added at run time.
+    Stored {
+        /// Whose it is.
+        credential: CredentialName,
+        /// At which version of it: another secret is another reference.
+        version: u64,
     },
 }
 

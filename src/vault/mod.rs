@@ -17,25 +17,32 @@ use crate::net::Connector;
 use crate::origin::Origin;
 use crate::telemetry::CredentialMeters;
 
+mod archive;
 mod authorization;
 mod credential;
 mod entry;
 mod handed;
 mod harden;
+mod master;
 mod needle;
 mod probe;
 mod redactor;
+mod rekey;
+mod seal;
 mod secret;
 mod source;
 mod watch;
 
+pub use archive::{Archive, ArchiveFault};
 pub use authorization::Authorization;
 pub use entry::{State, Unavailable};
 pub use handed::SecretText;
 pub use harden::{HardenFault, harden};
+pub use master::{MasterKey, NoMasterKey};
 pub use probe::{Undecided, Verdict};
 pub use redactor::Redactor;
-pub use source::{KeyText, SecretFault, Warning, Withheld, digest};
+pub use rekey::{GivenKey, Rekeyed};
+pub use source::{KeyText, SecretFault, Supply, Warning, Withheld, digest};
 pub use watch::Watch;
 
 use credential::{Candidate, Slot};
@@ -54,7 +61,7 @@ pub struct Vault {
 /// What was read of every credential, before any of it is used.
 pub struct Holdings {
     credentials: BTreeMap<CredentialName, Holding>,
-    withheld: Arc<Withheld>,
+    supply: Arc<Supply>,
 }
 
 struct Holding {
@@ -64,22 +71,22 @@ struct Holding {
 
 /// What secrets are read and questions are asked with.
 struct Means {
-    withheld: Arc<Withheld>,
+    supply: Arc<Supply>,
     dial: Arc<dyn Dial>,
 }
 
 impl Holdings {
-    /// Reads every secret. What cannot be read is a fault, all of them at once; only a command that fails is none: its
-    /// credential begins unavailable and is tried again.
+    /// Reads every secret. What cannot be read is a fault, all of them at once; only a command that fails, or a
+    /// secret of the store that cannot be had, is none: its credential begins unavailable and is tried again.
     pub async fn read(
         credentials: &BTreeMap<CredentialName, config::Credential>,
-        withheld: Arc<Withheld>,
+        supply: Arc<Supply>,
     ) -> Result<(Self, Vec<Warning>), Vec<SecretFault>> {
         let slots: Vec<_> = credentials.iter().map(|(name, credential)| Slot::of(name, credential)).collect();
-        let (known, warnings) = read_all(&slots, &withheld).await?;
+        let (known, warnings) = read_all(&slots, &supply).await?;
         let holdings = slots.into_iter().zip(known).map(|(slots, known)| Holding { slots, known });
         let credentials = credentials.keys().cloned().zip(holdings).collect();
-        Ok((Self { credentials, withheld }, warnings))
+        Ok((Self { credentials, supply }, warnings))
     }
 }
 
@@ -112,8 +119,8 @@ impl Vault {
         meters: impl Fn(&CredentialName) -> Arc<CredentialMeters>,
         dial: Arc<dyn Dial>,
     ) -> (Arc<Self>, Vec<Watch>) {
-        let Holdings { credentials, withheld } = holdings;
-        let means = Arc::new(Means { withheld, dial });
+        let Holdings { credentials, supply } = holdings;
+        let means = Arc::new(Means { supply, dial });
         let means = match before {
             Some(before) => {
                 before.means.store(means);
@@ -198,7 +205,7 @@ impl Means {
     }
 
     async fn read(&self, slot: &Slot) -> Result<Candidate, Unread> {
-        slot.read(&self.withheld).await.map(|(candidate, _)| candidate)
+        slot.read(&self.supply).await.map(|(candidate, _)| candidate)
     }
 }
 
@@ -217,11 +224,11 @@ impl fmt::Debug for Holdings {
 type Known = Vec<Vec<Option<Candidate>>>;
 
 /// Reads every slot at once, since commands take their time; tells faults and warnings in the order of the slots.
-async fn read_all(slots: &[Vec<Slot>], withheld: &Arc<Withheld>) -> Result<(Known, Vec<Warning>), Vec<SecretFault>> {
+async fn read_all(slots: &[Vec<Slot>], supply: &Arc<Supply>) -> Result<(Known, Vec<Warning>), Vec<SecretFault>> {
     let mut reading = JoinSet::new();
     for slot in slots.iter().flatten() {
-        let (slot, withheld) = (slot.clone(), Arc::clone(withheld));
-        reading.spawn(async move { (slot.key().to_owned(), slot.read(&withheld).await) });
+        let (slot, supply) = (slot.clone(), Arc::clone(supply));
+        reading.spawn(async move { (slot.key().to_owned(), slot.read(&supply).await) });
     }
     let mut read: BTreeMap<_, _> = reading.join_all().await.into_iter().collect();
     let (mut warnings, mut faults) = (Vec::new(), Vec::new());
@@ -230,7 +237,7 @@ async fn read_all(slots: &[Vec<Slot>], withheld: &Arc<Withheld>) -> Result<(Know
             warnings.extend(seen);
             Some(candidate)
         }
-        Err(unread) if slot.is_command() => {
+        Err(unread) if slot.may_fail() => {
             warnings.push(unread.warn(slot.key()));
             None
         }

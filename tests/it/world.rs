@@ -136,7 +136,7 @@ impl Setup {
         let folder = setup.write();
         let path = folder.path().join("closegate.toml");
         let sources =
-            Sources { file: Some(path), environment: Environment::default(), folder: folder.path().to_owned() };
+            Sources { file: Some(path), environment: state_in(folder.path()), folder: folder.path().to_owned() };
         let loaded = config::load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
         let records = Records::default();
         let provenance = provenance(sources, loaded.file);
