@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{AccessFormat, Admin, Http, Log, Metrics, Pace, Process, Redact, Upstream};
+use super::{AccessFormat, Admin, Config, Http, Listener, Log, Metrics, Pace, Process, Redact, Store, Upstream};
 use crate::origin::Origin;
 
 impl Default for Config {
@@ -22,6 +22,7 @@ impl Default for Config {
             credentials: BTreeMap::new(),
             routes: BTreeMap::new(),
             keys: BTreeMap::new(),
+            pace: Pace::default(),
             log: Log::default(),
         }
     }

@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::place::{Origins, Place};
 use super::units::{show_duration, show_size};
 use super::{
-    AccessFormat, Address, Admin, Config, Http, Listener, Loaded, Log, Metrics, Pace, Process, Redact, Tls, Upstream,
+    AccessFormat, Address, Admin, Config, Http, Listener, Loaded, Log, Metrics, Pace, Process, Redact, Store, StoreUrl,
+    Tls, Upstream,
 };
 use crate::origin::Reach;
 
@@ -20,10 +21,10 @@ pub struct Setting {
     pub source: Place,
 }
 
-/// Every setting of `[listen]`, `[listeners]`, `[admin]`, `[metrics]`, `[upstream]`, `[pace]` and `[log]`, in the order of
-/// the documented file.
+/// `data_dir`, and every setting of `[listen]`, `[listeners]`, `[admin]`, `[metrics]`, `[store]`, `[upstream]`,
+/// `[pace]` and `[log]`, in the order of the documented file.
 pub fn settings(loaded: &Loaded) -> Vec<Setting> {
-    let Config { process, admin, metrics, upstream, pace, log, .. } = &loaded.config;
+    let Config { data_dir, process, admin, metrics, store, upstream, pace, log, .. } = &loaded.config;
     let mut listeners = loaded.config.all_listeners().map(|named| listener_values(&named.key, named.listener));
     let tables = [
         vec![("data_dir".to_owned(), data_dir.display().to_string())],

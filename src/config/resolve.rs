@@ -28,7 +28,22 @@ pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
     let (routes, cleartext) = entries::routes(&mut root, walk, &names, &upstream.url);
     let keys = entries::keys(&mut root, walk, &names);
     root.close(walk);
-    (Config { listen, listeners, process, admin, metrics, upstream, credentials, routes, keys, pace, log }, cleartext)
+    let config = Config {
+        data_dir,
+        listen,
+        listeners,
+        process,
+        admin,
+        metrics,
+        store,
+        upstream,
+        credentials,
+        routes,
+        keys,
+        pace,
+        log,
+    };
+    (config, cleartext)
 }
 
 fn listen(mut at: Section<'_>, walk: &mut Walk) -> (Listener, Process) {
