@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Output, print, refuse, route, table, told};
 use crate::app::{Rehearsal, Secrets, unusable_certificates};
-use crate::config::{Config, CredentialKind, Finding, Key, KeySecret, Limits, Loaded, Mode, Place, Route, SecretRef};
+use crate::config::{Config, CredentialKind, Finding, Key, KeySecret, Limits, Loaded, Mode, Place, Route};
 use crate::config::{Credential, Setting, settings};
 use crate::id::RouteName;
 use crate::scope::Scopes;
@@ -210,16 +210,6 @@ fn limits(limits: &Limits) -> String {
     let daily = limits.daily_quota.map(|most| format!("{most} a day"));
     let all: Vec<String> = [rate, concurrency, daily].into_iter().flatten().collect();
     if all.is_empty() { "no limits".to_owned() } else { all.join(", ") }
-}
-
-/// Where a secret is; of a command its program alone, since arguments may say more than they should.
-fn reference(secret: &SecretRef) -> String {
-    match secret {
-        SecretRef::Env(name) => format!("env {name}"),
-        SecretRef::File(path) => format!("file {}", path.display()),
-        SecretRef::Systemd { name, .. } => format!("systemd {name}"),
-        SecretRef::Command { argv, .. } => format!("command {}", argv.first().map_or("", String::as_str)),
-    }
 }
 
 impl fmt::Display for Report {
