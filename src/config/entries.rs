@@ -7,7 +7,7 @@ use super::nearest;
 use super::place::looks_secret;
 use super::raw::{Node, Raw, Table};
 use super::walk::{Section, Split, Walk};
-use super::{Credential, CredentialKind, Key, KeySecret, Route, kinds, secret};
+use super::{Credential, CredentialKind, Key, KeySecret, Route, kinds, limit, secret};
 use crate::id::{CredentialName, KeyName, NameFault, RouteName};
 use crate::origin::{Origin, Reach};
 use crate::path::Prefix;
@@ -86,11 +86,14 @@ pub(super) fn keys(root: &mut Section<'_>, walk: &mut Walk, names: &Names) -> BT
         let peer = at.node(walk, "peer").and_then(|node| peer(walk, at.key("peer"), node));
         let secret = key_secret(walk, &mut at, peer);
         let routes = key_routes(walk, &mut at, names);
+        let scopes = limit::scopes(walk, &mut at);
         let rules = rules(walk, &mut at);
+        let mode = limit::mode(walk, &mut at);
+        let limits = limit::limits(walk, &mut at);
         let expires = at.optional(walk, "expires", kinds::moment);
         at.close(walk);
         if let (Some(name), Some(secret)) = (name, secret) {
-            keys.insert(name, Key { description, secret, peer, routes, rules, expires });
+            keys.insert(name, Key { description, secret, peer, routes, scopes, rules, mode, limits, expires });
         }
     }
     keys
