@@ -58,15 +58,14 @@ impl Addition {
         Self { secret: Some((setting, reference)), ..self }
     }
 
-    /// Its path, such as `keys.reporting`.
+    /// Its path as faults spell it, such as `keys.reporting`: what could be a secret is masked.
     pub fn key(&self) -> String {
-        format!("{}.{}", self.kind.table(), self.name)
+        join(self.kind.table(), &self.name)
     }
 
     /// Whether a fault is one of this table.
     pub(super) fn is_concerned(&self, fault: &Finding) -> bool {
-        // In the spelling of faults, which mask what could be a secret.
-        let rest = fault.key.strip_prefix(&join(self.kind.table(), &self.name));
+        let rest = fault.key.strip_prefix(&self.key());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     }
 
@@ -117,7 +116,10 @@ impl<'m> Overlay<'m> {
     pub(super) fn tree(&mut self, tree: &Table) -> Table {
         let mut tree = tree.clone();
         for addition in &self.standing {
-            place(&mut tree, &addition.key(), addition.node());
+            let around = Node { raw: Raw::Table(Table::new()), place: Place::Managed };
+            if let Some(tables) = below(tree.entry(addition.kind.table().to_owned()).or_insert(around)) {
+                tables.insert(addition.name.clone(), addition.node());
+            }
         }
         self.leave_lost_routes(&mut tree);
         tree

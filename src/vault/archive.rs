@@ -117,10 +117,14 @@ impl Archive {
         self.seal(&Content::Record(Kind::Credential, name.to_string()), secret.expose()).await
     }
 
-    /// The secret of a credential, if it is still that one of its successive secrets: the body of its record says which.
+    /// The secret of a credential, if it is still that one of its successive secrets: the body of
+    /// its record says which, else its version does.
     pub(super) async fn secret(&self, name: &CredentialName, version: u64) -> Result<Secret, ArchiveFault> {
         let record = self.store.record(Kind::Credential, name.as_str()).await?;
-        let is_that = |record: &Record| record.body.get("secret").and_then(Value::as_u64) == Some(version);
+        let is_that = |record: &Record| {
+            let secret = record.body.get("secret").and_then(Value::as_u64);
+            secret.unwrap_or(record.version) == version
+        };
         let sealed = record.filter(is_that).and_then(|record| record.sealed);
         let sealed = sealed.ok_or_else(|| ArchiveFault::Replaced { name: name.to_string() })?;
         self.unseal(&Content::Record(Kind::Credential, name.to_string()), &sealed).await

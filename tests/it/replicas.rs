@@ -29,9 +29,9 @@ impl Postgres {
         if let Some((uid, gid)) = unprivileged() {
             chown(postgres.folder.path(), Some(uid), Some(gid)).unwrap();
         }
-        let made =
-            postgres.command("initdb").args(["-A", "trust", "-U", "gate", "--no-sync", "-D"]).arg(postgres.data());
-        assert!(made.stdout(Stdio::null()).status().unwrap().success());
+        let mut initdb = postgres.command("initdb");
+        initdb.args(["-A", "trust", "-U", "gate", "--no-sync", "-D"]).arg(postgres.data()).stdout(Stdio::null());
+        assert!(initdb.status().unwrap().success());
         postgres.resume();
         postgres
     }
