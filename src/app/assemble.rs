@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
+use jiff::Timestamp;
 
 use super::outward::Outward;
-use super::secrets::{Fault, Material};
+use super::secrets::{Fault, History, Material};
 use crate::config::{AccessFormat, Config};
 use crate::id::{CredentialId, CredentialName, RouteName};
-use crate::keys::{Key, KeySet};
+use crate::keys::{Key, KeySet, Quota};
 use crate::origin::Origin;
 use crate::pace::{Pace, Pacer};
 use crate::proxy::Gate;
 use crate::routes::{Route, RouteTable};
+use crate::scope::Scopes;
 use crate::telemetry::{Access, Options, Telemetry};
 use crate::upstream::Slot;
 use crate::vault::{KeyText, Vault, Watch};
@@ -47,11 +49,11 @@ pub(super) fn parts(
     pacer: &Arc<Pacer>,
     before: Option<&Parts>,
 ) -> Result<(Parts, Vec<Watch>), Vec<Fault>> {
-    let Material { holdings, key_texts, outward, warnings: _ } = material;
-    let keys = keys(config, telemetry, key_texts)?;
-    let keys = match before {
-        Some(before) => keys.in_place_of(&before.gate.keys),
-        None => keys,
+    let Material { holdings, key_texts, outward, warnings: _, history } = material;
+    let keys = keys(config, telemetry, key_texts, before.map(|before| &before.gate.keys))?;
+    let keys = match history {
+        History::None => keys,
+        History::Keys => keys.after_others(),
     };
     let meters = |name: &CredentialName| telemetry.credential_meters(telemetry.credential(name.as_str()));
     let connector = Arc::clone(&outward.connector);
@@ -131,8 +133,13 @@ pub(super) fn routes(
     (RouteTable::new(routes), places)
 }
 
-/// The gateway keys, with the digests of their texts.
-pub(super) fn keys(config: &Config, telemetry: &Telemetry, texts: Vec<KeyText>) -> Result<KeySet, Vec<Fault>> {
+/// The gateway keys, with the digests of their texts, in place of the keys before.
+pub(super) fn keys(
+    config: &Config,
+    telemetry: &Telemetry,
+    texts: Vec<KeyText>,
+    before: Option<&KeySet>,
+) -> Result<KeySet, Vec<Fault>> {
     let places: BTreeMap<&RouteName, u32> = config.routes.keys().zip(0..).collect();
     let mut keys = Vec::new();
     for ((name, key), text) in config.keys.iter().zip(texts) {
@@ -140,16 +147,22 @@ pub(super) fn keys(config: &Config, telemetry: &Telemetry, texts: Vec<KeyText>) 
             name: name.clone(),
             label: telemetry.key(name.as_str()),
             digest: text.digest,
+            former: key.former.map(|former| (former.digest, moment(former.until))),
             uid: key.peer,
             opaque_length: text.opaque_length,
             routes: key.routes.iter().filter_map(|route| places.get(route).copied()).collect(),
+            scopes: key.scopes.unwrap_or(Scopes::ALL),
             rules: key.rules.clone(),
-            expires: key
-                .expires
-                .map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at.as_second().max(0).unsigned_abs())),
+            mode: key.mode,
+            quota: Quota::new(key.limits.clone()),
+            expires: key.expires.map(moment),
         });
     }
-    KeySet::new(keys).map_err(|duplicates| duplicates.iter().map(Fault::from).collect())
+    KeySet::new(keys, before).map_err(|duplicates| duplicates.iter().map(Fault::from).collect())
+}
+
+fn moment(at: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(at.as_second().max(0).unsigned_abs())
 }
 
 #[cfg(test)]

@@ -2,8 +2,11 @@
 
 mod assemble;
 mod files;
+mod keep;
 mod listeners;
 mod load;
+mod manage;
+mod managed;
 mod outward;
 mod part;
 mod rehearse;
@@ -23,12 +26,14 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use self::files::{Seen, Watcher};
+use self::keep::Keep;
+use self::managed::Snapshot;
 use self::part::Ends;
-use self::reload::{Current, Reloader};
-use self::secrets::Material;
+use self::reload::{Current, Effective, Reloader, Standing};
+use self::secrets::{Beside, Material};
 use self::service::Chores;
-use crate::admin::{Health, Phase};
-use crate::config::Config;
+use crate::admin::{Health, Management, Phase};
+use crate::config::{Config, Loaded};
 use crate::edge::{Acceptor, Local};
 use crate::pace::Pacer;
 use crate::store::Role;
@@ -37,6 +42,7 @@ use crate::vault::Archive;
 
 pub use listeners::unusable_certificates;
 pub use load::load;
+pub use manage::Manager;
 pub use rehearse::Rehearsal;
 pub use reload::{Bell, Change, Outcome, Provenance, Reloaded};
 pub use secrets::{Fault, Secrets};
@@ -94,6 +100,7 @@ pub struct Gateway {
     others: Vec<JoinHandle<()>>,
     ends: Ends,
     bell: Bell,
+    management: Arc<dyn Management>,
     grace: Duration,
     delay: Duration,
 }
@@ -102,6 +109,7 @@ pub struct Gateway {
 struct Beginning {
     provenance: Option<Provenance>,
     seen: Seen,
+    effective: Effective,
     current: Current,
     chores: Chores,
     archive: Arc<Archive>,
@@ -111,18 +119,19 @@ impl Gateway {
     /// Binds, reads the secrets and starts the threads; everything that is wrong is said at once.
     ///
     /// `provenance` is where the configuration came from: it is loaded from there again at a reload, or once a file of
-    /// it has changed. Without one it stays as it is, and a reload reads its secrets again. `out` takes the access
-    /// records.
+    /// it has changed. Without one it stays as it is, and a reload reads its secrets again. What was added at run time
+    /// goes on top of a configuration that came from sources, and of no other. `out` takes the access records.
     pub fn start(
-        config: &Config,
+        loaded: &Loaded,
         provenance: Option<Provenance>,
         out: impl std::io::Write + Send + 'static,
     ) -> Result<Self, StartFaults> {
+        let config = &loaded.config;
         let telemetry = Telemetry::new(assemble::telemetry_options(config), out);
         let sockets = listeners::bind(config);
         // What the service thread goes on with is begun on its runtime: connections to the store live on it.
         let runtime = service::runtime().map_err(|error| StartFaults(vec![format!("error: {error}")]))?;
-        let beginning = runtime.block_on(begin(config, provenance, &telemetry));
+        let beginning = runtime.block_on(begin(loaded, provenance, &telemetry));
         let (sockets, beginning) = match (sockets, beginning) {
             (Ok(sockets), Ok(beginning)) => (sockets, beginning),
             (sockets, beginning) => {
@@ -141,15 +150,16 @@ impl Gateway {
         beginning: Beginning,
         runtime: Runtime,
     ) -> std::io::Result<Self> {
-        let Beginning { provenance, seen, current, chores, archive } = beginning;
+        let Beginning { provenance, seen, effective, current, chores, archive } = beginning;
         let (listeners, admin) = (sockets.places(), sockets.admin.local_addr()?);
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stage, staged) = watch::channel(Stage::Serving);
         let (closed, closing) = watch::channel(false);
         let (watched, ends) = part::parts();
         let (bell, bells) = reload::bell();
-        let (vaults, vault) = watch::channel(current.parts.gate.vault.clone());
-        let health = service::health(vault);
+        let (effective, in_force) = watch::channel(Arc::new(effective));
+        let health = service::health(in_force.clone(), archive.store().health());
+        let management = Arc::new(Manager::running(Arc::clone(&archive), bell.clone(), in_force));
         let cores =
             config.process.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let certificates = sockets.certificates(config);
@@ -166,10 +176,10 @@ impl Gateway {
             provenance,
             started: config.clone(),
             current,
-            archive,
+            keep: Keep::new(archive, config.store.max_stale),
             certificates,
             watcher: Watcher::new(seen),
-            vaults,
+            effective,
             workers: renewals,
             telemetry: telemetry.clone(),
             watched: watched.clone(),
@@ -195,6 +205,7 @@ impl Gateway {
             others,
             ends,
             bell,
+            management,
             grace,
             delay,
         })
@@ -219,6 +230,11 @@ impl Gateway {
         self.bell.clone()
     }
 
+    /// What is managed at run time, for who asks in this process.
+    pub fn management(&self) -> Arc<dyn Management> {
+        Arc::clone(&self.management)
+    }
+
     /// Ends the gateway: not ready, then no new connections, then what is in flight, then nothing.
     pub async fn stop(self) -> End {
         self.health.enter(Phase::Draining);
@@ -241,32 +257,59 @@ impl Gateway {
     }
 }
 
-/// Reads everything that the configuration refers to, and makes the first parts of it.
+/// Reads everything that the configuration refers to and what was added at run time, and makes the first parts of it.
 async fn begin(
-    config: &Config,
+    loaded: &Loaded,
     provenance: Option<Provenance>,
     telemetry: &Arc<Telemetry>,
 ) -> Result<Beginning, Vec<Fault>> {
     // As they are before they are read: what changes later is seen to have changed.
-    let seen = provenance.as_ref().map(|from| Seen::of(files::of(config, from.file.as_deref()))).unwrap_or_default();
-    let archive = Arc::new(storage::archive(config, Role::Serving));
+    let watched = |from: &Provenance| Seen::of(files::of(&loaded.config, from.file.as_deref()));
+    let seen = provenance.as_ref().map(watched).unwrap_or_default();
+    let archive = Arc::new(storage::archive(&loaded.config, Role::Serving));
     let stored = storage::check(&archive).await;
-    let material = Material::gather(config, None, Some(&archive)).await;
+    let snapshot = match (&loaded.base, &stored) {
+        (None, _) => Snapshot::default(),
+        (Some(_), Ok(None)) => Snapshot::read(archive.store()).await.unwrap_or_else(|_| Snapshot::unread()),
+        (Some(_), _) => Snapshot::unread(),
+    };
+    let loaded = with_added(loaded, &snapshot);
+    let beside = Beside { archive: Some(&archive), snapshot: loaded.base.as_ref().map(|_| &snapshot), before: None };
+    let material = Material::gather(&loaded.config, beside).await;
     let (doubt, material) = match (stored, material) {
         (Ok(doubt), Ok(material)) => (doubt, material),
         (stored, material) => {
             return Err(stored.err().into_iter().chain(material.err().into_iter().flatten()).collect());
         }
     };
+    snapshot.warn();
     for warning in doubt.iter().chain(&material.warnings) {
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
-    let key_texts = material.key_texts.clone();
+    let (config, key_texts) = (loaded.config.clone(), material.key_texts.clone());
     let meters = Arc::clone(telemetry);
     let (pacer, dispatcher) = Pacer::new(move |credential, group| meters.limit_meters(credential, group));
-    let (parts, watches) = assemble::parts(config, material, telemetry, &pacer, None)?;
-    let current = Current { config: config.clone(), key_texts, parts };
-    Ok(Beginning { provenance, seen, current, chores: Chores { watches, dispatcher }, archive })
+    let (parts, watches) = assemble::parts(&config, material, telemetry, &pacer, None)?;
+    let standing = if snapshot.is_read { Standing::Whole } else { Standing::Partial };
+    let effective = Effective { loaded, snapshot, standing, vault: Some(Arc::clone(&parts.gate.vault)) };
+    let current = Current { config, key_texts, parts };
+    let chores = Chores { watches, dispatcher };
+    Ok(Beginning { provenance, seen, effective, current, chores, archive })
+}
+
+/// The configuration with what was added at run time.
+fn with_added(loaded: &Loaded, snapshot: &Snapshot) -> Loaded {
+    let added = loaded.base.as_ref().map(|base| base.with(&snapshot.managed()));
+    match added {
+        Some(Ok(added)) => {
+            for warning in added.warnings.iter().filter(|warning| !loaded.warnings.contains(warning)) {
+                tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
+            }
+            added
+        }
+        // By itself it had no fault.
+        Some(Err(_)) | None => loaded.again(),
+    }
 }
 
 /// What cannot be listened on; nothing is listened on afterwards.

@@ -3,12 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::managed::Snapshot;
 use super::outward::{self, Outward};
+use super::reload::Current;
 use super::storage;
 use crate::config::{Config, KeySecret, SecretRef};
 use crate::keys::{self, DuplicateKey};
 use crate::store::Role;
-use crate::vault::{self, Archive, Holdings, KeyText, SecretFault, Supply, Vault, Warning, Withheld};
+use crate::vault::{
+    self, Again, Archive, Circumstances, Holdings, KeyText, SecretFault, Supply, Vault, Warning, Withheld,
+};
 
 /// One reason why a gateway does not start, or a reload changes nothing; it holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,25 +47,48 @@ pub(super) struct Material {
     pub(super) key_texts: Vec<KeyText>,
     pub(super) outward: Arc<Outward>,
     pub(super) warnings: Vec<Warning>,
+    pub(super) history: History,
+}
+
+/// Whether gateway keys were ever defined that are not any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum History {
+    None,
+    Keys,
+}
+
+/// What a configuration is gathered beside.
+#[derive(Default)]
+pub(super) struct Beside<'a> {
+    /// Opens what lies in the store.
+    pub(super) archive: Option<&'a Arc<Archive>>,
+    /// What lies there.
+    pub(super) snapshot: Option<&'a Snapshot>,
+    /// What is in force, and what of it is read again.
+    pub(super) before: Option<(&'a Current, Again)>,
 }
 
 impl Material {
     /// Reads it all, and says everything that is wrong with it; the way out stays the one before if nothing of it is
     /// different.
-    pub(super) async fn gather(
-        config: &Config,
-        before: Option<&Arc<Outward>>,
-        archive: Option<&Arc<Archive>>,
-    ) -> Result<Self, Vec<Fault>> {
+    pub(super) async fn gather(config: &Config, beside: Beside<'_>) -> Result<Self, Vec<Fault>> {
+        let Beside { archive, snapshot, before } = beside;
         let supply = Arc::new(Supply::new(Withheld::of(config), archive.cloned()));
-        let (settings, before) = (config.upstream.clone(), before.cloned());
-        let outward = tokio::task::spawn_blocking(move || Outward::of(settings, before.as_ref()));
-        let credentials = Holdings::read(&config.credentials, Arc::clone(&supply)).await;
-        let keys = key_texts(config, &supply).await;
+        let (settings, way) = (config.upstream.clone(), before.map(|(before, _)| Arc::clone(&before.parts.outward)));
+        let outward = tokio::task::spawn_blocking(move || Outward::of(settings, way.as_ref()));
+        let circumstances = Circumstances {
+            disabled: snapshot.map(|snapshot| snapshot.disabled.clone()).unwrap_or_default(),
+            before: before.map(|(before, again)| (&*before.parts.gate.vault, again)),
+        };
+        let credentials = Holdings::read(&config.credentials, Arc::clone(&supply), &circumstances).await;
+        let known = before.filter(|(_, again)| *again == Again::Nothing).map(|(before, _)| before);
+        let keys = key_texts(config, &supply, known).await;
+        let history =
+            if snapshot.is_some_and(|snapshot| snapshot.keys_ever_defined) { History::Keys } else { History::None };
         match (outward.await.unwrap_or_else(|_| Err(outward::unfinished())), credentials, keys) {
             (Ok(outward), Ok((holdings, mut warnings)), Ok((key_texts, others))) => {
                 warnings.extend(others);
-                Ok(Self { holdings, key_texts, outward, warnings })
+                Ok(Self { holdings, key_texts, outward, warnings, history })
             }
             (outward, credentials, keys) => {
                 let credentials = credentials.err().into_iter().flatten().map(Fault::from);
@@ -90,7 +117,8 @@ impl Secrets {
     }
 
     async fn read(config: &Config, archive: Option<&Arc<Archive>>) -> Result<Self, Vec<Fault>> {
-        let Material { holdings, outward, warnings, .. } = Material::gather(config, None, archive).await?;
+        let Material { holdings, outward, warnings, .. } =
+            Material::gather(config, Beside { archive, ..Beside::default() }).await?;
         let (vault, _unwatched) = Vault::open(holdings, |_| Arc::default(), Arc::clone(&outward.connector));
         Ok(Self { vault, warnings })
     }
@@ -107,9 +135,19 @@ impl Secrets {
 }
 
 /// The digest of every gateway key, or what is wrong with each; those that can be read are compared in any case.
-async fn key_texts(config: &Config, supply: &Supply) -> Result<(Vec<KeyText>, Vec<Warning>), Vec<Fault>> {
+///
+/// What is in force need not be read again where that is given.
+async fn key_texts(
+    config: &Config,
+    supply: &Supply,
+    before: Option<&Current>,
+) -> Result<(Vec<KeyText>, Vec<Warning>), Vec<Fault>> {
     let (mut known, mut warnings, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     for (name, key) in &config.keys {
+        if let Some(text) = before.and_then(|before| before.text_of(name, &key.secret)) {
+            known.push((name, text));
+            continue;
+        }
         match &key.secret {
             KeySecret::Digest(digest) => known.push((name, KeyText { digest: Some(*digest), opaque_length: None })),
             KeySecret::Peer => known.push((name, KeyText { digest: None, opaque_length: None })),

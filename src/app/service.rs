@@ -14,18 +14,19 @@ use tokio::sync::watch;
 
 use super::Stage;
 use super::part::Parts;
-use super::reload::Reloader;
+use super::reload::{Effective, Reloader};
 use crate::admin::{self, Details, Health};
 use crate::edge::{Acceptor, ServerTls};
 use crate::pace::Dispatcher;
+use crate::store;
 use crate::task;
 use crate::telemetry::Telemetry;
-use crate::vault::{State, Vault, Watch};
+use crate::vault::{State, Watch};
 
-/// The health that `/readyz` shows, with the credentials that cannot be used.
-pub(super) fn health(vaults: watch::Receiver<Arc<Vault>>) -> Arc<Health> {
+/// The health that `/readyz` shows, with the credentials that cannot be used and a store that is lost.
+pub(super) fn health(effective: watch::Receiver<Arc<Effective>>, store: watch::Receiver<store::Health>) -> Arc<Health> {
     Arc::new(Health::new(move || {
-        let states = vaults.borrow().states();
+        let states = effective.borrow().vault.as_ref().map(|vault| vault.states()).unwrap_or_default();
         let down = states.into_iter().filter_map(|(name, state)| match state {
             State::Ready | State::Suspect => None,
             State::Rejected => Some(format!("{name}: rejected by the upstream")),
@@ -33,8 +34,13 @@ pub(super) fn health(vaults: watch::Receiver<Arc<Vault>>) -> Arc<Health> {
             State::Refreshing => Some(format!("{name}: its access token has ended, and the next one is awaited")),
             State::NeedsAuthorization => Some(format!("{name}: nobody has authorized it yet")),
             State::Dead { reason } => Some(format!("{name}: {reason}")),
+            State::Disabled => Some(format!("{name}: disabled")),
         });
-        Details { credentials_down: down.collect() }
+        let store_down = match *store.borrow() {
+            store::Health::Up => None,
+            store::Health::Down { since } => Some(format!("unreachable since {since}")),
+        };
+        Details { credentials_down: down.collect(), store_down }
     }))
 }
 
@@ -53,17 +59,17 @@ pub(super) fn spawn_acceptor(
     })
 }
 
-/// The runtime of the service thread.
-pub(super) fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().build()
-}
-
 /// What the service thread does for the workers.
 pub(super) struct Chores {
     /// Watches over credentials.
     pub(super) watches: Vec<Watch>,
     /// Says whose turn it is of those that wait for rate limits.
     pub(super) dispatcher: Dispatcher,
+}
+
+/// The runtime of the service thread.
+pub(super) fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
 }
 
 #[expect(clippy::too_many_arguments, reason = "the thread is given everything that it does")]
@@ -79,7 +85,7 @@ pub(super) fn spawn(
 ) -> io::Result<JoinHandle<()>> {
     let (part, reloading, following) = (watched.part("service"), watched.part("reload"), watched.part("store"));
     let pacing = watched.part("pace");
-    let (store, vault) = (reloader.archive.store().clone(), Arc::clone(&reloader.current.parts.gate.vault));
+    let (store, vault) = (reloader.keep.store().clone(), Arc::clone(&reloader.current.parts.gate.vault));
     let listeners: Vec<_> = listeners.into_iter().map(|listener| (listener, watched.part("admin"))).collect();
     std::thread::Builder::new().name("service".to_owned()).spawn(move || {
         let _part = part;

@@ -6,9 +6,10 @@ use super::entries::Cleartext;
 use super::finding::Wrong;
 use super::place::Place;
 use super::walk::Walk;
-use super::{Address, Config, CredentialKind, Key, NamedListener, Redact, Route, Upstream};
+use super::{Address, Config, CredentialKind, Key, Mode, NamedListener, Redact, Route, Upstream};
 use crate::id::RouteName;
 use crate::origin::{Origin, Scheme};
+use crate::scope::Scopes;
 
 /// Reports what disagrees, and warns of what may be meant otherwise.
 pub(super) fn check(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
@@ -19,6 +20,7 @@ pub(super) fn check(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
     addresses(config, walk);
     listeners(config, walk);
     limits(config, walk);
+    observers(config, walk);
     peers(config, walk);
 }
 
@@ -50,7 +52,10 @@ fn peers(config: &Config, walk: &mut Walk) {
 /// Two routes with one prefix: a request could go as either credential.
 fn prefixes(config: &Config, walk: &mut Walk) {
     let mut taken: BTreeMap<&str, &RouteName> = BTreeMap::new();
-    for (name, route) in &config.routes {
+    // What was added at run time stands back.
+    let mut routes: Vec<_> = config.routes.iter().collect();
+    routes.sort_by_key(|(name, _)| walk.place(&format!("routes.{name}")) == Place::Managed);
+    for (name, route) in routes {
         let prefix = route.prefix.as_str().trim_end_matches('/');
         if let Some(other) = taken.insert(prefix, name) {
             let what = format!("the same prefix as {}", called(config, other, walk));
@@ -75,7 +80,8 @@ fn called(config: &Config, name: &RouteName, walk: &Walk) -> String {
 fn upstreams(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
     let mut default_is_refused = false;
     for (name, route) in &config.routes {
-        let own = walk.has(&format!("routes.{name}.upstream"));
+        let managed = walk.place(&format!("routes.{name}")) == Place::Managed;
+        let own = managed || walk.has(&format!("routes.{name}.upstream"));
         let permitted = config.upstream.danger_cleartext_upstream || cleartext.contains(name);
         let address = config.upstream.address.as_deref().filter(|_| route.upstream.has_url_of(&config.upstream.url));
         let proxy = config.upstream.proxy.as_ref();
@@ -129,7 +135,8 @@ fn open_routes(config: &Config, walk: &mut Walk) {
         let place = walk.place(&key);
         let hint = "bind every listener to loopback, or say `danger_anonymous = true` as well";
         let doubt = |what| Wrong::new(what, hint);
-        if config.keys.is_empty() {
+        // Keys that were added at run time close it, and keep the file from nothing.
+        if config.keys.keys().all(|name| walk.place(&format!("keys.{name}")) == Place::Managed) {
             walk.warn(key, place, doubt("does not open the route: the listener goes beyond loopback"));
         } else {
             walk.fault(key, place, doubt("would open the route beyond loopback"));
@@ -200,7 +207,7 @@ fn limits(config: &Config, walk: &mut Walk) {
             continue;
         }
         let what = format!("a key without limits: it may ask {} for ever", reach(key));
-        walk.warn(path, place, Wrong::new(what, "add `allow` or `deny` rules, or `expires`"));
+        walk.warn(path, place, Wrong::new(what, "add `scopes`, `allow` or `deny` rules, a `rate`, or `expires`"));
     }
     for (name, _) in config.routes.iter().filter(|(name, route)| is_unreachable(config, name, route)) {
         let doubt = Wrong::new("no key may use this route", "add it to the `routes` of a key, or remove it");
@@ -210,7 +217,22 @@ fn limits(config: &Config, walk: &mut Walk) {
 }
 
 fn is_unlimited(key: &Key) -> bool {
-    key.expires.is_none() && key.rules.allow.is_empty() && key.rules.deny.is_empty()
+    let ruled = key.scopes.is_some_and(|scopes| scopes != Scopes::ALL)
+        || !key.rules.allow.is_empty()
+        || !key.rules.deny.is_empty();
+    key.expires.is_none() && key.limits.is_empty() && !(ruled && key.mode == Mode::Enforce)
+}
+
+/// A key whose scopes and rules refuse nothing.
+fn observers(config: &Config, walk: &mut Walk) {
+    for (name, _) in config.keys.iter().filter(|(_, key)| key.mode == Mode::Observe) {
+        let path = format!("keys.{name}.mode");
+        let doubt = Wrong::new(
+            "scopes and rules of this key refuse nothing: they are noted in its records alone",
+            "leave `mode` out once the records show no more `code`",
+        );
+        walk.warn(&path, walk.place(&path), doubt);
+    }
 }
 
 fn reach(key: &Key) -> &'static str {

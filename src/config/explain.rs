@@ -21,8 +21,8 @@ pub struct Setting {
     pub source: Place,
 }
 
-/// `data_dir`, and every setting of `[listen]`, `[listeners]`, `[admin]`, `[metrics]`, `[store]`, `[upstream]`, `[pace]`
-/// and `[log]`, in the order of the documented file.
+/// `data_dir`, and every setting of `[listen]`, `[listeners]`, `[admin]`, `[metrics]`, `[store]`, `[upstream]`,
+/// `[pace]` and `[log]`, in the order of the documented file.
 pub fn settings(loaded: &Loaded) -> Vec<Setting> {
     let Config { data_dir, process, admin, metrics, store, upstream, pace, log, .. } = &loaded.config;
     let mut listeners = loaded.config.all_listeners().map(|named| listener_values(&named.key, named.listener));

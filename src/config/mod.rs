@@ -12,8 +12,10 @@ mod explain;
 mod file;
 mod finding;
 mod kinds;
+mod limit;
 mod listener;
 mod load;
+mod managed;
 mod nearest;
 mod oauth;
 mod place;
@@ -39,16 +41,20 @@ use crate::id::{CredentialName, KeyName, ListenerName, RouteName};
 use crate::origin::Origin;
 use crate::path::Prefix;
 use crate::rule::Rules;
+use crate::scope::Scopes;
 
 pub use self::environment::Environment;
 pub use self::explain::{Setting, differences_in_fixed, settings};
 pub use self::finding::{Faults, Finding};
+pub use self::limit::{Limits, Mode, Per, Rate};
 pub use self::listener::{Address, Listener, NamedListener, Tls, UnixAddress};
-pub use self::load::{Loaded, Sources, load, load_names};
+pub use self::load::{Base, Loaded, Sources, load, load_names};
+pub use self::managed::{Addition, Kind, Managed};
 pub use self::nearest::suggest;
 pub use self::oauth::{Endpoint, OAuth2};
-pub use self::place::{Origins, Place};
+pub use self::place::{Origins, Place, is_plain_name};
 pub use self::storage::{PostgresUrl, Store, StoreUrl};
+pub use self::units::duration;
 
 /// The configuration file with every setting and its default, as it lies in the repository.
 pub const DOCUMENTED: &str = include_str!("../../config/closegate.toml");
@@ -237,7 +243,7 @@ pub enum SecretRef {
     Stored {
         /// Whose it is.
         credential: CredentialName,
-        /// At which version of it: another secret is another reference.
+        /// Which of its successive secrets it is: another secret is another reference.
         version: u64,
     },
 }
@@ -266,12 +272,20 @@ pub struct Key {
     pub description: Option<String>,
     /// How the key is recognised.
     pub secret: KeySecret,
+    /// The text that it had before, while that goes on.
+    pub former: Option<Former>,
     /// The user whose processes need no secret on a Unix socket, by number.
     pub peer: Option<u32>,
     /// Routes it may use, at least one; prefix-less calls go to the first.
     pub routes: Vec<RouteName>,
+    /// What it may do; `None`: whatever its routes allow.
+    pub scopes: Option<Scopes>,
     /// What it may ask.
     pub rules: Rules,
+    /// Whether what it may not do is refused.
+    pub mode: Mode,
+    /// How much it may ask.
+    pub limits: Limits,
     /// From when on it is refused.
     pub expires: Option<Timestamp>,
 }
@@ -285,6 +299,15 @@ pub enum KeySecret {
     Reference(SecretRef),
     /// By its user alone.
     Peer,
+}
+
+/// A text that a key has had until it was rotated, and that goes on for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Former {
+    /// The SHA-256 of it.
+    pub digest: [u8; 32],
+    /// From when on it is refused.
+    pub until: Timestamp,
 }
 
 /// `[pace]`.

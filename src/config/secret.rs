@@ -15,6 +15,9 @@ use super::walk::{Purpose, Section, Split, Walk};
 
 /// Reads the reference that a node must be.
 pub(super) fn reference(walk: &mut Walk, path: String, node: &Node) -> Option<SecretRef> {
+    if let Raw::Stored(reference) = &node.raw {
+        return Some(reference.clone());
+    }
     if !matches!(node.raw, Raw::Table(_)) {
         walk.fault(&path, node.place.clone(), outright(&path, node));
         return None;

@@ -1,5 +1,6 @@
 //! Tests of the loader: faults, environment, look-up of the file, the documented file.
 
+mod managed;
 mod storage;
 mod tables;
 

@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::SecretText;
 use super::master::{MasterKey, NoMasterKey};
 use super::seal::{Identity, Keyring, SealFault};
 use super::secret::Secret;
 use super::source::Withheld;
 use crate::id::CredentialName;
-use crate::store::{Content, Event, Fence, Grant, KeyId, Kind, Sealed, Store, StoreError, Token};
+use crate::store::{Content, Event, Fence, Grant, KeyId, Kind, Record, Sealed, Store, StoreError, Token};
 
 /// The store, with the key to what is sealed in it.
 pub struct Archive {
@@ -110,10 +112,20 @@ impl Archive {
         ring.open(named.identity(), sealed).map_err(|fault| told(fault, content))
     }
 
-    /// The secret of a credential at the version that it was read at.
+    /// Seals the secret of a credential that is to be added, or to be given another one.
+    pub async fn seal_credential(&self, name: &CredentialName, secret: &SecretText) -> Result<Sealed, ArchiveFault> {
+        self.seal(&Content::Record(Kind::Credential, name.to_string()), secret.expose()).await
+    }
+
+    /// The secret of a credential, if it is still that one of its successive secrets: the body of
+    /// its record says which, else its version does.
     pub(super) async fn secret(&self, name: &CredentialName, version: u64) -> Result<Secret, ArchiveFault> {
         let record = self.store.record(Kind::Credential, name.as_str()).await?;
-        let sealed = record.filter(|record| record.version == version).and_then(|record| record.sealed);
+        let is_that = |record: &Record| {
+            let secret = record.body.get("secret").and_then(Value::as_u64);
+            secret.unwrap_or(record.version) == version
+        };
+        let sealed = record.filter(is_that).and_then(|record| record.sealed);
         let sealed = sealed.ok_or_else(|| ArchiveFault::Replaced { name: name.to_string() })?;
         self.unseal(&Content::Record(Kind::Credential, name.to_string()), &sealed).await
     }

@@ -30,6 +30,11 @@ impl Authorization {
         Redactor::new(self.needles)
     }
 
+    /// How many uses of the same secret there are beside this one, until the end of each answer.
+    pub(super) fn uses(&self) -> usize {
+        Arc::strong_count(&self.needles).saturating_sub(1)
+    }
+
     /// Another use of the same credential: the header's bytes are shared, not copied.
     pub(super) fn again(&self) -> Self {
         Self { header: self.header.clone(), generation: self.generation, needles: Arc::clone(&self.needles) }

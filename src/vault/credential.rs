@@ -28,7 +28,7 @@ pub(super) struct Slot {
 
 /// How a secret becomes an `authorization` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Scheme {
+pub(super) enum Scheme {
     /// Basic, the secret as user name, an empty password.
     ApiKey,
     /// Basic, the secret as password.
@@ -80,6 +80,11 @@ impl Slot {
         matches!(self.reference, SecretRef::Command { .. } | SecretRef::Stored { .. })
     }
 
+    /// Whether the secret lies in the store: another one comes with another reference.
+    pub(super) fn is_stored(&self) -> bool {
+        matches!(self.reference, SecretRef::Stored { .. })
+    }
+
     /// How often the secret is read again while all is well.
     pub(super) fn refresh(&self) -> Option<Duration> {
         match self.reference {
@@ -115,7 +120,7 @@ impl Slot {
 
 impl Scheme {
     /// `None` when the secret cannot stand in the header.
-    fn candidate(&self, secret: Secret) -> Option<Candidate> {
+    pub(super) fn candidate(&self, secret: Secret) -> Option<Candidate> {
         let pair = match self {
             Self::Password(username) => Some(joined(&[username.as_bytes(), b":", secret.expose()])),
             _ if !secret.is_visible() => return None,

@@ -54,6 +54,7 @@ fn links_between_documents_lead_somewhere() {
         "CONTRIBUTING.md",
         "docs/deployment.md",
         "docs/errors.md",
+        "docs/keys.md",
         "docs/metrics.md",
     ] {
         let (text, folder) = (read(document), root().join(document));

@@ -8,7 +8,7 @@ use closegate::id::CredentialName;
 use closegate::net::{self, Connector};
 use closegate::sim::{Fault, Grant, OAuthApp, Options, Simulator, Trouble};
 use closegate::store::{Otherwise, Place, Role, Store};
-use closegate::vault::{Archive, Holdings, MasterKey, Supply, Vault, Withheld};
+use closegate::vault::{Archive, Circumstances, Holdings, MasterKey, Supply, Vault, Withheld};
 
 use crate::faults::{exchange, head};
 use crate::world::{RUNTIME, Setup, World, gateway};
@@ -69,7 +69,7 @@ async fn adopt(setup: &Setup, grant: &Grant) {
     let key = MasterKey::Beside(folder.join("master.key"));
     let archive = Arc::new(Archive::new(Store::new(place, Role::Visiting), key, Withheld::default()));
     let supply = Arc::new(Supply::new(Withheld::default(), Some(Arc::clone(&archive))));
-    let (holdings, _) = Holdings::read(&config.credentials, supply).await.unwrap();
+    let (holdings, _) = Holdings::read(&config.credentials, supply, &Circumstances::default()).await.unwrap();
     let time = Duration::from_secs(30);
     let options = net::Options { ca: None, place: None, proxy: None, connect_timeout: time, tls_timeout: time };
     let (vault, _unwatched) = Vault::open(holdings, |_| Arc::default(), Arc::new(Connector::new(options).unwrap()));

@@ -25,7 +25,7 @@ use crate::store::Fence;
 use crate::task;
 use crate::telemetry::{CredentialMeters, Refresh};
 use crate::vault::probe::{Dial, Dialling};
-use crate::vault::{Holdings, State, Unavailable, Vault};
+use crate::vault::{Circumstances, Holdings, State, Unavailable, Vault};
 
 const PARTNER: CredentialId = CredentialId(0);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -228,7 +228,7 @@ impl Scene {
 
     /// Another replica begins to serve, and has read the store.
     async fn join(&mut self) -> usize {
-        let (holdings, _) = Holdings::read(&self.credentials, Arc::default()).await.unwrap();
+        let (holdings, _) = Holdings::read(&self.credentials, Arc::default(), &Circumstances::default()).await.unwrap();
         let meters = Arc::new(CredentialMeters::default());
         let (line, grants) = (Arc::clone(&self.line), Arc::clone(&self.grants));
         let (vault, watches) = Vault::open_over(None, holdings, |_| Arc::clone(&meters), line, grants);
