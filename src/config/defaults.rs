@@ -1,5 +1,6 @@
 //! The defaults of every setting; `config/closegate.toml` shows them, and a test holds the two together.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ impl Default for Process {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { address: loopback(8081), tls: None }
+        Self { address: loopback(8081), tls: None, public_url: None, hosts: Vec::new(), tokens: BTreeMap::new() }
     }
 }
 
