@@ -29,7 +29,7 @@ mod secret;
 mod source;
 mod watch;
 
-pub use authorization::Authorization;
+pub use authorization::{Authorization, Presented};
 pub use entry::{State, Unavailable};
 pub use handed::SecretText;
 pub use harden::{HardenFault, harden};
