@@ -10,11 +10,12 @@ use super::outward::Outward;
 use super::secrets::{Fault, Material};
 use crate::config::{AccessFormat, Config};
 use crate::id::{CredentialId, CredentialName, RouteName};
-use crate::keys::{Key, KeySet};
+use crate::keys::{Key, KeySet, Quota};
 use crate::origin::Origin;
 use crate::pace::{Pace, Pacer};
 use crate::proxy::Gate;
 use crate::routes::{Route, RouteTable};
+use crate::scope::Scopes;
 use crate::telemetry::{Access, Options, Telemetry};
 use crate::upstream::Slot;
 use crate::vault::{KeyText, Vault, Watch};
@@ -48,11 +49,7 @@ pub(super) fn parts(
     before: Option<&Parts>,
 ) -> Result<(Parts, Vec<Watch>), Vec<Fault>> {
     let Material { holdings, key_texts, outward, warnings: _ } = material;
-    let keys = keys(config, telemetry, key_texts)?;
-    let keys = match before {
-        Some(before) => keys.in_place_of(&before.gate.keys),
-        None => keys,
-    };
+    let keys = keys(config, telemetry, key_texts, before.map(|before| &before.gate.keys))?;
     let meters = |name: &CredentialName| telemetry.credential_meters(telemetry.credential(name.as_str()));
     let connector = Arc::clone(&outward.connector);
     let (vault, watches) = match before {
@@ -69,8 +66,11 @@ pub(super) fn parts(
 
 /// How each credential is paced, in the order of their names.
 fn pace(config: &Config, telemetry: &Telemetry, pacer: &Arc<Pacer>) -> Pace {
-    let account = |name: &CredentialName| pacer.account(telemetry.credential(name.as_str()), None);
-    Pace::new(config.credentials.keys().map(account).collect(), config.pace.max_wait)
+    let accounts = config.credentials.iter().map(|(name, credential)| {
+        let organization = credential.organization.as_deref().map(|name| telemetry.organization(name));
+        pacer.account(telemetry.credential(name.as_str()), organization)
+    });
+    Pace::new(accounts.collect(), config.pace.max_wait)
 }
 
 /// Has the metrics show the credentials and the ends of keys of this configuration alone.
@@ -128,8 +128,13 @@ pub(super) fn routes(
     (RouteTable::new(routes), places)
 }
 
-/// The gateway keys, with the digests of their texts.
-pub(super) fn keys(config: &Config, telemetry: &Telemetry, texts: Vec<KeyText>) -> Result<KeySet, Vec<Fault>> {
+/// The gateway keys, with the digests of their texts, in place of the keys before.
+pub(super) fn keys(
+    config: &Config,
+    telemetry: &Telemetry,
+    texts: Vec<KeyText>,
+    before: Option<&KeySet>,
+) -> Result<KeySet, Vec<Fault>> {
     let places: BTreeMap<&RouteName, u32> = config.routes.keys().zip(0..).collect();
     let mut keys = Vec::new();
     for ((name, key), text) in config.keys.iter().zip(texts) {
@@ -140,13 +145,16 @@ pub(super) fn keys(config: &Config, telemetry: &Telemetry, texts: Vec<KeyText>) 
             uid: key.peer,
             opaque_length: text.opaque_length,
             routes: key.routes.iter().filter_map(|route| places.get(route).copied()).collect(),
+            scopes: key.scopes.unwrap_or(Scopes::ALL),
             rules: key.rules.clone(),
+            mode: key.mode,
+            quota: Quota::new(key.limits.clone()),
             expires: key
                 .expires
                 .map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at.as_second().max(0).unsigned_abs())),
         });
     }
-    KeySet::new(keys).map_err(|duplicates| duplicates.iter().map(Fault::from).collect())
+    KeySet::new(keys, before).map_err(|duplicates| duplicates.iter().map(Fault::from).collect())
 }
 
 #[cfg(test)]

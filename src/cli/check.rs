@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::{Output, print, refuse, route, table, told};
 use crate::app::{Rehearsal, Secrets, unusable_certificates};
-use crate::config::{Config, CredentialKind, Finding, Key, KeySecret, Loaded, Place, Route, SecretRef, Setting};
-use crate::config::{Credential, settings};
+use crate::config::{Config, CredentialKind, Finding, Key, KeySecret, Limits, Loaded, Mode, Place, Route, SecretRef};
+use crate::config::{Credential, Setting, settings};
 use crate::id::RouteName;
+use crate::scope::Scopes;
 use crate::vault::Warning;
 
 /// Validates the configuration, and prints routes, keys and where each setting came from.
@@ -96,8 +97,13 @@ struct KeyRow {
     name: String,
     recognised_by: String,
     routes: Vec<String>,
+    /// `*`: all of them.
+    scopes: Vec<&'static str>,
     allow: usize,
     deny: usize,
+    /// Whether scopes and rules refuse nothing.
+    observed: bool,
+    limits: String,
     expires: Option<String>,
     source: Place,
     #[serde(skip)]
@@ -185,6 +191,9 @@ impl KeyRow {
             name: name.to_owned(),
             recognised_by,
             routes: key.routes.iter().map(ToString::to_string).collect(),
+            scopes: key.scopes.filter(|scopes| *scopes != Scopes::ALL).map_or_else(|| vec!["*"], Scopes::names),
+            observed: key.mode == Mode::Observe,
+            limits: limits(&key.limits),
             allow: key.rules.allow.len(),
             deny: key.rules.deny.len(),
             expires: key.expires.map(|expires| expires.to_string()),
@@ -192,6 +201,15 @@ impl KeyRow {
             rules: route::rules(&key.rules),
         }
     }
+}
+
+/// How much a key may ask, in words.
+fn limits(limits: &Limits) -> String {
+    let rate = limits.rate.as_ref().map(|rate| format!("{rate} (burst {})", rate.burst));
+    let concurrency = limits.concurrency.map(|most| format!("{most} at once"));
+    let daily = limits.daily_quota.map(|most| format!("{most} a day"));
+    let all: Vec<String> = [rate, concurrency, daily].into_iter().flatten().collect();
+    if all.is_empty() { "no limits".to_owned() } else { all.join(", ") }
 }
 
 /// Where a secret is; of a command its program alone, since arguments may say more than they should.
@@ -228,8 +246,14 @@ impl fmt::Display for Report {
             self.keys.iter().map(|row| {
                 let expires =
                     row.expires.as_ref().map_or_else(|| "never expires".to_owned(), |at| format!("expires {at}"));
-                let (routes, rules) = (row.routes.join(", "), row.rules.clone());
-                vec![row.name.clone(), routes, rules, expires, row.recognised_by.clone(), row.source.to_string()]
+                let scopes = match row.scopes.join(", ") {
+                    none if none.is_empty() => "no scope".to_owned(),
+                    some => format!("may {some}"),
+                };
+                let rules = if row.observed { format!("{} (observed)", row.rules) } else { row.rules.clone() };
+                let (routes, limits) = (row.routes.join(", "), row.limits.clone());
+                let (recognised_by, source) = (row.recognised_by.clone(), row.source.to_string());
+                vec![row.name.clone(), routes, scopes, rules, limits, expires, recognised_by, source]
             }),
         )?;
         table::titled(

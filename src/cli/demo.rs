@@ -14,12 +14,15 @@ use zeroize::Zeroizing;
 use super::print;
 use super::serve::{self, Signals};
 use crate::app::Gateway;
-use crate::config::{AccessFormat, Address, Config, Credential, CredentialKind, Key, KeySecret, Route, SecretRef};
+use crate::config::{
+    AccessFormat, Address, Config, Credential, CredentialKind, Key, KeySecret, Limits, Mode, Route, SecretRef,
+};
 use crate::id::{CredentialName, KeyName, RouteName};
 use crate::keys;
 use crate::origin::Origin;
 use crate::path::Prefix;
-use crate::rule::{Rule, Rules};
+use crate::rule::Rules;
+use crate::scope::{Scope, Scopes};
 use crate::sim::{Accepted, Options, RateLimit, Simulator, demo_credentials};
 use crate::telemetry::log::{self, Log};
 
@@ -90,8 +93,8 @@ fn start(args: &Args) -> Result<Demo, Box<dyn std::error::Error>> {
     .into();
     config.routes = [route("sales", &upstream)?, route("support", &upstream)?].into();
     config.keys = [
-        key("sync", "Everything, on both routes", sync.digest, &["sales", "support"], Rules::default())?,
-        key("report", "Reads from sales", report.digest, &["sales"], reading()?)?,
+        key("sync", "Everything, on both routes", sync.digest, &["sales", "support"], None)?,
+        key("report", "Reads from sales", report.digest, &["sales"], Some(Scopes::NONE.with(Scope::Read)))?,
     ]
     .into();
     let gateway = Gateway::start(&config, None, io::stdout())?;
@@ -120,7 +123,10 @@ fn reference(file: &File) -> SecretRef {
 type Named<N, T> = Result<(N, T), Box<dyn std::error::Error>>;
 
 fn credential(name: &str, description: &str, kind: CredentialKind) -> Named<CredentialName, Credential> {
-    Ok((CredentialName::parse(name)?, Credential { description: Some(description.to_owned()), kind }))
+    Ok((
+        CredentialName::parse(name)?,
+        Credential { description: Some(description.to_owned()), organization: None, kind },
+    ))
 }
 
 fn route(name: &str, upstream: &Origin) -> Named<RouteName, Route> {
@@ -135,18 +141,27 @@ fn route(name: &str, upstream: &Origin) -> Named<RouteName, Route> {
     Ok((RouteName::parse(name)?, route))
 }
 
-fn key(name: &str, description: &str, digest: keys::Digest, routes: &[&str], rules: Rules) -> Named<KeyName, Key> {
+fn key(
+    name: &str,
+    description: &str,
+    digest: keys::Digest,
+    routes: &[&str],
+    scopes: Option<Scopes>,
+) -> Named<KeyName, Key> {
     let routes = routes.iter().map(|route| RouteName::parse(route)).collect::<Result<_, _>>()?;
     let secret = KeySecret::Digest(digest);
-    let key = Key { description: Some(description.to_owned()), secret, peer: None, routes, rules, expires: None };
+    let key = Key {
+        description: Some(description.to_owned()),
+        secret,
+        peer: None,
+        routes,
+        scopes,
+        rules: Rules::default(),
+        mode: Mode::Enforce,
+        limits: Limits::default(),
+        expires: None,
+    };
     Ok((KeyName::parse(name)?, key))
-}
-
-fn reading() -> Result<Rules, Box<dyn std::error::Error>> {
-    Ok(Rules {
-        allow: vec![Rule::parse("GET,HEAD /api/v1/**")?, Rule::parse("POST /api/v1/data/search/")?],
-        deny: Vec::new(),
-    })
 }
 
 fn introduction(demo: &Demo) -> String {

@@ -12,9 +12,9 @@ pub(super) const EXAMPLES: &str = "Examples:
   closegate endpoints
   closegate endpoints --output json
 
-METHOD and ENDPOINT are what Close documents; requests of one GROUP are taken to share one of Close's rate limits; SCOPE is
-what a gateway key needs. `write|send`: the body decides, `send` where its `status` is `outbox` or `scheduled`. A path that
-is not listed takes `read` for GET and HEAD, and `admin` for anything else.";
+Requests of one GROUP are taken to share one of Close's rate limits. SCOPE is what a gateway key
+needs; `write|send`: the body decides, `send` where its `status` is `outbox` or `scheduled`. A path
+that is not listed takes `read` for GET and HEAD, and `admin` for anything else.";
 
 /// Prints the catalogue; no configuration is read.
 pub(super) fn run(output: Output) -> ExitCode {

@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, loaded: &Loaded, rehearsal: &Rehearsal, output: O
         }
     };
     let told = Told::of(args, key.as_ref(), loaded, rehearsal);
-    let code = if told.sent { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    let code = if told.sent || told.answered_here { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     match output {
         Output::Text => print::data(told, code),
         Output::Json => print::data(serde_json::json!(told), code),
@@ -85,6 +85,10 @@ struct Told {
     #[serde(flatten)]
     way: Option<WayTold>,
     refusal: Option<RefusalTold>,
+    /// Why it would be refused if the key were not only observed.
+    observed: Option<RefusalTold>,
+    /// Whether the gateway itself would answer it.
+    answered_here: bool,
     /// The keys that would be let through, where the request would be refused.
     keys: Vec<Alternative>,
     /// The listeners beside `[listen]` that would do otherwise.
@@ -145,15 +149,17 @@ struct Alternative {
 
 impl Told {
     fn of(args: &Args, key: Option<&KeyName>, loaded: &Loaded, rehearsal: &Rehearsal) -> Self {
-        let Explanation { way, refusal, .. } = rehearsal.explain(&args.method, &args.path, key);
+        let Explanation { way, refusal, observed, own, .. } = rehearsal.explain(&args.method, &args.path, key);
         let keys = if refusal.is_some() { alternatives(args, loaded, rehearsal) } else { Vec::new() };
         Self {
-            sent: refusal.is_none(),
+            sent: refusal.is_none() && !own,
             key: key.map(KeyName::to_string),
             caller: caller(key, way.as_ref(), loaded),
             elsewhere: elsewhere(args, key, refusal.as_ref(), rehearsal),
             way: way.and_then(|way| WayTold::of(way, loaded)),
             refusal: refusal.map(RefusalTold::of),
+            observed: observed.map(RefusalTold::of),
+            answered_here: own,
             keys,
             method: args.method.clone(),
         }
@@ -173,6 +179,9 @@ impl Told {
             row("scope", format!("{}{how}", way.scope));
             row("upstream", way.upstream.clone());
             row("rules", way.rules.to_string());
+        }
+        if let Some(RefusalTold { status, code, error, .. }) = &self.observed {
+            row("observed", format!("it would be refused, {status} {code}: {error}; the key has `mode = \"observe\"`"));
         }
         if !self.keys.is_empty() {
             let named: Vec<String> = self.keys.iter().map(|one| format!("{} (route {})", one.key, one.route)).collect();
@@ -273,7 +282,7 @@ impl fmt::Display for Told {
                 writeln!(f, "refused: {status} {code}: {error}\nhint: {hint}")?;
             }
             (None, Some(way)) => writeln!(f, "sent: {} {}", self.method, way.upstream)?,
-            (None, None) => {}
+            (None, None) => writeln!(f, "answered: the gateway itself tells what the key may do")?,
         }
         table::columns(f, "  ", &self.rows())
     }

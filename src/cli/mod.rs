@@ -60,7 +60,7 @@ enum Command {
     /// Show the routes of the configuration, and what would become of a request
     #[command(subcommand)]
     Route(route::Command),
-    /// List Close's operations: endpoint, the group that Close limits it in, and the scope that a key needs
+    /// List the operations that Close documents: endpoint, the group it is limited in, the scope that a key needs
     #[command(after_help = endpoints::EXAMPLES)]
     Endpoints,
     /// Print the completions of a shell

@@ -6,9 +6,10 @@ use super::entries::Cleartext;
 use super::finding::Wrong;
 use super::place::Place;
 use super::walk::Walk;
-use super::{Address, Config, Key, NamedListener, Redact, Route};
+use super::{Address, Config, Key, Mode, NamedListener, Redact, Route};
 use crate::id::RouteName;
 use crate::origin::{Origin, Scheme};
+use crate::scope::Scopes;
 
 /// Reports what disagrees, and warns of what may be meant otherwise.
 pub(super) fn check(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
@@ -18,6 +19,7 @@ pub(super) fn check(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
     addresses(config, walk);
     listeners(config, walk);
     limits(config, walk);
+    observers(config, walk);
     peers(config, walk);
 }
 
@@ -184,7 +186,7 @@ fn limits(config: &Config, walk: &mut Walk) {
             continue;
         }
         let what = format!("a key without limits: it may ask {} for ever", reach(key));
-        walk.warn(path, place, Wrong::new(what, "add `allow` or `deny` rules, or `expires`"));
+        walk.warn(path, place, Wrong::new(what, "add `scopes`, `allow` or `deny` rules, a `rate`, or `expires`"));
     }
     for (name, _) in config.routes.iter().filter(|(name, route)| is_unreachable(config, name, route)) {
         let doubt = Wrong::new("no key may use this route", "add it to the `routes` of a key, or remove it");
@@ -194,7 +196,22 @@ fn limits(config: &Config, walk: &mut Walk) {
 }
 
 fn is_unlimited(key: &Key) -> bool {
-    key.expires.is_none() && key.rules.allow.is_empty() && key.rules.deny.is_empty()
+    let ruled = key.scopes.is_some_and(|scopes| scopes != Scopes::ALL)
+        || !key.rules.allow.is_empty()
+        || !key.rules.deny.is_empty();
+    key.expires.is_none() && key.limits.is_empty() && !(ruled && key.mode == Mode::Enforce)
+}
+
+/// A key whose scopes and rules refuse nothing.
+fn observers(config: &Config, walk: &mut Walk) {
+    for (name, _) in config.keys.iter().filter(|(_, key)| key.mode == Mode::Observe) {
+        let path = format!("keys.{name}.mode");
+        let doubt = Wrong::new(
+            "scopes and rules of this key refuse nothing: they are noted in its records alone",
+            "leave `mode` out once the records show no more `code`",
+        );
+        walk.warn(&path, walk.place(&path), doubt);
+    }
 }
 
 fn reach(key: &Key) -> &'static str {

@@ -7,7 +7,7 @@ use super::nearest;
 use super::place::looks_secret;
 use super::raw::{Node, Raw, Table};
 use super::walk::{Section, Split, Walk};
-use super::{Credential, CredentialKind, Key, KeySecret, Route, Token, TokenRole, kinds, secret};
+use super::{Credential, CredentialKind, Key, KeySecret, Route, Token, TokenRole, kinds, limit, secret};
 use crate::id::{CredentialName, KeyName, NameFault, RouteName, TokenName};
 use crate::origin::{Origin, Reach};
 use crate::path::Prefix;
@@ -41,10 +41,11 @@ pub(super) fn credentials(root: &mut Section<'_>, walk: &mut Walk) -> BTreeMap<C
     for (name, mut at) in root.named(walk, "credentials") {
         let name = named(walk, &at, CredentialName::parse(name));
         let description = at.optional(walk, "description", kinds::text);
+        let organization = at.optional(walk, "organization", organization);
         let kind = credential_kind(walk, &mut at);
         at.close(walk);
         if let (Some(name), Some(kind)) = (name, kind) {
-            credentials.insert(name, Credential { description, kind });
+            credentials.insert(name, Credential { description, organization, kind });
         }
     }
     credentials
@@ -85,11 +86,14 @@ pub(super) fn keys(root: &mut Section<'_>, walk: &mut Walk, names: &Names) -> BT
         let peer = at.node(walk, "peer").and_then(|node| peer(walk, at.key("peer"), node));
         let secret = key_secret(walk, &mut at, peer);
         let routes = key_routes(walk, &mut at, names);
+        let scopes = limit::scopes(walk, &mut at);
         let rules = rules(walk, &mut at);
+        let mode = limit::mode(walk, &mut at);
+        let limits = limit::limits(walk, &mut at);
         let expires = at.optional(walk, "expires", kinds::moment);
         at.close(walk);
         if let (Some(name), Some(secret)) = (name, secret) {
-            keys.insert(name, Key { description, secret, peer, routes, rules, expires });
+            keys.insert(name, Key { description, secret, peer, routes, scopes, rules, mode, limits, expires });
         }
     }
     keys
@@ -157,6 +161,18 @@ fn basic(walk: &mut Walk, path: String, node: &Node) -> Option<CredentialKind> {
     let password = secret::required(walk, &mut at, "password");
     at.close(walk);
     Some(CredentialKind::Basic { username: username?, password: password? })
+}
+
+/// Any name that people give it; the same one makes credentials share limits.
+fn organization(node: &Node) -> Result<String, Wrong> {
+    let name = kinds::text(node)?;
+    if name.trim().is_empty() || name.chars().any(char::is_control) || super::place::looks_like_key(&name) {
+        return Err(Wrong::new(
+            "expected a name",
+            "the same one on each credential of that organisation, such as `\"acme\"`",
+        ));
+    }
+    Ok(name)
 }
 
 /// RFC 7617 2: a user name holds no colon and no control character.

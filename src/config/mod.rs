@@ -12,6 +12,7 @@ mod explain;
 mod file;
 mod finding;
 mod kinds;
+mod limit;
 mod listener;
 mod load;
 mod nearest;
@@ -37,10 +38,12 @@ use crate::id::{CredentialName, KeyName, ListenerName, RouteName, TokenName};
 use crate::origin::Origin;
 use crate::path::Prefix;
 use crate::rule::Rules;
+use crate::scope::Scopes;
 
 pub use self::environment::Environment;
 pub use self::explain::{Setting, differences_in_fixed, settings};
 pub use self::finding::{Faults, Finding};
+pub use self::limit::{Limits, Mode, Per, Rate};
 pub use self::listener::{Address, Listener, NamedListener, Tls, UnixAddress};
 pub use self::load::{Loaded, Sources, load, load_names};
 pub use self::nearest::suggest;
@@ -187,6 +190,8 @@ pub enum Redact {
 pub struct Credential {
     /// For people.
     pub description: Option<String>,
+    /// What its organisation is called here: credentials of one share that organisation's rate limits.
+    pub organization: Option<String>,
     /// What is injected.
     pub kind: CredentialKind,
 }
@@ -274,8 +279,14 @@ pub struct Key {
     pub peer: Option<u32>,
     /// Routes it may use, at least one; prefix-less calls go to the first.
     pub routes: Vec<RouteName>,
+    /// What it may do; `None`: whatever its routes allow.
+    pub scopes: Option<Scopes>,
     /// What it may ask.
     pub rules: Rules,
+    /// Whether what it may not do is refused.
+    pub mode: Mode,
+    /// How much it may ask.
+    pub limits: Limits,
     /// From when on it is refused.
     pub expires: Option<Timestamp>,
 }

@@ -1,11 +1,12 @@
 //! A request's body as it arrives, whichever version of HTTP carries it, with the time that it may take.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::line::{BodyFault, Line};
@@ -17,6 +18,19 @@ pub struct RequestBody {
     watch: Watch,
     /// The last piece of what a stream announced, until the stream ends: only then was it not too much.
     held: Option<Bytes>,
+    /// What was read ahead and is still to be given.
+    ahead: Bytes,
+    /// Whether the end was seen when it was read ahead.
+    over: bool,
+}
+
+/// What there is of a body that was read ahead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ahead {
+    /// All of it.
+    Whole(Bytes),
+    /// More than was asked for.
+    More,
 }
 
 /// Who notices that a body breaks its framing, or does not come.
@@ -44,7 +58,7 @@ impl RequestBody {
     /// The body of message `number` of an HTTP/1 connection.
     pub(super) fn guarded(incoming: Incoming, line: &Rc<Line>, number: u64) -> Self {
         let watch = if incoming.is_end_stream() { Watch::Nothing } else { Watch::Guard { line: line.clone(), number } };
-        Self { incoming, watch, held: None }
+        Self::watched(incoming, watch)
     }
 
     /// The body of an HTTP/2 stream, with the longest time between two pieces of it.
@@ -54,7 +68,48 @@ impl RequestBody {
         } else {
             Watch::Time { deadline: deadline(), timeout, waiting: false }
         };
-        Self { incoming, watch, held: None }
+        Self::watched(incoming, watch)
+    }
+
+    fn watched(incoming: Incoming, watch: Watch) -> Self {
+        Self { incoming, watch, held: None, ahead: Bytes::new(), over: false }
+    }
+
+    /// Reads the body until its end, or until there are more than so many bytes. Whoever reads it later is given the same
+    /// bytes, and the rest behind them; trailers are lost.
+    pub async fn read_ahead(&mut self, most: usize) -> Result<Ahead, RequestBodyFault> {
+        let mut read = BytesMut::from(std::mem::take(&mut self.ahead));
+        while !self.over && read.len() <= most {
+            match poll_fn(|cx| self.poll_next(cx)).await.transpose()? {
+                Some(frame) => read.extend(frame.into_data()),
+                None => self.over = true,
+            }
+        }
+        self.ahead = read.freeze();
+        let whole = self.over && self.ahead.len() <= most;
+        Ok(if whole { Ahead::Whole(self.ahead.clone()) } else { Ahead::More })
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFault>>> {
+        loop {
+            let frame = match ready!(self.poll_incoming(cx)) {
+                Some(Ok(frame)) => frame,
+                // The codec takes a reset without an error for an end: it is none of a request.
+                None if self.is_cut() => return Poll::Ready(Some(Err(RequestBodyFault::Gone))),
+                None if self.held.is_some() => return Poll::Ready(self.held.take().map(Frame::data).map(Ok)),
+                ended => {
+                    self.held = None;
+                    return Poll::Ready(ended);
+                }
+            };
+            match frame.into_data() {
+                Ok(data) if self.is_last_of_open_stream() => self.hold(data),
+                Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Err(trailers) if self.held.is_none() => return Poll::Ready(Some(Ok(trailers))),
+                // They end the stream; nobody misses them.
+                Err(_) => {}
+            }
+        }
     }
 }
 
@@ -94,34 +149,27 @@ impl Body for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestBodyFault>>> {
         let this = self.get_mut();
-        loop {
-            let frame = match ready!(this.poll_incoming(cx)) {
-                Some(Ok(frame)) => frame,
-                // The codec takes a reset without an error for an end: it is none of a request.
-                None if this.is_cut() => return Poll::Ready(Some(Err(RequestBodyFault::Gone))),
-                None if this.held.is_some() => return Poll::Ready(this.held.take().map(Frame::data).map(Ok)),
-                ended => {
-                    this.held = None;
-                    return Poll::Ready(ended);
-                }
-            };
-            match frame.into_data() {
-                Ok(data) if this.is_last_of_open_stream() => this.hold(data),
-                Ok(data) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Err(trailers) if this.held.is_none() => return Poll::Ready(Some(Ok(trailers))),
-                // They end the stream; nobody misses them.
-                Err(_) => {}
-            }
+        if !this.ahead.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.ahead)))));
         }
+        if this.over { Poll::Ready(None) } else { this.poll_next(cx) }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held.is_none() && self.incoming.is_end_stream()
+        self.ahead.is_empty() && (self.over || (self.held.is_none() && self.incoming.is_end_stream()))
     }
 
     fn size_hint(&self) -> SizeHint {
+        let ahead = self.ahead.len() as u64;
+        if self.over {
+            return SizeHint::with_exact(ahead);
+        }
         // What announces no body and does not end either is as long as it turns out to be.
-        if self.is_last_of_open_stream() { SizeHint::default() } else { self.incoming.size_hint() }
+        let rest = if self.is_last_of_open_stream() { SizeHint::default() } else { self.incoming.size_hint() };
+        match rest.exact() {
+            Some(rest) => SizeHint::with_exact(ahead + rest),
+            None => SizeHint::default(),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ mod stream;
 mod tls;
 
 pub use bind::{Bound, Inherited, ListenFault, Local, bind, bind_tcp};
-pub use body::{RequestBody, RequestBodyFault};
+pub use body::{Ahead, RequestBody, RequestBodyFault};
 pub use guard::Timeouts;
 pub use head::{HeadLimits, WireFault};
 pub use line::{BodyFault, Line, Message};

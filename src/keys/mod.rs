@@ -5,6 +5,8 @@
 
 mod key;
 mod presented;
+mod quota;
+mod rate;
 mod shape;
 
 use std::collections::HashMap;
@@ -12,12 +14,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::config::Mode;
 use crate::id::KeyName;
 use crate::rule::Rules;
+use crate::scope::Scopes;
 use crate::telemetry::Label;
 
 pub use self::key::{Digest, digest};
 pub use self::presented::{KeyAmbiguous, Presented};
+pub use self::quota::{DayCount, Exceeded, Left, Limit, Quota, Slot};
 pub use self::shape::{NewKey, generate, mentions_key};
 
 /// One gateway key; printed as its name.
@@ -35,8 +40,14 @@ pub struct Key {
     pub opaque_length: Option<usize>,
     /// The routes it may use, by index; prefix-less calls go to the first.
     pub routes: Vec<u32>,
+    /// What it may do.
+    pub scopes: Scopes,
     /// What it may ask.
     pub rules: Rules,
+    /// Whether what it may not do is refused.
+    pub mode: Mode,
+    /// How much it may ask.
+    pub quota: Quota,
     /// From when on it is unknown.
     pub expires: Option<SystemTime>,
 }
@@ -92,30 +103,42 @@ pub enum Caller {
 pub struct KeySet {
     by_digest: HashMap<key::Exact, Arc<Key>, key::DigestState>,
     by_uid: HashMap<u32, Arc<Key>>,
+    by_name: HashMap<KeyName, Arc<Key>>,
     opaque_lengths: Vec<usize>,
     ever_defined: bool,
 }
 
 impl KeySet {
-    /// A set of keys, each with a text of its own.
-    pub fn new(keys: Vec<Key>) -> Result<Self, Vec<DuplicateKey>> {
+    /// A set of keys, each with a text of its own, in place of another one: where keys were defined before, they are
+    /// needed, be there none any more, and what a key of the same name had used of its limits stays used.
+    pub fn new(mut keys: Vec<Key>, before: Option<&Self>) -> Result<Self, Vec<DuplicateKey>> {
         let duplicates = duplicates(keys.iter().filter_map(|key| Some((&key.name, key.digest.as_ref()?))));
         if !duplicates.is_empty() {
             return Err(duplicates);
         }
         let opaque_lengths = keys.iter().filter_map(|key| key.opaque_length).collect();
         let mut by_digest = HashMap::with_capacity_and_hasher(keys.len(), key::DigestState::random());
-        let ever_defined = !keys.is_empty();
+        let ever_defined = !keys.is_empty() || before.is_some_and(Self::ever_defined);
+        for key in &mut keys {
+            if let Some(known) = before.and_then(|before| before.named(&key.name)) {
+                key.quota.in_place_of(&known.quota);
+            }
+        }
         let keys: Vec<Arc<Key>> = keys.into_iter().map(Arc::new).collect();
         let by_uid = keys.iter().filter_map(|key| Some((key.uid?, key.clone()))).collect();
+        let by_name = keys.iter().map(|key| (key.name.clone(), key.clone())).collect();
         by_digest.extend(keys.into_iter().filter_map(|key| Some((key::Exact(key.digest?), key))));
-        Ok(Self { by_digest, by_uid, opaque_lengths, ever_defined })
+        Ok(Self { by_digest, by_uid, by_name, opaque_lengths, ever_defined })
     }
 
-    /// The set that takes another one's place: where keys were defined before, they are needed, be there none any more.
-    pub fn in_place_of(mut self, before: &Self) -> Self {
-        self.ever_defined |= before.ever_defined;
-        self
+    /// The key of a name, valid or not.
+    pub fn named(&self, name: &KeyName) -> Option<&Arc<Key>> {
+        self.by_name.get(name)
+    }
+
+    /// All keys, in no order, valid or not.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Key>> {
+        self.by_name.values()
     }
 
     /// Whether a key was ever defined, valid or not: from then on routes need one.
@@ -171,6 +194,7 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
+    use crate::config::Limits;
 
     fn key(name: &str, text: &str, expires: Option<SystemTime>) -> Key {
         let name = KeyName::parse(name).unwrap();
@@ -181,7 +205,10 @@ mod tests {
             uid: None,
             opaque_length: (!text.starts_with("cgk_")).then_some(text.len()),
             routes: vec![0],
+            scopes: Scopes::ALL,
             rules: Rules::default(),
+            mode: Mode::Enforce,
+            quota: Quota::new(Limits::default()),
             expires,
         }
     }
@@ -195,8 +222,9 @@ mod tests {
     #[test]
     fn a_key_is_known_by_its_exact_text_until_it_expires() {
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
-        let keys = KeySet::new(vec![key("a", "cgk_aaaaaaaa_secret", None), key("b", "cgk_bbbbbbbb_secret", Some(end))])
-            .unwrap();
+        let keys =
+            KeySet::new(vec![key("a", "cgk_aaaaaaaa_secret", None), key("b", "cgk_bbbbbbbb_secret", Some(end))], None)
+                .unwrap();
         let identify = |text: &str, now| keys.identify(&presented(text), None, now);
         assert!(matches!(identify("cgk_aaaaaaaa_secret", end), Caller::Known(key) if key.name.as_str() == "a"));
         assert!(matches!(identify("cgk_aaaaaaaa_secreT", end), Caller::Unknown));
@@ -205,7 +233,7 @@ mod tests {
         assert!(matches!(identify("cgk_bbbbbbbb_secret", end), Caller::Unknown));
         assert!(matches!(keys.identify(&Presented::Absent, None, end), Caller::Absent));
         assert!(keys.ever_defined());
-        assert!(!KeySet::new(Vec::new()).unwrap().ever_defined());
+        assert!(!KeySet::new(Vec::new(), None).unwrap().ever_defined());
     }
 
     #[test]
@@ -213,7 +241,7 @@ mod tests {
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
         let mut of_user = key("a", "cgk_aaaaaaaa_secret", Some(end));
         (of_user.digest, of_user.uid) = (None, Some(1000));
-        let keys = KeySet::new(vec![of_user, key("b", "cgk_bbbbbbbb_secret", None)]).unwrap();
+        let keys = KeySet::new(vec![of_user, key("b", "cgk_bbbbbbbb_secret", None)], None).unwrap();
         let before = end - Duration::from_secs(1);
         let name = |presented: &Presented, uid, now| match keys.identify(presented, uid, now) {
             Caller::Known(key) => key.name.as_str().to_owned(),
@@ -232,7 +260,7 @@ mod tests {
     fn many_keys_are_each_found() {
         let texts: Vec<String> = (0..10_000).map(|number| format!("cgk_{number:08}_secret")).collect();
         let keys = (0..).zip(&texts).map(|(number, text): (u32, _)| key(&format!("k{number}"), text, None)).collect();
-        let keys = KeySet::new(keys).unwrap();
+        let keys = KeySet::new(keys, None).unwrap();
         for (number, text) in texts.iter().enumerate() {
             let caller = keys.identify(&presented(text), None, SystemTime::UNIX_EPOCH);
             assert!(matches!(caller, Caller::Known(key) if key.name.as_str() == format!("k{number}")), "{text}");
@@ -242,14 +270,14 @@ mod tests {
     /// security.md 43.
     #[test]
     fn a_key_is_printed_as_its_name() {
-        let keys = KeySet::new(vec![key("a", "cgk_aaaaaaaa_secret", None)]).unwrap();
+        let keys = KeySet::new(vec![key("a", "cgk_aaaaaaaa_secret", None)], None).unwrap();
         let caller = keys.identify(&presented("cgk_aaaaaaaa_secret"), None, SystemTime::UNIX_EPOCH);
         assert_eq!(format!("{caller:?}"), "Known(key `a`)");
     }
 
     #[test]
     fn a_key_of_any_shape_is_seen_in_a_target() {
-        let keys = KeySet::new(vec![key("a", "a tool's own secret+1", None)]).unwrap();
+        let keys = KeySet::new(vec![key("a", "a tool's own secret+1", None)], None).unwrap();
         for target in ["/a%20tool's%20own%20secret+1", "/x?y=a%20tool's own secret%2B1", "/cgk_0123abcd_x"] {
             assert!(keys.stand_in_target(target), "{target}");
         }
@@ -262,7 +290,7 @@ mod tests {
     fn keys_cannot_share_a_text_and_all_that_do_are_named() {
         let texts = [("a", "one"), ("b", "two"), ("c", "one"), ("d", "three"), ("e", "two"), ("f", "one")];
         let keys = texts.map(|(name, text)| key(name, &format!("cgk_aaaaaaaa_{text}"), None));
-        let duplicates = KeySet::new(keys.into()).err().unwrap();
+        let duplicates = KeySet::new(keys.into(), None).err().unwrap();
         let named = duplicates.iter().map(|duplicate| {
             let others = duplicate.others.iter().map(KeyName::as_str).collect::<Vec<_>>();
             (duplicate.first.as_str(), others)

@@ -85,6 +85,18 @@ impl Upstream {
         self.tell(left, reset, self.limit)
     }
 
+    /// Answers a request of a credential whose organisation has three times its limit: of what is closest.
+    fn answer_of_organization(&self, credential: &'static str) -> (StatusCode, HeaderMap) {
+        let ((own, reset), whole) = (self.take(credential, self.limit), 3 * self.limit);
+        if own.is_err() {
+            return self.tell(own, reset, self.limit);
+        }
+        match self.take("organization", whole).0 {
+            Ok(left) if own < Ok(left) => self.tell(own, reset, self.limit),
+            left => self.tell(left, reset, whole),
+        }
+    }
+
     fn tell(&self, left: Result<u32, ()>, reset: Duration, limit: u32) -> (StatusCode, HeaderMap) {
         let mut headers = HeaderMap::new();
         let mut put = |name: &'static str, value: String| {
@@ -190,6 +202,47 @@ async fn minute(pace: &Pace, upstream: &Rc<Upstream>, tools: &[Tool]) -> Vec<Tal
         }
     }
     tallies
+}
+
+/// Four credentials of one organisation, each with an appetite for one and a half of its own limits, for a minute; how many
+/// were served and how many turned away by the upstream.
+async fn organization(organization: Option<&'static str>) -> (usize, u32) {
+    const CREDENTIALS: [&str; 4] = ["one", "two", "three", "four"];
+    let telemetry = telemetry();
+    let (pacer, dispatcher) = pacer(&telemetry);
+    let account =
+        |name: &str| pacer.account(telemetry.credential(name), organization.map(|name| telemetry.organization(name)));
+    let pace = Pace::new(CREDENTIALS.map(account).into(), MAX_WAIT);
+    let upstream = Upstream::new(100, ms(1_000), Style::Commas);
+    let began = Instant::now();
+    let everything = (0..4 * 150 * 60).map(|number: u32| {
+        let (at, pace, upstream) = (number as usize % 4, &pace, &upstream);
+        let share = Share { group: "leads", key: telemetry.key(CREDENTIALS[at]) };
+        async move {
+            sleep_until(began + Duration::from_secs(1) * number / (4 * 150)).await;
+            let place = match pace.enter(CredentialId(at as u32), share, Duration::ZERO) {
+                Entry::Free(place) => place,
+                Entry::Held(turn) => Some(turn.await.ok()?),
+                Entry::Refused(_) => return None,
+            };
+            sleep(ms(20)).await;
+            let (status, headers) = upstream.answer_of_organization(CREDENTIALS[at]);
+            sleep(ms(20)).await;
+            pace.learn(CredentialId(at as u32), share.group, place, &Lesson::read(status, &headers));
+            Some(status).filter(|status| *status == StatusCode::OK)
+        }
+    });
+    let served = beside(dispatcher, join_all(everything)).await.into_iter().flatten().count();
+    (served, upstream.refused.get())
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_of_one_organisation_share_its_limit() {
+    let (together, turned_away) = organization(Some("acme")).await;
+    let (_, each_alone) = organization(None).await;
+    assert!(together > 60 * 300 * 8 / 10, "{together}");
+    assert!(turned_away <= 60 * 300 / 100, "{turned_away}");
+    assert!(turned_away * 5 < each_alone, "{turned_away} {each_alone}");
 }
 
 /// What is fair to give each of several demands out of so much: nobody gets more than asked for, and what that leaves is

@@ -40,16 +40,12 @@ impl Asks {
         self.overriding.as_ref().unwrap_or(&self.written)
     }
 
-    /// Whether the request is permitted under each method that counts: the written and the overriding one; for a POST
-    /// that stands for a GET of the catalogue the GET alone.
-    pub(super) fn all(&self, path: &DecisionPath<'_>, permitted: impl Fn(&Method) -> bool) -> bool {
-        match &self.overriding {
-            None => permitted(&self.written),
-            Some(method) if method == Method::GET && Catalogue::close().lookup(method, path).is_some() => {
-                permitted(method)
-            }
-            Some(method) => permitted(&self.written) && permitted(method),
-        }
+    /// The methods under each of which the request must be permitted: the written and the overriding one; for a POST that
+    /// stands for a GET of the catalogue the GET alone.
+    pub(super) fn decisive(&self, path: &DecisionPath<'_>) -> impl Iterator<Item = &Method> {
+        let is_get = |method: &Method| method == Method::GET && Catalogue::close().lookup(method, path).is_some();
+        let written = if self.overriding.as_ref().is_some_and(is_get) { None } else { Some(&self.written) };
+        written.into_iter().chain(&self.overriding)
     }
 }
 
@@ -108,16 +104,17 @@ mod tests {
         let asks = read(Method::POST, Some("DELETE"), None).unwrap();
         let path = DecisionPath::of("/api/v1/lead/lead_1");
         assert_eq!(asks.effective(), Method::DELETE);
-        assert!(!asks.all(&path, |method| method == Method::POST));
-        assert!(!asks.all(&path, |method| method == Method::DELETE));
-        assert!(asks.all(&path, |_| true));
+        assert_eq!(asks.decisive(&path).collect::<Vec<_>>(), [Method::POST, Method::DELETE]);
+        let plain = read(Method::DELETE, None, None).unwrap();
+        assert_eq!(plain.decisive(&path).collect::<Vec<_>>(), [Method::DELETE]);
     }
 
     #[test]
     fn a_post_that_stands_for_a_documented_get_is_a_get() {
         let asks = read(Method::POST, Some("GET"), None).unwrap();
-        assert!(asks.all(&DecisionPath::of("/api/v1/lead"), |method| method == Method::GET));
-        assert!(!asks.all(&DecisionPath::of("/api/v1/no/such/thing"), |method| method == Method::GET));
+        let decisive = |path| asks.decisive(&DecisionPath::of(path)).cloned().collect::<Vec<_>>();
+        assert_eq!(decisive("/api/v1/lead"), [Method::GET]);
+        assert_eq!(decisive("/api/v1/no/such/thing"), [Method::POST, Method::GET]);
     }
 
     #[test]

@@ -94,7 +94,7 @@ where
         &self,
         ledger: &mut Ledger,
         inbound: Inbound,
-        permit: Permit<'_>,
+        permit: Permit,
         body: UploadBody,
         upload: Option<Upload>,
     ) -> Result<Sent<U::Future>, ProxyError> {

@@ -1,6 +1,8 @@
 //! Everything the gateway itself answers with: one code each, whose fault it was, what people and clients are told.
 
+use crate::catalogue::Demand;
 use crate::edge::{BodyFault, WireFault};
+use crate::keys::{Exceeded, Limit};
 use crate::net::{ConnectError, TunnelFault};
 use crate::pace::Exhausted;
 use crate::path::PathFault;
@@ -33,6 +35,15 @@ pub enum ProxyError {
     /// The key presented is unknown, expired or revoked.
     #[error("the gateway key is not valid")]
     KeyInvalid,
+    /// The key lacks the scope that the request takes.
+    #[error("the key lacks the scope `{}`", demand.as_str())]
+    ScopeMissing {
+        /// What it takes.
+        demand: Demand,
+    },
+    /// The key has asked as much as it may.
+    #[error("{}", exceeded(.0))]
+    KeyLimited(Exceeded),
     /// A rule refuses the method on the path.
     #[error("this method and path are not permitted")]
     PathDenied,
@@ -101,9 +112,10 @@ pub(super) struct Telling {
 }
 
 impl ProxyError {
-    /// Seconds after which a retry makes sense, for 503 and 429.
+    /// Seconds after which a retry makes sense, for 429 and 503.
     pub(super) fn retry_after(&self) -> u64 {
         match self {
+            Self::KeyLimited(exceeded) => exceeded.retry_after.max(1),
             Self::CredentialUnavailable { retry_after, .. } => (*retry_after).max(1),
             Self::Exhausted(exhausted) => exhausted.seconds(),
             _ => 1,
@@ -141,6 +153,13 @@ impl ProxyError {
                 DENIED,
                 "the key is unknown, expired or revoked: ask whoever runs this gateway for a new one",
             ),
+            Self::ScopeMissing { .. } => tell(
+                403,
+                "scope_missing",
+                DENIED,
+                "ask whoever runs this gateway for a key with this scope; `closegate endpoints` lists what takes which",
+            ),
+            Self::KeyLimited(exceeded) => tell_limit(exceeded.limit),
             Self::PathDenied => {
                 tell(403, "path_denied", DENIED, "the rules of the key or of the route refuse this method and path")
             }
@@ -213,6 +232,30 @@ const TIMED_OUT: Telling = tell(408, "request_timeout", "http_request_error", "s
 
 const fn tell(status: u16, code: &'static str, proxy_status: &'static str, hint: &'static str) -> Telling {
     Telling { status, code, proxy_status, hint }
+}
+
+const fn tell_limit(limit: Limit) -> Telling {
+    match limit {
+        Limit::Rate => tell(429, "key_rate_limited", DENIED, "ask less often: the limit is the `rate` of the key"),
+        Limit::Concurrency => tell(
+            429,
+            "key_concurrency_limited",
+            DENIED,
+            "wait for the answers to earlier requests: the limit is the `concurrency` of the key",
+        ),
+        Limit::Daily => {
+            tell(429, "key_quota_exhausted", DENIED, "the `daily_quota` of the key begins anew at 00:00 UTC")
+        }
+    }
+}
+
+fn exceeded(exceeded: &Exceeded) -> String {
+    let Exceeded { limit, most, window, .. } = exceeded;
+    match limit {
+        Limit::Rate => format!("the key has asked more often than {most} times in {window} s"),
+        Limit::Concurrency => format!("the key has {most} requests in flight, as many as it may"),
+        Limit::Daily => format!("the key has made the {most} requests that it may make in a day"),
+    }
 }
 
 fn tell_wire(fault: WireFault) -> Telling {

@@ -10,7 +10,7 @@ use http::{Method, Request, Uri};
 use super::door::Door;
 use super::error::ProxyError;
 use super::inbound::Inbound;
-use super::permit::{Access, Found, Openness, Permit, Witness};
+use super::permit::{Access, Decision, Found, Openness, Permit, Witness};
 use super::respond;
 use crate::catalogue::{Demand, Judgement};
 use crate::edge::{HeadLimits, WireFault};
@@ -20,6 +20,7 @@ use crate::origin::Origin;
 use crate::path::DecisionPath;
 use crate::routes::{Route, RouteTable};
 use crate::rule::{Rule, Ruling};
+use crate::scope::Scope;
 
 /// What decides about requests, without the vault and without an upstream.
 pub struct Checkpoint {
@@ -57,6 +58,10 @@ pub struct Explanation {
     pub way: Option<Way>,
     /// Why it would not be sent.
     pub refusal: Option<Refusal>,
+    /// Why it would not be sent if its key were not only observed.
+    pub observed: Option<Refusal>,
+    /// Whether the gateway itself would answer it.
+    pub own: bool,
 }
 
 /// Where a request leads.
@@ -105,10 +110,10 @@ pub struct Refusal {
 impl Checkpoint {
     /// Takes a request at a listener through the steps of the gateway, up to its permit.
     pub fn explain(&self, post: &Post, question: Question<'_>) -> Explanation {
-        let mut notes = Notes { access: self.access(post), key: None, way: None };
+        let mut notes = Notes { access: self.access(post), key: None, way: None, observed: None, own: false };
         let refusal = notes.pass(&post.limits, question).err();
-        let Notes { key, way, .. } = notes;
-        Explanation { key, way, refusal: refusal.as_ref().map(Refusal::of) }
+        let Notes { key, way, observed, own, .. } = notes;
+        Explanation { key, way, refusal: refusal.as_ref().map(Refusal::of), observed, own }
     }
 
     /// Whether callers of a route need a key at a listener.
@@ -137,6 +142,8 @@ struct Notes<'a> {
     access: Access<'a>,
     key: Option<KeyName>,
     way: Option<Way>,
+    observed: Option<Refusal>,
+    own: bool,
 }
 
 impl Notes<'_> {
@@ -144,13 +151,22 @@ impl Notes<'_> {
         limits.judge(question.method, question.target)?;
         let access = self.access;
         let inbound = access.admit(parts(question).ok_or(WireFault::Malformed("this is not an HTTP request"))?)?;
-        let target = inbound.target.clone();
-        let permit = access.decide(&inbound, &target, self)?;
-        self.permitted(&permit, target.query())
+        match access.decide(&inbound, self)? {
+            Decision::Permitted(permit) => self.permitted(&permit),
+            // It has no body, which says as much as one that cannot be read.
+            Decision::Sealed(sealed) => {
+                let permit = sealed.open(Scope::Send, self)?;
+                self.permitted(&permit)
+            }
+            Decision::Introspection(_) => {
+                self.own = true;
+                Ok(())
+            }
+        }
     }
 
-    fn permitted(&mut self, permit: &Permit<'_>, query: Option<&str>) -> Result<(), ProxyError> {
-        let target = permit.target(query)?;
+    fn permitted(&mut self, permit: &Permit) -> Result<(), ProxyError> {
+        let target = permit.target()?;
         if let Some(way) = &mut self.way {
             way.upstream = site(&permit.route().origin) + target.as_str();
         }
@@ -163,7 +179,7 @@ impl Witness for Notes<'_> {
         self.key = Some(key.name.clone());
     }
 
-    fn resolved(&mut self, found: &Found<'_>, inbound: &Inbound, judgement: Judgement) {
+    fn resolved(&mut self, found: &Found, inbound: &Inbound, judgement: Judgement) {
         let path = found.upstream_path();
         let rulings = found.rulings(inbound.asks.effective(), &DecisionPath::of(&path));
         let route = found.route();
@@ -177,6 +193,10 @@ impl Witness for Notes<'_> {
             by_route: rulings.route.cloned(),
             by_key: rulings.key.map(Ruling::cloned),
         });
+    }
+
+    fn objected(&mut self, objection: &ProxyError) {
+        self.observed.get_or_insert_with(|| Refusal::of(objection));
     }
 }
 

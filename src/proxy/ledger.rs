@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::error::ProxyError;
 use super::inbound::Inbound;
@@ -14,7 +14,7 @@ use super::upload::Upload;
 use crate::catalogue::Judgement;
 use crate::edge::{self, Arrival, Drain, Line, Peer};
 use crate::id::{RequestId, RouteName};
-use crate::keys::{self, Key};
+use crate::keys::{self, Key, Slot};
 use crate::pace::{Place, Share};
 use crate::routes::Route;
 use crate::telemetry::{Answerer, Client, Core, Label, Record, Retries};
@@ -37,6 +37,8 @@ pub(super) struct Ledger {
     drain: Rc<Drain>,
     /// Its share of what the client behind a trusted proxy may have at once.
     share: Forwarded,
+    /// Its place among the requests of its key.
+    slot: Slot,
     closed: bool,
 }
 
@@ -78,7 +80,8 @@ impl Ledger {
         let number = message.map(|message| message.number);
         let (core, drain, line) = (core.clone(), drain.clone(), arrival.line.clone());
         let (upload, route, group, place, held) = (None, None, "none", None, None);
-        Box::new(Self { record, core, line, number, upload, route, group, place, held, drain, share, closed: false })
+        let (slot, closed) = (Slot::default(), false);
+        Box::new(Self { record, core, line, number, upload, route, group, place, held, drain, share, slot, closed })
     }
 
     /// Notes the route, and that a request is in flight on it.
@@ -98,6 +101,11 @@ impl Ledger {
     /// Notes the body whose bytes are counted.
     pub(super) fn watch(&mut self, upload: Upload) {
         self.upload = Some(upload);
+    }
+
+    /// Keeps a place among the requests of the key until the record is closed.
+    pub(super) fn occupy(&mut self, slot: Slot) {
+        self.slot = slot;
     }
 
     /// Which rate limits it counts against, and as whose it waits for them.
@@ -149,6 +157,13 @@ impl Ledger {
         self.close();
     }
 
+    /// Closes the record of a request that the gateway itself answers without refusing it.
+    pub(super) fn answer(&mut self, status: StatusCode, body: usize) {
+        self.record.status = status.as_u16();
+        self.record.response_bytes = body as u64;
+        self.close();
+    }
+
     fn route_name(&self) -> &str {
         self.route.as_ref().map_or("none", RouteName::as_str)
     }
@@ -162,6 +177,7 @@ impl Ledger {
         if self.record.redactions > 0 {
             incident::secret_came_back(self.route_name(), &self.record.request_id, self.record.redactions);
         }
+        self.slot = Slot::default();
         self.record.request_bytes = self.upload.as_ref().map_or(0, Upload::bytes);
         self.core.finish(&self.record);
         if let Some(number) = self.number {
@@ -175,7 +191,7 @@ impl Witness for Ledger {
         self.record.key = key.label;
     }
 
-    fn resolved(&mut self, found: &Found<'_>, inbound: &Inbound, judgement: Judgement) {
+    fn resolved(&mut self, found: &Found, inbound: &Inbound, judgement: Judgement) {
         self.record.key = found.key_label();
         self.enter(found.route());
         // A request counts as what it does (contract.md 4).
@@ -183,6 +199,10 @@ impl Witness for Ledger {
         self.record.endpoint = judgement.operation.map(|operation| operation.endpoint);
         self.group = judgement.group(inbound.asks.effective());
         self.record.scope = Some(judgement.demand.strictest().as_str());
+    }
+
+    fn objected(&mut self, objection: &ProxyError) {
+        self.record.code.get_or_insert(objection.telling().code);
     }
 }
 

@@ -14,8 +14,10 @@ mod explain;
 mod fields;
 mod inbound;
 mod incident;
+mod introspection;
 mod kept;
 mod ledger;
+mod letter;
 mod outbound;
 mod peeked;
 mod permit;
@@ -29,6 +31,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
@@ -47,8 +50,10 @@ pub use permit::Openness;
 pub use upload::{UploadBody, UploadFault};
 
 use self::attempt::{Answer, Sent};
+use self::inbound::Inbound;
 use self::ledger::Ledger;
-use self::permit::Access;
+use self::letter::Letter;
+use self::permit::{Access, Decision, Permit};
 use self::respond::respond;
 use self::upload::Upload;
 use crate::config::Redact;
@@ -115,7 +120,7 @@ where
         arrival: &Arrival,
         parts: Parts,
         incoming: RequestBody,
-    ) -> Result<Sent<U::Future>, ProxyError> {
+    ) -> Result<Launch<U::Future>, ProxyError> {
         let message = arrival.verdict?;
         if ledger.is_crowded() {
             return Err(ProxyError::Crowded);
@@ -132,13 +137,20 @@ where
         if gate.redact == Redact::Decode {
             inbound.ask_for_all();
         }
-        let target = inbound.target.clone();
-        let permit = access.decide(&inbound, &target, ledger)?;
-        let (body, upload) = Upload::watch(incoming, door.max_body)?;
-        if let Some(upload) = &upload {
-            ledger.watch(upload.clone());
-        }
-        snapshot.dispatch(ledger, inbound, permit, body, upload)
+        let permit = match access.decide(&inbound, ledger)? {
+            Decision::Permitted(permit) => permit,
+            Decision::Sealed(sealed) => {
+                ledger.occupy(sealed.admit()?);
+                let letter = Letter { inbound, sealed, body: incoming, max_body: door.max_body };
+                return Ok(Launch::Sealed(Box::new(letter)));
+            }
+            Decision::Introspection(key) => {
+                let id = &ledger.record.request_id;
+                return Ok(Launch::Own(introspection::introspection(&key, &gate.routes, SystemTime::now(), id)));
+            }
+        };
+        ledger.occupy(permit.admit()?);
+        snapshot.forward(ledger, inbound, permit, incoming, door.max_body).map(Launch::Sent)
     }
 
     fn conclude(
@@ -159,11 +171,58 @@ where
                 response.map(Body::whole)
             }
         };
+        self.part(&mut response, ends_with_connection);
+        response
+    }
+
+    /// The gateway's own answer, to a request that it did not refuse.
+    fn tell(&self, mut ledger: Box<Ledger>, response: Response<Bytes>, asked: &Asked) -> Response<Body<D>> {
+        ledger.answer(response.status(), if asked.head { 0 } else { response.body().len() });
+        let mut response = response.map(Body::whole);
+        self.part(&mut response, false);
+        response
+    }
+
+    /// Says so where an answer is the last of its connection.
+    fn part(&self, response: &mut Response<Body<D>>, ends_with_connection: bool) {
         // hyper would promise an HTTP/1.0 client to keep a connection whose end is the body's end.
         if self.drain.is_leaving() || ends_with_connection {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response
+    }
+}
+
+impl<U, D> Snapshot<U>
+where
+    U: Service<Call<UploadBody>, Response = Response<D>, Error = SendError<UploadBody>> + Clone + 'static,
+    D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin + 'static,
+{
+    /// Sends a request that may be sent, with its body.
+    fn forward(
+        &self,
+        ledger: &mut Ledger,
+        inbound: Inbound,
+        permit: Permit,
+        incoming: RequestBody,
+        max_body: u64,
+    ) -> Result<Sent<U::Future>, ProxyError> {
+        let (body, upload) = Upload::watch(incoming, max_body)?;
+        if let Some(upload) = &upload {
+            ledger.watch(upload.clone());
+        }
+        self.dispatch(ledger, inbound, permit, body, upload)
+    }
+
+    /// Decides on what the body says, and goes on from there.
+    async fn open(&self, ledger: &mut Ledger, mut letter: Letter) -> Result<Answer<D>, ProxyError> {
+        let scope = letter.read().await?;
+        let Letter { inbound, sealed, body, max_body } = letter;
+        ledger.record.scope = Some(scope.as_str());
+        let permit = sealed.open(scope, ledger)?;
+        match self.forward(ledger, inbound, permit, body, max_body)? {
+            Sent::Away(away) => self.answer(ledger, away).await,
+            Sent::Held(held) => self.release(ledger, *held).await,
+        }
     }
 }
 
@@ -187,9 +246,11 @@ where
         let sent = catch_unwind(AssertUnwindSafe(|| self.send(&snapshot, &mut ledger, &arrival, parts, incoming)));
         async move {
             let outcome = match sent.unwrap_or(Err(ProxyError::Internal)) {
-                Ok(Sent::Away(away)) => caught(snapshot.answer(&mut ledger, away)).await,
+                Ok(Launch::Sent(Sent::Away(away))) => caught(snapshot.answer(&mut ledger, away)).await,
                 // Rare, and large: in a box it does not weigh on every other request.
-                Ok(Sent::Held(held)) => caught(Box::pin(snapshot.release(&mut ledger, *held))).await,
+                Ok(Launch::Sent(Sent::Held(held))) => caught(Box::pin(snapshot.release(&mut ledger, *held))).await,
+                Ok(Launch::Sealed(letter)) => caught(Box::pin(snapshot.open(&mut ledger, *letter))).await,
+                Ok(Launch::Own(response)) => return self.tell(ledger, response, &asked),
                 Err(error) => Err(error),
             };
             self.conclude(ledger, outcome, &asked)
@@ -203,6 +264,16 @@ struct Asked {
     head: bool,
     /// HTTP/1.0: the end of the connection may be the end of the body.
     old: bool,
+}
+
+/// What has become of a request that is not refused.
+enum Launch<F> {
+    /// It is on its way, or waits for its turn.
+    Sent(Sent<F>),
+    /// Its body has yet to say whether it may be sent.
+    Sealed(Box<Letter>),
+    /// The gateway itself answers it.
+    Own(Response<Bytes>),
 }
 
 /// The future's outcome, or a fault of our own when it panicked: one request fails, connection and worker go on.

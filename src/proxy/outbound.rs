@@ -17,10 +17,10 @@ pub(super) struct Outbound {
 
 impl Outbound {
     /// Joins the path once and writes `Host`; what was sanitised away cannot come back.
-    pub(super) fn new(inbound: Inbound, permit: &Permit<'_>) -> Result<Self, ProxyError> {
-        let Inbound { method, target, mut headers, .. } = inbound;
+    pub(super) fn new(inbound: Inbound, permit: &Permit) -> Result<Self, ProxyError> {
+        let Inbound { method, mut headers, .. } = inbound;
         let route = permit.route();
-        let target = permit.target(target.query())?;
+        let target = permit.target()?;
         headers.insert(HOST, route.host.clone());
         Ok(Self { method, uri: Uri::from(target), headers })
     }

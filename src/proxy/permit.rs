@@ -1,5 +1,7 @@
 //! Who asks, where it leads, whether it may: the proof that a request may be sent.
 
+mod clearance;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -8,30 +10,42 @@ use http::Method;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 
-use super::asks::Asks;
+use self::clearance::Clearance;
 use super::door::Door;
 use super::error::ProxyError;
 use super::inbound::Inbound;
-use crate::catalogue::{Catalogue, Judgement};
+use crate::catalogue::Judgement;
 use crate::edge::WireFault;
-use crate::keys::{Caller, Key, KeySet, Presented};
+use crate::keys::{Caller, Key, KeySet, Presented, Slot};
 use crate::path::{DecisionPath, RequestPath};
-use crate::routes::{Route, RouteTable, is_secrets_endpoint};
+use crate::routes::{Route, RouteTable};
 use crate::rule::{Rule, Ruling};
 use crate::telemetry::Label;
 
-/// A caller and the route that its path leads to; only [`Found::authorise`] makes a [`Permit`] of it.
-pub(super) struct Found<'p> {
+/// A caller and the route that its path leads to; only [`Access::decide`] makes a [`Permit`] of it.
+pub(super) struct Found {
     key: Option<Arc<Key>>,
     route: Arc<Route>,
-    rest: &'p str,
+    target: PathAndQuery,
+    /// Where in the path what follows the prefix begins.
+    from: usize,
     prefixed: bool,
 }
 
 /// The proof that a known or admitted caller may ask this of this route.
-pub(super) struct Permit<'p> {
-    rest: &'p str,
-    leave: Leave,
+pub(super) struct Permit(Found);
+
+/// A request that may be sent if its body says so: its key has one of the scopes that the body may take, not both.
+pub(super) struct Sealed(Found);
+
+/// What becomes of a request that is not refused.
+pub(super) enum Decision {
+    /// It may be sent.
+    Permitted(Permit),
+    /// Its body decides.
+    Sealed(Sealed),
+    /// It asks what its key may do, which the gateway itself answers.
+    Introspection(Arc<Key>),
 }
 
 /// What is left of a permit once its request is made: where the answer comes from, and what the caller called it.
@@ -52,7 +66,10 @@ pub(super) trait Witness {
     fn identified(&mut self, key: &Key);
 
     /// Its path leads to a route, where the catalogue says this of it.
-    fn resolved(&mut self, found: &Found<'_>, inbound: &Inbound, judgement: Judgement);
+    fn resolved(&mut self, found: &Found, inbound: &Inbound, judgement: Judgement);
+
+    /// Its key may not ask this, and is only observed: it passes where it would be refused with this.
+    fn objected(&mut self, objection: &ProxyError);
 }
 
 /// Whether a route needs a key at a listener, from open to closed.
@@ -86,22 +103,21 @@ impl Access<'_> {
     }
 
     /// The other steps, in their order: who, where, may.
-    pub(super) fn decide<'p>(
-        &self,
-        inbound: &Inbound,
-        target: &'p PathAndQuery,
-        witness: &mut impl Witness,
-    ) -> Result<Permit<'p>, ProxyError> {
-        let path = RequestPath::parse(target.path())?;
+    pub(super) fn decide(&self, inbound: &Inbound, witness: &mut impl Witness) -> Result<Decision, ProxyError> {
+        let path = RequestPath::parse(inbound.target.path())?;
         let caller = self.identify(&inbound.presented, SystemTime::now());
         if let Caller::Known(key) = &caller {
             witness.identified(key);
         }
-        let found = self.resolve(path, caller)?;
-        let upstream_path = found.upstream_path();
-        let asked = DecisionPath::of(&upstream_path);
-        witness.resolved(&found, inbound, Catalogue::close().judge(inbound.asks.effective(), &asked));
-        found.authorise(&inbound.asks, &asked)
+        if is_introspection(inbound) {
+            return self.introspect(caller);
+        }
+        let found = self.resolve(&inbound.target, path, caller)?;
+        let clearance = found.clear(inbound, witness)?;
+        Ok(match clearance {
+            Clearance::Given => Decision::Permitted(Permit(found)),
+            Clearance::ByStatus => Decision::Sealed(Sealed(found)),
+        })
     }
 
     /// Who: a caller without a valid key goes on only where nobody needs one.
@@ -109,8 +125,17 @@ impl Access<'_> {
         self.keys.identify(presented, self.uid, now)
     }
 
+    /// Only who has a valid key may ask what it may do.
+    fn introspect(&self, caller: Caller) -> Result<Decision, ProxyError> {
+        match caller {
+            Caller::Known(key) => Ok(Decision::Introspection(key)),
+            Caller::Unknown if self.keys.ever_defined() => Err(ProxyError::KeyInvalid),
+            Caller::Unknown | Caller::Absent => Err(ProxyError::KeyMissing),
+        }
+    }
+
     /// Where: 401 before any 404 (contract.md 3 "Who may call").
-    fn resolve<'p>(&self, path: RequestPath<'p>, caller: Caller) -> Result<Found<'p>, ProxyError> {
+    fn resolve(&self, target: &PathAndQuery, path: RequestPath<'_>, caller: Caller) -> Result<Found, ProxyError> {
         let matched = self.routes.find(path);
         let open = matches!(&matched, Ok(Some(found)) if self.is_open(found.route));
         let key = match caller {
@@ -122,12 +147,13 @@ impl Access<'_> {
         // A slash repeated in a prefix tells that there is such a route: to nobody without a key (security.md 27).
         match (matched?, key) {
             (Some(found), key) if open || key.as_ref().is_none_or(|key| key.routes.contains(&found.route.index)) => {
-                Ok(Found { key, route: found.route.clone(), rest: found.rest, prefixed: true })
+                let from = target.path().len() - found.rest.len();
+                Ok(Found { key, route: found.route.clone(), target: target.clone(), from, prefixed: true })
             }
             (None, Some(key)) if path.as_str().starts_with("/api/") => {
                 let first = key.routes.first().and_then(|index| self.routes.by_index(*index));
                 let route = first.ok_or(ProxyError::NoRoute)?.clone();
-                Ok(Found { key: Some(key), route, rest: path.as_str(), prefixed: false })
+                Ok(Found { key: Some(key), route, target: target.clone(), from: 0, prefixed: false })
             }
             _ => Err(ProxyError::NoRoute),
         }
@@ -156,7 +182,7 @@ impl Access<'_> {
     }
 }
 
-impl<'p> Found<'p> {
+impl Found {
     /// The caller's label: its key's, or that of anybody on an open route.
     pub(super) fn key_label(&self) -> Label {
         self.key.as_ref().map_or(Label::ANONYMOUS, |key| key.label)
@@ -173,8 +199,13 @@ impl<'p> Found<'p> {
     }
 
     /// The path that the upstream will see.
-    pub(super) fn upstream_path(&self) -> Cow<'p, str> {
-        self.route.upstream_path(self.rest)
+    pub(super) fn upstream_path(&self) -> Cow<'_, str> {
+        self.route.upstream_path(self.rest())
+    }
+
+    /// What follows the prefix.
+    fn rest(&self) -> &str {
+        &self.target.path()[self.from..]
     }
 
     /// What the rules say of a method on the path that the upstream will see.
@@ -183,43 +214,46 @@ impl<'p> Found<'p> {
         Rulings { route: self.route.rules.judge(method, path), key }
     }
 
-    /// May: the rules of the route and of the key, and what is never forwarded.
-    fn authorise(self, asks: &Asks, path: &DecisionPath<'_>) -> Result<Permit<'p>, ProxyError> {
-        let below_base = DecisionPath::of(self.rest);
-        if is_secrets_endpoint(path) || is_secrets_endpoint(&below_base) {
-            return Err(ProxyError::SecretsEndpoint);
-        }
-        if asks.all(path, |method| self.rulings(method, path).permit()) {
-            Ok(Permit { rest: self.rest, leave: Leave { route: self.route, prefixed: self.prefixed } })
-        } else {
-            Err(ProxyError::PathDenied)
-        }
+    /// How much: a place among the requests that the key may have in flight, if its limits admit one more.
+    fn admit(&self) -> Result<Slot, ProxyError> {
+        let Some(key) = &self.key else { return Ok(Slot::default()) };
+        key.quota.admit(SystemTime::now()).map_err(ProxyError::KeyLimited)
     }
 }
 
-impl Rulings<'_> {
-    /// Whether both permit it.
-    fn permit(&self) -> bool {
-        self.route.permits() && self.key.is_none_or(Ruling::permits)
+impl Permit {
+    /// A place among the requests that the key may have in flight.
+    pub(super) fn admit(&self) -> Result<Slot, ProxyError> {
+        self.0.admit()
     }
-}
 
-impl Permit<'_> {
     /// The route that may be used.
     pub(super) fn route(&self) -> &Route {
-        &self.leave.route
+        &self.0.route
     }
 
     /// The target at the upstream, with the query of the request.
-    pub(super) fn target(&self, query: Option<&str>) -> Result<PathAndQuery, ProxyError> {
-        self.route().upstream_target(self.rest, query).map_err(|_| ProxyError::Wire(WireFault::UriTooLong))
+    pub(super) fn target(&self) -> Result<PathAndQuery, ProxyError> {
+        let Self(found) = self;
+        let target = found.route.upstream_target(found.rest(), found.target.query());
+        target.map_err(|_| ProxyError::Wire(WireFault::UriTooLong))
     }
 
     /// The permit without the path, which may go.
     pub(super) fn leave(self) -> Leave {
-        self.leave
+        Leave { route: self.0.route, prefixed: self.0.prefixed }
     }
 }
+
+/// Whether it asks what its key may do (contract.md 3).
+fn is_introspection(inbound: &Inbound) -> bool {
+    let path = inbound.target.path();
+    path.strip_prefix(INTROSPECTION).is_some_and(|rest| matches!(rest, "" | "/"))
+        && matches!(inbound.method, Method::GET | Method::HEAD)
+}
+
+/// The one path that no route leads away from the gateway.
+const INTROSPECTION: &str = "/.well-known/closegate";
 
 impl Leave {
     /// The route that was used.
@@ -238,76 +272,4 @@ impl Leave {
 }
 
 #[cfg(test)]
-mod tests {
-    use http::{HeaderMap, HeaderValue};
-
-    use super::*;
-    use crate::id::{CredentialId, KeyName, RouteName};
-    use crate::keys;
-    use crate::origin::Origin;
-    use crate::path::Prefix;
-    use crate::rule::Rules;
-
-    fn routes() -> RouteTable {
-        let route = |(index, name): (u32, &str)| Route {
-            name: RouteName::parse(name).unwrap(),
-            label: Label::NONE,
-            prefix: Prefix::parse(&format!("/{name}")).unwrap(),
-            credential: CredentialId(0),
-            credential_label: Label::NONE,
-            origin: Origin::close(),
-            host: HeaderValue::from_static("api.close.com"),
-            rules: Rules::default(),
-            anonymous: false,
-            danger_anonymous: false,
-            index,
-        };
-        RouteTable::new((0..).zip(["sales", "partner"]).map(route).collect())
-    }
-
-    fn keys() -> KeySet {
-        let key = keys::Key {
-            name: KeyName::parse("tool").unwrap(),
-            label: Label::NONE,
-            digest: Some(keys::digest(b"the-key-of-the-tool")),
-            uid: None,
-            opaque_length: None,
-            routes: vec![0],
-            rules: Rules::default(),
-            expires: None,
-        };
-        KeySet::new(vec![key]).unwrap()
-    }
-
-    fn fault(key: Option<&'static str>, path: &str) -> Option<ProxyError> {
-        let (routes, keys, door) = (routes(), keys(), Door { loopback: true, hosts: Vec::new(), max_body: 0 });
-        let access = Access { keys: &keys, routes: &routes, door: &door, uid: None };
-        let mut headers = HeaderMap::new();
-        headers.extend(
-            key.map(|key| (http::header::HeaderName::from_static("closegate-key"), HeaderValue::from_static(key))),
-        );
-        let caller = access.identify(&Presented::read(&headers).unwrap(), SystemTime::UNIX_EPOCH);
-        access.resolve(RequestPath::parse(path).unwrap(), caller).err()
-    }
-
-    /// security.md 27: a stranger gets one answer, whether a route is there or not.
-    #[test]
-    fn a_stranger_learns_of_no_route() {
-        for path in ["/sales/x", "/partner", "//sales/x", "/nowhere", "//nowhere", "/api/v1/me/", "/"] {
-            assert!(matches!(fault(None, path), Some(ProxyError::KeyMissing)), "{path}");
-            assert!(matches!(fault(Some("no-such-key-at-all"), path), Some(ProxyError::KeyInvalid)), "{path}");
-        }
-    }
-
-    #[test]
-    fn a_key_leads_to_its_own_routes() {
-        let known = |path| fault(Some("the-key-of-the-tool"), path);
-        for path in ["/sales", "/sales/api/v1/me/", "/sales//x", "/api/v1/me/"] {
-            assert!(known(path).is_none(), "{path}");
-        }
-        for path in ["/partner/x", "/nowhere", "//api/v1/me/", "/"] {
-            assert!(matches!(known(path), Some(ProxyError::NoRoute)), "{path}");
-        }
-        assert!(matches!(known("//sales/x"), Some(ProxyError::Path(_))));
-    }
-}
+mod tests;

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::error::ProxyError;
 use crate::id::RequestId;
-use crate::pace::Limited;
+use crate::keys::Exceeded;
+use crate::pace::{Exhausted, Limited};
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("closegate-request-id");
 const ERROR: HeaderName = HeaderName::from_static("closegate-error");
@@ -69,18 +70,13 @@ fn body(error: &ProxyError, code: &str, hint: &str, request_id: &RequestId) -> B
 
 /// What a 429 tells of the limit, if the error is one.
 fn limits(error: &ProxyError) -> Option<Limits> {
-    let ProxyError::Exhausted(exhausted) = error else { return None };
-    let kind = match exhausted.by {
-        Limited::ByKey => "key",
-        Limited::ByOrganization => "organization",
-    };
-    let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
-    Some(Limits {
-        limit: exhausted.limit.unwrap_or_default().into(),
-        reset: exhausted.seconds(),
-        window: exhausted.window.map_or(1, seconds).max(1),
-        kind,
-    })
+    match error {
+        ProxyError::KeyLimited(Exceeded { most, window, .. }) => {
+            Some(Limits { limit: *most, reset: error.retry_after(), window: *window, kind: "key" })
+        }
+        ProxyError::Exhausted(exhausted) => Some(Limits::of_upstream(exhausted)),
+        _ => None,
+    }
 }
 
 /// A limit as Close's clients read it, each in its own way (close-api.md 6.2).
@@ -95,6 +91,20 @@ struct Limits {
 }
 
 impl Limits {
+    fn of_upstream(exhausted: &Exhausted) -> Self {
+        let kind = match exhausted.by {
+            Limited::ByKey => "key",
+            Limited::ByOrganization => "organization",
+        };
+        let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        Self {
+            limit: exhausted.limit.unwrap_or_default().into(),
+            reset: exhausted.seconds(),
+            window: exhausted.window.map_or(1, seconds).max(1),
+            kind,
+        }
+    }
+
     /// With commas and in this order, as the official client wants it.
     fn header(&self) -> String {
         format!("limit={}, remaining=0, reset={}", self.limit, self.reset)

@@ -197,7 +197,7 @@ mod tests {
         let name = CredentialName::parse("sales").unwrap();
         let (current, next) = (SecretRef::Env("A".into()), Some(SecretRef::Env("B".into())));
         let keys = |kind| {
-            let slots = Slot::of(&name, &Credential { description: None, kind });
+            let slots = Slot::of(&name, &Credential { description: None, organization: None, kind });
             slots.iter().map(|slot| slot.key.clone()).collect::<Vec<_>>()
         };
         let pair = keys(CredentialKind::ApiKey { current: current.clone(), next });

@@ -107,7 +107,7 @@ impl Scene {
             std::fs::write(folder.path().join(name), text).unwrap();
         }
         let kind = kind(&|name| folder.path().join(name));
-        let credentials = BTreeMap::from([(name("sales"), Credential { description: None, kind })]);
+        let credentials = BTreeMap::from([(name("sales"), Credential { description: None, organization: None, kind })]);
         let close = Arc::new(Close { status: Mutex::new(200), ..Close::default() });
         let meters = Arc::new(CredentialMeters::default());
         let dial = Arc::new(Wiring(Arc::clone(&close)));
@@ -498,7 +498,8 @@ async fn every_fault_is_told_at_once_by_its_setting() {
     let basic = CredentialKind::Basic { username: "u".into(), password: missing("PASSWORD") };
     let fine = CredentialKind::Bearer(SecretRef::Env("CARGO_PKG_NAME".into()));
     let kinds = [("a", pair), ("b", fine), ("c", basic)];
-    let credentials = kinds.map(|(at, kind)| (name(at), Credential { description: None, kind })).into();
+    let credentials =
+        kinds.map(|(at, kind)| (name(at), Credential { description: None, organization: None, kind })).into();
     let faults = Holdings::read(&credentials, Arc::default()).await.unwrap_err();
     let told: Vec<_> = faults.iter().map(SecretFault::to_string).collect();
     assert_eq!(

@@ -1,4 +1,5 @@
-//! The official Python client works through the gateway, and never sees what it works with.
+//! The official Python client works through the gateway, and never sees what it works with; it and others back off from
+//! the gateway's limits as they do from Close's.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,13 +10,13 @@ use serde_json::{Value, json};
 
 use crate::world::{INJECTED, KEY, OTHER_KEY, RUNTIME, SECRET, gateway};
 
-/// What it prints; it must end well.
-fn python(arguments: &Value) -> Vec<u8> {
+/// What a script of the tests prints; it must end well.
+fn python(script: &str, arguments: &Value) -> Vec<u8> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = project.join("target/py/bin/python");
     assert!(python.exists(), "{} is missing: tests/run makes it", python.display());
     let mut client = Command::new(python);
-    client.arg(project.join("tests/client.py")).env_clear();
+    client.arg(project.join("tests").join(script)).env_clear();
     let mut client = client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     client.stdin.take().unwrap().write_all(arguments.to_string().as_bytes()).unwrap();
     let output = client.wait_with_output().unwrap();
@@ -29,7 +30,7 @@ fn the_official_client_works_on_leads_with_a_gateway_key() {
     let simulator = RUNTIME.block_on(Simulator::start(options)).unwrap();
     let world = gateway(simulator.address()).key("\"sales\"").spawn();
     for base in [format!("http://{}/sales/api/v1/", world.proxy), format!("http://{}/api/v1/", world.proxy)] {
-        let answers = python(&json!({ "base": base, "key": KEY, "stranger": OTHER_KEY }));
+        let answers = python("client.py", &json!({ "base": base, "key": KEY, "stranger": OTHER_KEY }));
         // The client saw many answers and the real credential in none.
         let parsed: Vec<Value> = serde_json::from_slice(&answers).unwrap();
         assert!(parsed.len() > 15, "{parsed:#?}");
@@ -53,5 +54,31 @@ fn the_official_client_works_on_leads_with_a_gateway_key() {
             assert!(!text.contains("cgk_") && !text.contains("plantedkey"), "{request:?}");
         }
     }
+    RUNTIME.block_on(simulator.stop());
+}
+
+#[test]
+fn clients_back_off_from_the_limits_of_a_key_as_from_those_of_close() {
+    let simulator = Simulator::start(Options::new().accept(Accepted::api_key("sales", SECRET)));
+    let simulator = RUNTIME.block_on(simulator).unwrap();
+    // A key each, so that none waits for another.
+    let keys = ["official", "close_dot", "tap"].map(|name| (name, format!("cgk_0123abcd_backing0off0{name:0<20}")));
+    let mut setup = gateway(simulator.address());
+    for (table, (name, key)) in ["keys.official", "keys.close-dot", "keys.tap"].into_iter().zip(&keys) {
+        let lines = format!("secret = {{ file = \"{name}.key\" }}\nroutes = [\"sales\"]\nrate = \"1/s\"\nburst = 1");
+        setup = setup.file(&format!("{name}.key"), key).set(table, &lines);
+    }
+    let world = setup.start();
+    let base = format!("http://{}/sales/api/v1/", world.proxy);
+    let keys: serde_json::Map<String, Value> =
+        keys.map(|(name, key)| (name.to_owned(), key.into())).into_iter().collect();
+    let waits: Value = serde_json::from_slice(&python("patience.py", &json!({ "base": base, "keys": keys }))).unwrap();
+    for client in ["official", "close_dot", "tap"] {
+        let waited: Vec<f64> = waits[client].as_array().unwrap().iter().map(|wait| wait.as_f64().unwrap()).collect();
+        // A second for each call but the first, as the gateway said; on a slow machine it may be over already.
+        assert!((1..=2).contains(&waited.len()) && waited.iter().all(|wait| *wait == 1.0), "{client}: {waits}");
+    }
+    let refused = world.metric("closegate_refused_requests_total{route=\"sales\",code=\"key_rate_limited\"}");
+    assert!((3.0..=6.0).contains(&refused), "{refused}");
     RUNTIME.block_on(simulator.stop());
 }

@@ -64,6 +64,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/deployment.md",
         "docs/admin-api.md",
         "docs/errors.md",
+        "docs/keys.md",
         "docs/metrics.md",
     ] {
         let (text, folder) = (read(document), root().join(document));

@@ -53,8 +53,8 @@ pub(crate) fn told(answer: &Answer, status: u16, code: &str) -> Value {
     let body = answer.json();
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&body), ["closegate", "error"], "{body}");
-    assert_eq!(names(&body["closegate"]), ["code", "hint", "request_id"], "{body}");
     assert!(body["error"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
+    assert_eq!(names(&body["closegate"]), ["code", "hint", "request_id"], "{body}");
     assert!(body["closegate"]["hint"].is_string(), "{body}");
     assert_eq!(body["closegate"]["code"], code);
     assert_eq!(body["closegate"]["request_id"].as_str(), answer.header("closegate-request-id"));

@@ -38,7 +38,7 @@ fn a_report_names_routes_keys_settings_and_their_sources() {
     for line in [
         "sales    /sales -> sales -> https://api.close.com      no rules  needs a key  closegate.toml:5",
         "sales    api_key  env SALES, file /dev/null  closegate.toml:5",
-        "reporting  sales  no rules  expires 2027-06-30T00:00:00Z  file /dev/null  closegate.toml:11",
+        "reporting  sales  may *  no rules  no limits  expires 2027-06-30T00:00:00Z  file /dev/null  closegate.toml:11",
         "warning: routes.partner: no key may use this route\n  --> closegate.toml:8",
     ] {
         assert!(text.contains(line), "{line}\nin\n{text}");
@@ -51,6 +51,32 @@ fn a_report_names_routes_keys_settings_and_their_sources() {
     assert_eq!(columns("listen.workers"), ["listen.workers", "2", "env", "CLOSEGATE__LISTEN__WORKERS"]);
     assert_eq!(columns("upstream.url"), ["upstream.url", "https://api.close.com", "default"]);
     assert!(!text.contains("planted"), "{text}");
+}
+
+#[test]
+fn a_key_is_shown_with_what_it_may_do_and_how_much() {
+    let scoped = "scopes = [\"read\", \"send\"]\nrate = \"20/s\"\nburst = 40\nconcurrency = 8\ndaily_quota = 50000\nmode = \"observe\"";
+    let loaded = loaded(&format!("{FILE}{scoped}"), &[]);
+    let (text, json) = (reported(&loaded).to_string(), reported(&loaded).to_json());
+    let row = "may read, send  no rules (observed)  20/s (burst 40), 8 at once, 50000 a day  expires";
+    assert!(text.contains(row), "{text}");
+    assert!(text.contains("warning: keys.reporting.mode: scopes and rules of this key refuse nothing"), "{text}");
+    assert_eq!((&json["keys"][0]["scopes"][1], &json["keys"][0]["observed"]), (&"send".into(), &true.into()));
+}
+
+#[test]
+fn a_key_without_limits_is_warned_about() {
+    let start = "[credentials.a]\napi_key = { env = \"A\" }\n[keys.k]\nroutes = [\"a\"]\nsecret = { env = \"K\" }\n";
+    let warned = |lines: &str| {
+        let loaded = loaded(&format!("{start}{lines}"), &[]);
+        reported(&loaded).warnings.iter().any(|warning| warning.what.contains("without limits"))
+    };
+    for lines in ["", "scopes = [\"*\"]", "scopes = [\"read\"]\nmode = \"observe\""] {
+        assert!(warned(lines), "{lines}");
+    }
+    for lines in ["scopes = [\"read\"]", "rate = \"20/s\"", "daily_quota = 5", "deny = [\"* /x\"]"] {
+        assert!(!warned(lines), "{lines}");
+    }
 }
 
 #[test]

@@ -330,3 +330,37 @@ fn a_started_route_can_be_shaped_by_the_file() {
     let named = "[routes.close]\ncredential = \"default\"\n";
     assert_eq!(good(named, &[("CLOSE_API_KEY", "x")]).config.routes.len(), 1);
 }
+
+#[test]
+fn keys_have_scopes_and_limits() {
+    let key = |lines: &str| format!("{SALES}[keys.k]\nroutes = [\"sales\"]\nsecret = {{ env = \"K\" }}\n{lines}");
+    let typed = |lines: &str| {
+        let config = good(&key(lines), &[]).config;
+        config.keys.into_values().next().unwrap()
+    };
+    let plain = typed("");
+    assert_eq!((plain.scopes, plain.mode, plain.limits.is_empty()), (None, Mode::Enforce, true));
+    let full = typed(
+        "scopes = [\"send\", \"read\"]\nmode = \"observe\"\nrate = \"20/m\"\nburst = 40\nconcurrency = 8\ndaily_quota = 50000",
+    );
+    assert_eq!(full.scopes.unwrap().names(), ["read", "send"]);
+    let rate = full.limits.rate.unwrap();
+    assert_eq!((rate.to_string().as_str(), rate.burst.get(), full.mode), ("20/m", 40, Mode::Observe));
+    assert_eq!((full.limits.concurrency, full.limits.daily_quota), (Some(8), Some(50_000)));
+    assert_eq!(typed("rate = \"20/m\"").limits.rate.unwrap().burst.get(), 20);
+    assert_eq!(typed("scopes = [\"*\"]").scopes, Some(Scopes::ALL));
+    assert_eq!(typed("scopes = []").scopes, Some(Scopes::NONE));
+    for (lines, at) in [
+        ("scopes = [\"raed\"]", "keys.k.scopes[0]"),
+        ("scopes = \"read\"", "keys.k.scopes"),
+        ("mode = \"off\"", "keys.k.mode"),
+        ("rate = \"20\"", "keys.k.rate"),
+        ("rate = 20", "keys.k.rate"),
+        ("burst = 4", "keys.k.burst"),
+        ("rate = \"1/s\"\nburst = 0", "keys.k.burst"),
+        ("concurrency = 0", "keys.k.concurrency"),
+        ("daily_quota = \"5\"", "keys.k.daily_quota"),
+    ] {
+        assert_eq!(only(&key(lines), &[]).0, at);
+    }
+}

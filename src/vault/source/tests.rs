@@ -130,7 +130,10 @@ async fn a_command_that_fails_says_how_and_not_what_it_printed() {
 async fn a_command_sees_no_variable_that_holds_a_secret() {
     let name = CredentialName::parse("sales").unwrap();
     let kind = CredentialKind::Bearer(SecretRef::Env("CARGO_PKG_NAME".into()));
-    let withheld = Withheld::of(&BTreeMap::from([(name, Credential { description: None, kind })]), &BTreeMap::new());
+    let withheld = Withheld::of(
+        &BTreeMap::from([(name, Credential { description: None, organization: None, kind })]),
+        &BTreeMap::new(),
+    );
     let script = shell("printf %s \"${CARGO_PKG_NAME-none},${CARGO_PKG_VERSION-none}\"");
     let found = read(&script, &withheld).await.unwrap();
     assert_eq!(found.secret.expose(), concat!("none,", env!("CARGO_PKG_VERSION")).as_bytes());

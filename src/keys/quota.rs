@@ -1,0 +1,227 @@
+//! How much a key may ask: its rate, how many requests at once, how many a day. Workers share atomics alone.
+//!
+//! Nothing here waits: a request is admitted, with a [`Slot`] that it gives back at its end, or refused with the time at
+//! which it is worth asking again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use super::rate::Rate;
+use crate::config::{self, Limits};
+
+/// The limits of one key, and what it has used of them.
+pub struct Quota {
+    limits: Limits,
+    rate: Option<Arc<Rate>>,
+    used: Arc<Used>,
+}
+
+/// What a key has used, whatever its limits are: a reload that changes those forgets nothing of it.
+#[derive(Default)]
+struct Used {
+    in_flight: AtomicU32,
+    /// The day since 1970 in the upper bits, and below them the requests of that day.
+    today: AtomicU64,
+}
+
+/// One of the requests that a key may have in flight, until it is dropped.
+#[derive(Default)]
+pub struct Slot(Option<Arc<Used>>);
+
+/// The requests of a key on one day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayCount {
+    /// The day, counted from 1970-01-01, in UTC.
+    pub day: u64,
+    /// The requests that were admitted on it.
+    pub count: u64,
+}
+
+/// A request is one too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exceeded {
+    /// Which limit refuses it.
+    pub limit: Limit,
+    /// How many requests the limit permits.
+    pub most: u64,
+    /// In which time, in seconds; of requests in flight 1.
+    pub window: u64,
+    /// Seconds until another request may be admitted, at least 1.
+    pub retry_after: u64,
+}
+
+/// A limit of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// `rate` and `burst`.
+    Rate,
+    /// `concurrency`.
+    Concurrency,
+    /// `daily_quota`.
+    Daily,
+}
+
+/// What is left of the limits of a key; none of a limit that it does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Requests that could come at once now.
+    pub rate: Option<u32>,
+    /// Requests that could be in flight beside those that are.
+    pub concurrency: Option<u32>,
+    /// Requests until the end of the day in UTC.
+    pub daily: Option<u64>,
+    /// Seconds until that end.
+    pub resets_in: u64,
+}
+
+impl Quota {
+    /// Limits of which nothing is used yet.
+    pub fn new(limits: Limits) -> Self {
+        let rate = limits.rate.as_ref().map(|rate| Arc::new(Rate::new(rate)));
+        Self { limits, rate, used: Arc::default() }
+    }
+
+    /// Takes over what the same key had used before its limits were loaded again: what is in flight and the day's count in
+    /// any case, and where the rate stands unless it is another one.
+    pub fn in_place_of(&mut self, before: &Self) {
+        self.used = Arc::clone(&before.used);
+        if self.limits.rate == before.limits.rate {
+            self.rate.clone_from(&before.rate);
+        }
+    }
+
+    /// The limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Admits a request at this time, or says which limit refuses it. What is refused uses nothing up.
+    pub fn admit(&self, now: SystemTime) -> Result<Slot, Exceeded> {
+        let slot = self.take_slot()?;
+        self.take_of_day(now)?;
+        if let (Some(limit), Some(rate)) = (&self.limits.rate, &self.rate) {
+            rate.take().map_err(|wait| {
+                self.return_to_day(now);
+                limit.exceeded(wait)
+            })?;
+        }
+        Ok(slot)
+    }
+
+    /// What is left at this time.
+    pub fn left(&self, now: SystemTime) -> Left {
+        let in_flight = self.used.in_flight.load(Ordering::Relaxed);
+        Left {
+            rate: self.rate.as_ref().map(|rate| rate.left()),
+            concurrency: self.limits.concurrency.map(|most| most.saturating_sub(in_flight)),
+            daily: self.limits.daily_quota.map(|most| most.saturating_sub(self.used_on(day_of(now)))),
+            resets_in: until_midnight(now),
+        }
+    }
+
+    /// The requests of the day of the last request that was counted; keys without a daily quota count none.
+    pub fn day_count(&self) -> DayCount {
+        DayCount::unpack(self.used.today.load(Ordering::Relaxed))
+    }
+
+    /// Takes over what was counted elsewhere: of a later day instead of what is known, of the same day the larger number.
+    pub fn restore(&self, counted: DayCount) {
+        // Days come first in the packed form, so the later or larger one is the greater number.
+        self.used.today.fetch_max(counted.pack(), Ordering::Relaxed);
+    }
+
+    fn take_slot(&self) -> Result<Slot, Exceeded> {
+        let Some(most) = self.limits.concurrency else { return Ok(Slot(None)) };
+        let taken = self
+            .used
+            .in_flight
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < most).then_some(now + 1));
+        let exceeded = Exceeded { limit: Limit::Concurrency, most: most.into(), window: 1, retry_after: 1 };
+        taken.map(|_| Slot(Some(Arc::clone(&self.used)))).map_err(|_| exceeded)
+    }
+
+    fn take_of_day(&self, now: SystemTime) -> Result<(), Exceeded> {
+        let Some(most) = self.limits.daily_quota else { return Ok(()) };
+        let today = day_of(now);
+        let one_more = |packed| {
+            let count = DayCount::unpack(packed).on(today);
+            (count < most).then(|| DayCount { day: today, count: count + 1 }.pack())
+        };
+        let taken = self.used.today.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        let retry_after = until_midnight(now);
+        taken.map(drop).map_err(|_| Exceeded { limit: Limit::Daily, most, window: DAY, retry_after })
+    }
+
+    /// Gives back what was taken of a day for a request that another limit refused.
+    fn return_to_day(&self, now: SystemTime) {
+        if self.limits.daily_quota.is_none() {
+            return;
+        }
+        let today = day_of(now);
+        let one_less = |packed| {
+            let known = DayCount::unpack(packed);
+            let returned = DayCount { day: today, count: known.count.saturating_sub(1) };
+            (known.day == today).then(|| returned.pack())
+        };
+        // Another day has begun: there is nothing to give back to.
+        let _ = self.used.today.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+    }
+
+    fn used_on(&self, day: u64) -> u64 {
+        self.day_count().on(day)
+    }
+}
+
+impl DayCount {
+    /// The requests on a day; none where the count is of another.
+    fn on(self, day: u64) -> u64 {
+        if self.day == day { self.count } else { 0 }
+    }
+
+    fn pack(self) -> u64 {
+        self.day << COUNT_BITS | self.count.min(MOST_COUNTED)
+    }
+
+    const fn unpack(packed: u64) -> Self {
+        Self { day: packed >> COUNT_BITS, count: packed & MOST_COUNTED }
+    }
+}
+
+impl config::Rate {
+    fn exceeded(&self, wait: Duration) -> Exceeded {
+        let window = self.per.duration().as_secs();
+        let retry_after = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Exceeded { limit: Limit::Rate, most: self.count.get().into(), window, retry_after: retry_after.max(1) }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(used) = &self.0 {
+            used.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn since_1970(now: SystemTime) -> u64 {
+    now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn day_of(now: SystemTime) -> u64 {
+    since_1970(now) / DAY
+}
+
+/// Seconds until the next day begins in UTC: at least 1.
+fn until_midnight(now: SystemTime) -> u64 {
+    DAY - since_1970(now) % DAY
+}
+
+/// Seconds of a day.
+const DAY: u64 = 86_400;
+/// The bits of a count, below those of its day.
+const COUNT_BITS: u32 = 44;
+const MOST_COUNTED: u64 = (1 << COUNT_BITS) - 1;
+
+#[cfg(test)]
+mod tests;
