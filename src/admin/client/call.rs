@@ -65,13 +65,11 @@ where
         Ok(Response::from_parts(head, body.to_bytes()))
     };
     tokio::pin!(answered, connection);
-    loop {
-        tokio::select! {
-            biased;
-            answer = &mut answered => return answer,
-            // It ends once it has handed the answer over, or with what the answer then says as well.
-            _ = &mut connection => return answered.await,
-        }
+    tokio::select! {
+        biased;
+        answer = &mut answered => answer,
+        // It ends once it has handed the answer over, or with what the answer then says as well.
+        _ = &mut connection => answered.await,
     }
 }
 

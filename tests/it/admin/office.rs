@@ -64,7 +64,6 @@ impl Office {
         let telemetry = Telemetry::new(Options { max_key_series: 1, access: Access::Off }, io::sink());
         let surface = Surface::probes(telemetry, health).with_api(Api::new(desk));
         let (stop, stopped) = oneshot::channel::<()>();
-        #[expect(clippy::disallowed_methods, reason = "the listener runs beside the test")]
         drop(RUNTIME.spawn(async move {
             serve(listener, None, surface, async { drop(stopped.await) }).await.unwrap();
         }));
