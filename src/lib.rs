@@ -9,7 +9,7 @@
 //! | 4 | `app` |
 //! | 3 | `proxy`, `admin` |
 //! | 2 | `vault`, `keys`, `routes`, `upstream`, `pace`, `edge` |
-//! | 1 | `config`, `telemetry`, `sim`, `net`, `catalogue` |
+//! | 1 | `config`, `telemetry`, `store`, `sim`, `net`, `catalogue` |
 //! | 0 | `id`, `path`, `origin`, `rule`, `scope`, `chunked`, `clock`, `task` |
 
 pub mod admin;
@@ -31,6 +31,7 @@ pub mod routes;
 pub mod rule;
 pub mod scope;
 pub mod sim;
+pub mod store;
 pub mod task;
 pub mod telemetry;
 pub mod upstream;

@@ -19,8 +19,11 @@ pub enum Phase {
 /// What a look at the gateway shows beside its phase; it never makes the gateway unready (contract.md 7).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Details {
-    /// Credentials that are not used, because they are unreadable or were found rejected.
+    /// Credentials that are not used, because they are unreadable, disabled or were found rejected.
     pub credentials_down: Vec<String>,
+    /// Since when the store is lost: what is known goes on, and nothing can be changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_down: Option<String>,
 }
 
 /// The state that probes ask for, shared by everything that changes or shows it.
@@ -34,6 +37,9 @@ pub struct Health {
 pub(super) struct Readiness {
     #[serde(rename = "status")]
     pub(super) phase: Phase,
+    /// Whether a part is lost that the gateway can go on without.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    degraded: bool,
     #[serde(flatten)]
     details: Details,
 }
@@ -59,6 +65,7 @@ impl Health {
     }
 
     pub(super) fn readiness(&self) -> Readiness {
-        Readiness { phase: self.phase(), details: (self.details)() }
+        let details = (self.details)();
+        Readiness { phase: self.phase(), degraded: details.store_down.is_some(), details }
     }
 }

@@ -7,9 +7,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::model::{
-    Actor, CreatedKey, CredentialView, EventPage, EventQuery, KeySettings, KeyView, NewCredential, NewKey, NewRoute,
-    Reload, Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView, Started, UpdatedCredential, Usage,
-    UsageQuery, Verification, Version,
+    Actor, CreatedKey, CredentialView, EventPage, EventQuery, KeyRotation, KeySettings, KeyView, NewCredential, NewKey,
+    NewRoute, Reload, Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView, Started,
+    UpdatedCredential, Usage, UsageQuery, Verification, Version,
 };
 use super::refusal::Refusal;
 use crate::id::{CredentialName, KeyName, RouteName};
@@ -133,8 +133,14 @@ pub trait Management: Send + Sync {
     /// Ends a managed key; it stays listed. Again is no fault.
     fn revoke_key<'a>(&'a self, name: &'a KeyName, by: &'a Actor) -> Answer<'a, KeyView>;
 
-    /// Gives a managed key another text; the old one is refused when this returns.
-    fn rotate_key<'a>(&'a self, name: &'a KeyName, expected: Option<Version>, by: &'a Actor) -> Answer<'a, CreatedKey>;
+    /// Gives a managed key another text; the old one goes on for the overlap, and is refused from then on.
+    fn rotate_key<'a>(
+        &'a self,
+        name: &'a KeyName,
+        to: KeyRotation,
+        expected: Option<Version>,
+        by: &'a Actor,
+    ) -> Answer<'a, CreatedKey>;
 
     /// Removes a managed key: it is refused, and its name is free.
     fn remove_key<'a>(&'a self, name: &'a KeyName, expected: Option<Version>, by: &'a Actor) -> Answer<'a, ()>;

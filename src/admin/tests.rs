@@ -48,7 +48,7 @@ async fn while_serving<F: Future<Output = ()>>(health: Health, asked: impl FnOnc
 
 #[tokio::test]
 async fn readiness_follows_the_phase_and_shows_what_is_down() {
-    let down = || Details { credentials_down: vec!["sales".to_owned()] };
+    let down = || Details { credentials_down: vec!["sales".to_owned()], store_down: None };
     while_serving(Health::new(down), async |address, health: Arc<Health>| {
         let starting = ask(address, "GET", "/readyz").await;
         assert_eq!(starting.status, StatusCode::SERVICE_UNAVAILABLE);

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
+use jiff::Timestamp;
 
 use super::outward::Outward;
-use super::secrets::{Fault, Material};
+use super::secrets::{Fault, History, Material};
 use crate::config::{AccessFormat, Config};
 use crate::id::{CredentialId, CredentialName, RouteName};
 use crate::keys::{Key, KeySet, Quota};
@@ -48,8 +49,12 @@ pub(super) fn parts(
     pacer: &Arc<Pacer>,
     before: Option<&Parts>,
 ) -> Result<(Parts, Vec<Watch>), Vec<Fault>> {
-    let Material { holdings, key_texts, outward, warnings: _ } = material;
+    let Material { holdings, key_texts, outward, warnings: _, history } = material;
     let keys = keys(config, telemetry, key_texts, before.map(|before| &before.gate.keys))?;
+    let keys = match history {
+        History::None => keys,
+        History::Keys => keys.after_others(),
+    };
     let meters = |name: &CredentialName| telemetry.credential_meters(telemetry.credential(name.as_str()));
     let connector = Arc::clone(&outward.connector);
     let (vault, watches) = match before {
@@ -142,6 +147,7 @@ pub(super) fn keys(
             name: name.clone(),
             label: telemetry.key(name.as_str()),
             digest: text.digest,
+            former: key.former.map(|former| (former.digest, moment(former.until))),
             uid: key.peer,
             opaque_length: text.opaque_length,
             routes: key.routes.iter().filter_map(|route| places.get(route).copied()).collect(),
@@ -149,12 +155,14 @@ pub(super) fn keys(
             rules: key.rules.clone(),
             mode: key.mode,
             quota: Quota::new(key.limits.clone()),
-            expires: key
-                .expires
-                .map(|at| SystemTime::UNIX_EPOCH + Duration::from_secs(at.as_second().max(0).unsigned_abs())),
+            expires: key.expires.map(moment),
         });
     }
     KeySet::new(keys, before).map_err(|duplicates| duplicates.iter().map(Fault::from).collect())
+}
+
+fn moment(at: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(at.as_second().max(0).unsigned_abs())
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ pub(super) fn of(config: &Config, file: Option<&Path>) -> BTreeSet<PathBuf> {
     });
     let secrets = credentials.chain(keys).filter_map(|reference| match reference {
         SecretRef::File(path) | SecretRef::Systemd { path, .. } => Some(path.as_path()),
-        SecretRef::Env(_) | SecretRef::Command { .. } => None,
+        SecretRef::Env(_) | SecretRef::Command { .. } | SecretRef::Stored { .. } => None,
     });
     let tables = config.all_listeners().filter_map(|named| named.listener.tls.as_ref()).chain(&config.admin.tls);
     let certificates = tables.flat_map(|tls| [Some(&tls.cert), Some(&tls.key), tls.client_ca.as_ref()]).flatten();

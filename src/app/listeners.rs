@@ -51,6 +51,11 @@ impl Certificate {
 }
 
 impl Renewed {
+    /// None is read again.
+    pub(super) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Whether every certificate is what it was.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

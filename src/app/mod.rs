@@ -2,14 +2,18 @@
 
 mod assemble;
 mod files;
+mod keep;
 mod listeners;
 mod load;
+mod manage;
+mod managed;
 mod outward;
 mod part;
 mod rehearse;
 mod reload;
 mod secrets;
 mod service;
+mod storage;
 mod worker;
 
 use std::fmt;
@@ -18,24 +22,31 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use self::files::{Seen, Watcher};
+use self::keep::Keep;
+use self::managed::Snapshot;
 use self::part::Ends;
-use self::reload::{Current, Reloader};
-use self::secrets::Material;
+use self::reload::{Current, Effective, Reloader, Standing};
+use self::secrets::{Beside, Material};
 use self::service::Chores;
-use crate::admin::{Health, Phase};
-use crate::config::Config;
+use crate::admin::{Health, Management, Phase};
+use crate::config::{Config, Loaded};
 use crate::edge::{Acceptor, Local};
 use crate::pace::Pacer;
+use crate::store::Role;
 use crate::telemetry::Telemetry;
+use crate::vault::Archive;
 
 pub use listeners::unusable_certificates;
 pub use load::load;
+pub use manage::Manager;
 pub use rehearse::Rehearsal;
 pub use reload::{Bell, Change, Outcome, Provenance, Reloaded};
 pub use secrets::{Fault, Secrets};
+pub use storage::archive;
 
 /// Why a gateway does not start: everything that is wrong, each in a sentence or three.
 #[derive(Debug)]
@@ -89,6 +100,7 @@ pub struct Gateway {
     others: Vec<JoinHandle<()>>,
     ends: Ends,
     bell: Bell,
+    management: Arc<dyn Management>,
     grace: Duration,
     delay: Duration,
 }
@@ -97,24 +109,29 @@ pub struct Gateway {
 struct Beginning {
     provenance: Option<Provenance>,
     seen: Seen,
+    effective: Effective,
     current: Current,
     chores: Chores,
+    archive: Arc<Archive>,
 }
 
 impl Gateway {
     /// Binds, reads the secrets and starts the threads; everything that is wrong is said at once.
     ///
     /// `provenance` is where the configuration came from: it is loaded from there again at a reload, or once a file of
-    /// it has changed. Without one it stays as it is, and a reload reads its secrets again. `out` takes the access
-    /// records.
+    /// it has changed. Without one it stays as it is, and a reload reads its secrets again. What was added at run time
+    /// goes on top of a configuration that came from sources, and of no other. `out` takes the access records.
     pub fn start(
-        config: &Config,
+        loaded: &Loaded,
         provenance: Option<Provenance>,
         out: impl std::io::Write + Send + 'static,
     ) -> Result<Self, StartFaults> {
+        let config = &loaded.config;
         let telemetry = Telemetry::new(assemble::telemetry_options(config), out);
         let sockets = listeners::bind(config);
-        let beginning = begin(config, provenance, &telemetry);
+        // What the service thread goes on with is begun on its runtime: connections to the store live on it.
+        let runtime = service::runtime().map_err(|error| StartFaults(vec![format!("error: {error}")]))?;
+        let beginning = runtime.block_on(begin(loaded, provenance, &telemetry));
         let (sockets, beginning) = match (sockets, beginning) {
             (Ok(sockets), Ok(beginning)) => (sockets, beginning),
             (sockets, beginning) => {
@@ -122,7 +139,8 @@ impl Gateway {
                 return Err(StartFaults(faults.map(|fault| fault.to_string()).collect()));
             }
         };
-        Self::run(config, telemetry, sockets, beginning).map_err(|error| StartFaults(vec![format!("error: {error}")]))
+        Self::run(config, telemetry, sockets, beginning, runtime)
+            .map_err(|error| StartFaults(vec![format!("error: {error}")]))
     }
 
     fn run(
@@ -130,16 +148,18 @@ impl Gateway {
         telemetry: Arc<Telemetry>,
         sockets: listeners::Sockets,
         beginning: Beginning,
+        runtime: Runtime,
     ) -> std::io::Result<Self> {
-        let Beginning { provenance, seen, current, chores } = beginning;
+        let Beginning { provenance, seen, effective, current, chores, archive } = beginning;
         let (listeners, admin) = (sockets.places(), sockets.admin.local_addr()?);
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stage, staged) = watch::channel(Stage::Serving);
         let (closed, closing) = watch::channel(false);
         let (watched, ends) = part::parts();
         let (bell, bells) = reload::bell();
-        let (vaults, vault) = watch::channel(current.parts.gate.vault.clone());
-        let health = service::health(vault);
+        let (effective, in_force) = watch::channel(Arc::new(effective));
+        let health = service::health(in_force.clone(), archive.store().health());
+        let management = Arc::new(Manager::running(Arc::clone(&archive), bell.clone(), in_force));
         let cores =
             config.process.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let certificates = sockets.certificates(config);
@@ -156,9 +176,10 @@ impl Gateway {
             provenance,
             started: config.clone(),
             current,
+            keep: Keep::new(archive, config.store.max_stale),
             certificates,
             watcher: Watcher::new(seen),
-            vaults,
+            effective,
             workers: renewals,
             telemetry: telemetry.clone(),
             watched: watched.clone(),
@@ -168,7 +189,7 @@ impl Gateway {
         let admins = admins.into_iter().flatten().collect();
         let others = vec![
             service::spawn_acceptor(acceptor, closing, &watched)?,
-            service::spawn(admins, telemetry.clone(), health.clone(), chores, reloader, staged, &watched)?,
+            service::spawn(runtime, admins, telemetry.clone(), health.clone(), chores, reloader, staged, &watched)?,
         ];
         health.enter(Phase::Ready);
         let (grace, delay) = (config.process.shutdown_grace, config.process.shutdown_delay);
@@ -184,6 +205,7 @@ impl Gateway {
             others,
             ends,
             bell,
+            management,
             grace,
             delay,
         })
@@ -208,6 +230,11 @@ impl Gateway {
         self.bell.clone()
     }
 
+    /// What is managed at run time, for who asks in this process.
+    pub fn management(&self) -> Arc<dyn Management> {
+        Arc::clone(&self.management)
+    }
+
     /// Ends the gateway: not ready, then no new connections, then what is in flight, then nothing.
     pub async fn stop(self) -> End {
         self.health.enter(Phase::Draining);
@@ -230,20 +257,59 @@ impl Gateway {
     }
 }
 
-/// Reads everything that the configuration refers to, and makes the first parts of it.
-fn begin(config: &Config, provenance: Option<Provenance>, telemetry: &Arc<Telemetry>) -> Result<Beginning, Vec<Fault>> {
+/// Reads everything that the configuration refers to and what was added at run time, and makes the first parts of it.
+async fn begin(
+    loaded: &Loaded,
+    provenance: Option<Provenance>,
+    telemetry: &Arc<Telemetry>,
+) -> Result<Beginning, Vec<Fault>> {
     // As they are before they are read: what changes later is seen to have changed.
-    let seen = provenance.as_ref().map(|from| Seen::of(files::of(config, from.file.as_deref()))).unwrap_or_default();
-    let material = Material::gather_now(config)?;
-    for warning in &material.warnings {
+    let watched = |from: &Provenance| Seen::of(files::of(&loaded.config, from.file.as_deref()));
+    let seen = provenance.as_ref().map(watched).unwrap_or_default();
+    let archive = Arc::new(storage::archive(&loaded.config, Role::Serving));
+    let stored = storage::check(&archive).await;
+    let snapshot = match (&loaded.base, &stored) {
+        (None, _) => Snapshot::default(),
+        (Some(_), Ok(None)) => Snapshot::read(archive.store()).await.unwrap_or_else(|_| Snapshot::unread()),
+        (Some(_), _) => Snapshot::unread(),
+    };
+    let loaded = with_added(loaded, &snapshot);
+    let beside = Beside { archive: Some(&archive), snapshot: loaded.base.as_ref().map(|_| &snapshot), before: None };
+    let material = Material::gather(&loaded.config, beside).await;
+    let (doubt, material) = match (stored, material) {
+        (Ok(doubt), Ok(material)) => (doubt, material),
+        (stored, material) => {
+            return Err(stored.err().into_iter().chain(material.err().into_iter().flatten()).collect());
+        }
+    };
+    snapshot.warn();
+    for warning in doubt.iter().chain(&material.warnings) {
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
-    let key_texts = material.key_texts.clone();
+    let (config, key_texts) = (loaded.config.clone(), material.key_texts.clone());
     let meters = Arc::clone(telemetry);
     let (pacer, dispatcher) = Pacer::new(move |credential, group| meters.limit_meters(credential, group));
-    let (parts, watches) = assemble::parts(config, material, telemetry, &pacer, None)?;
-    let current = Current { config: config.clone(), key_texts, parts };
-    Ok(Beginning { provenance, seen, current, chores: Chores { watches, dispatcher } })
+    let (parts, watches) = assemble::parts(&config, material, telemetry, &pacer, None)?;
+    let standing = if snapshot.is_read { Standing::Whole } else { Standing::Partial };
+    let effective = Effective { loaded, snapshot, standing, vault: Some(Arc::clone(&parts.gate.vault)) };
+    let current = Current { config, key_texts, parts };
+    let chores = Chores { watches, dispatcher };
+    Ok(Beginning { provenance, seen, effective, current, chores, archive })
+}
+
+/// The configuration with what was added at run time.
+fn with_added(loaded: &Loaded, snapshot: &Snapshot) -> Loaded {
+    let added = loaded.base.as_ref().map(|base| base.with(&snapshot.managed()));
+    match added {
+        Some(Ok(added)) => {
+            for warning in added.warnings.iter().filter(|warning| !loaded.warnings.contains(warning)) {
+                tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
+            }
+            added
+        }
+        // By itself it had no fault.
+        Some(Err(_)) | None => loaded.again(),
+    }
 }
 
 /// What cannot be listened on; nothing is listened on afterwards.

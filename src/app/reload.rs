@@ -4,22 +4,26 @@
 //! then nothing is different; otherwise every worker has the new parts when it is over. Requests in flight end with
 //! what they began with. What is fixed at the start, such as the listeners, waits for a restart.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::assemble::{self, Parts};
 use super::files::{self, Seen, Watcher};
-use super::listeners::Certificate;
-use super::secrets::{Fault, Material, Secrets};
+use super::keep::{Keep, Told};
+use super::listeners::{Certificate, Renewed};
+use super::managed::Snapshot;
+use super::secrets::{Beside, Fault, History, Material, Secrets};
 use super::{load, part, service};
-use crate::config::{Config, Faults, Finding, Loaded, Place, Sources, differences_in_fixed};
-use crate::telemetry::{Reload, Telemetry};
-use crate::vault::{KeyText, Vault};
+use crate::config::{Base, Config, Faults, Finding, KeySecret, Loaded, Place, Sources, differences_in_fixed};
+use crate::id::KeyName;
+use crate::store::{Event, Step};
+use crate::telemetry::{Reload, StoreState, Telemetry};
+use crate::vault::{Again, KeyText, Vault};
 
 /// Where a configuration came from: at a reload it is loaded from there again.
 #[derive(Clone)]
@@ -53,10 +57,25 @@ pub type Reloaded = Result<Outcome, Vec<String>>;
 
 /// Asks for reloads.
 #[derive(Clone)]
-pub struct Bell(mpsc::UnboundedSender<oneshot::Sender<Reloaded>>);
+pub struct Bell(mpsc::UnboundedSender<Asked>);
 
 /// Where they are asked for.
-pub(super) struct Bells(mpsc::UnboundedReceiver<oneshot::Sender<Reloaded>>);
+pub(super) struct Bells(mpsc::UnboundedReceiver<Asked>);
+
+/// Somebody asks for a reload.
+struct Asked {
+    scope: Scope,
+    reply: oneshot::Sender<Reloaded>,
+}
+
+/// How much is loaded again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    /// What the store holds; the sources and all that they refer to stay as they were read.
+    Store,
+    /// Everything.
+    Everything,
+}
 
 /// New parts on their way to a worker.
 pub(super) struct Renewal {
@@ -72,10 +91,13 @@ pub(super) struct Reloader {
     /// The configuration of the start: what is fixed is compared with it.
     pub(super) started: Config,
     pub(super) current: Current,
+    /// The store of the start.
+    pub(super) keep: Keep,
     /// Those of listeners; the files are those of the start.
     pub(super) certificates: Vec<Certificate>,
     pub(super) watcher: Watcher,
-    pub(super) vaults: watch::Sender<Arc<Vault>>,
+    /// What is in force, for who shows or changes it.
+    pub(super) effective: watch::Sender<Arc<Effective>>,
     pub(super) workers: Vec<mpsc::UnboundedSender<Renewal>>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) watched: part::Parts,
@@ -88,6 +110,50 @@ pub(super) struct Current {
     pub(super) parts: Parts,
 }
 
+/// What is in force, as it is shown and as changes are checked against: without what it is made of.
+pub(super) struct Effective {
+    /// All of it together, with the base that things are added to.
+    pub(super) loaded: Loaded,
+    /// What was added.
+    pub(super) snapshot: Snapshot,
+    /// Whether all of the snapshot is in force, as the store had it when it was read.
+    pub(super) standing: Standing,
+    /// Its credentials, where a gateway runs.
+    pub(super) vault: Option<Arc<Vault>>,
+}
+
+/// How what was added at run time stands to what is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is.
+    Whole,
+    /// The store could not be read yet, or is lost for so long that keys are not believed.
+    Partial,
+}
+
+impl Current {
+    /// What was read of a key, if it is configured as that.
+    pub(super) fn text_of(&self, name: &KeyName, secret: &KeySecret) -> Option<KeyText> {
+        let place = self.config.keys.keys().position(|known| known == name)?;
+        let same = self.config.keys.get(name).is_some_and(|known| known.secret == *secret);
+        self.key_texts.get(place).filter(|_| same).copied()
+    }
+}
+
+impl Effective {
+    /// What the sources and the store come to where no gateway runs.
+    pub(super) fn of(base: &Base, snapshot: Snapshot) -> Result<Self, Faults> {
+        let loaded = base.with(&snapshot.managed())?;
+        Ok(Self { loaded, snapshot, standing: Standing::Whole, vault: None })
+    }
+
+    /// Why something that was added is left out.
+    pub(super) fn left_out(&self, key: &str) -> Option<String> {
+        let warning = |warning: &&Finding| warning.key == key && warning.place == Place::Managed;
+        self.loaded.warnings.iter().find(warning).map(|warning| warning.what.to_string())
+    }
+}
+
 /// A bell and where it is heard.
 pub(super) fn bell() -> (Bell, Bells) {
     let (sender, receiver) = mpsc::unbounded_channel();
@@ -98,35 +164,49 @@ impl Bell {
     /// Has everything loaded again, and put to use whole or not at all; begins at once, whether it is waited for or not.
     /// Gives what it came to, once every worker goes by it, or everything that was wrong.
     pub fn ring(&self) -> impl Future<Output = Reloaded> + Send + use<> {
-        let (sender, reply) = oneshot::channel();
+        self.ask(Scope::Everything)
+    }
+
+    /// The same for what the store holds: the sources and what they refer to are not read again.
+    pub(super) fn catch_up(&self) -> impl Future<Output = Reloaded> + Send + use<> {
+        self.ask(Scope::Store)
+    }
+
+    fn ask(&self, scope: Scope) -> impl Future<Output = Reloaded> + Send + use<> {
+        let (reply, replied) = oneshot::channel();
         // A gateway that is gone answers no more.
-        let _ = self.0.send(sender);
-        async { reply.await.unwrap_or_else(|_| Err(vec!["the gateway is ending".to_owned()])) }
+        let _ = self.0.send(Asked { scope, reply });
+        async { replied.await.unwrap_or_else(|_| Err(vec!["the gateway is ending".to_owned()])) }
     }
 }
 
 impl Bells {
-    /// Waits until it is rung; one reload answers all that have done so.
-    async fn rung(&mut self) -> Vec<oneshot::Sender<Reloaded>> {
-        let Some(first) = self.0.recv().await else { return std::future::pending().await };
-        let mut asked = vec![first];
+    /// Waits until it is rung; one reload, as wide as the widest, answers all that have done so.
+    async fn rung(&mut self) -> (Scope, Vec<oneshot::Sender<Reloaded>>) {
+        let Some(Asked { mut scope, reply }) = self.0.recv().await else { return std::future::pending().await };
+        let mut replies = vec![reply];
         while let Ok(next) = self.0.try_recv() {
-            asked.push(next);
+            scope = scope.max(next.scope);
+            replies.push(next.reply);
         }
-        asked
+        (scope, replies)
     }
 }
 
 impl Reloader {
-    /// Reloads whenever it is asked to or a file has changed, until the task is dropped.
+    /// Reloads whenever it is asked to, a file or the store has changed, until the task is dropped.
     pub(super) async fn run(mut self) {
+        self.remember_keys().await;
         loop {
             tokio::select! {
-                asked = self.bells.rung() => {
-                    let reloaded = self.reload().await;
-                    for asked in asked {
+                (scope, replies) = self.bells.rung() => {
+                    let reloaded = match scope {
+                        Scope::Everything => self.reload().await,
+                        Scope::Store => self.catch_up().await,
+                    };
+                    for reply in replies {
                         // Not everybody waits for the answer.
-                        let _ = asked.send(reloaded.clone());
+                        let _ = reply.send(reloaded.clone());
                     }
                 }
                 changed = self.watcher.changed() => {
@@ -136,8 +216,76 @@ impl Reloader {
                     // It is in the log.
                     let _ = self.reload().await;
                 }
+                told = self.keep.told() => self.heed(told).await,
             }
         }
+    }
+
+    /// The store has told something.
+    async fn heed(&mut self, told: Told) {
+        match told {
+            Told::Lost => {
+                self.telemetry.store(StoreState::Down);
+                tracing::error!(
+                    "the store is lost: what is known goes on, and nothing can be changed; hint: it is tried again"
+                );
+            }
+            Told::Back => {
+                self.telemetry.store(StoreState::Up);
+                tracing::info!("the store is back");
+                // It is in the log.
+                let _ = self.catch_up().await;
+            }
+            // Of its own changes it was told before.
+            Told::Changed if self.is_at(self.keep.revision()) => {}
+            Told::Changed => drop(self.catch_up().await),
+            Told::Stale => {
+                tracing::error!("the store is lost for longer than store.max_stale: keys that it holds stop working");
+                let snapshot = self.effective.borrow().snapshot.clone();
+                // It is in the log.
+                let _ = self.put(snapshot).await;
+            }
+        }
+    }
+
+    /// Reads the store again, and goes by what is there.
+    async fn catch_up(&mut self) -> Reloaded {
+        if self.effective.borrow().loaded.base.is_none() {
+            return Ok(Outcome { change: Change::None, waiting: Vec::new() });
+        }
+        let snapshot = match Snapshot::read(self.keep.store()).await {
+            Ok(snapshot) => snapshot,
+            Err(fault) => {
+                let fault = format!("{fault}; hint: {}", fault.hint());
+                tracing::error!("what was added at run time cannot be read: {fault}");
+                return Err(vec![fault]);
+            }
+        };
+        self.keep.refreshed();
+        if self.is_at(snapshot.revision) {
+            return Ok(Outcome { change: Change::None, waiting: Vec::new() });
+        }
+        snapshot.warn();
+        self.put(snapshot).await
+    }
+
+    /// Whether what is in force is what the store had after that change.
+    fn is_at(&self, revision: u64) -> bool {
+        let effective = self.effective.borrow();
+        effective.snapshot.revision == revision && effective.standing == Standing::Whole
+    }
+
+    /// Goes by what was added at run time, on top of what the sources said last.
+    async fn put(&mut self, snapshot: Snapshot) -> Reloaded {
+        let loaded = self.effective.borrow().loaded.again();
+        self.take(Scope::Store, loaded, snapshot).await.map_err(|faults| {
+            let faults: Vec<String> = faults.iter().map(line).collect();
+            for fault in &faults {
+                tracing::error!("{fault}");
+            }
+            tracing::error!("what was changed at run time is not in force");
+            faults
+        })
     }
 
     async fn reload(&mut self) -> Reloaded {
@@ -162,10 +310,33 @@ impl Reloader {
         }
     }
 
-    /// Reads everything, then uses it; nothing is used before nothing can be wrong with it any more.
+    /// Loads the sources again; what was added at run time stays as it was read last.
     async fn attempt(&mut self) -> Result<Outcome, Faults> {
         let loaded = self.load().await?;
-        let gathered = Material::gather(&loaded.config, Some(&self.current.parts.outward)).await;
+        let snapshot = self.effective.borrow().snapshot.clone();
+        let file = loaded.file.clone();
+        let outcome = self.take(Scope::Everything, loaded, snapshot).await?;
+        if let Some(provenance) = &mut self.provenance {
+            provenance.file = file;
+        }
+        self.remember_keys().await;
+        Ok(outcome)
+    }
+
+    /// Reads everything, then uses it; nothing is used before nothing can be wrong with it any more.
+    async fn take(&mut self, scope: Scope, loaded: Loaded, snapshot: Snapshot) -> Result<Outcome, Faults> {
+        let believed = self.keep.believed(&snapshot).into_owned();
+        let loaded = match &loaded.base {
+            Some(base) => base.with(&believed.managed())?,
+            None => loaded,
+        };
+        let again = if scope == Scope::Everything { Again::Declared } else { Again::Nothing };
+        let beside = Beside {
+            archive: Some(&self.keep.archive),
+            snapshot: loaded.base.as_ref().map(|_| &believed),
+            before: Some((&self.current, again)),
+        };
+        let gathered = Material::gather(&loaded.config, beside).await;
         let placed = |faults: Vec<Fault>| -> Faults {
             let at = |fault: Fault| {
                 let place = loaded.place(&fault.key);
@@ -173,7 +344,10 @@ impl Reloader {
             };
             faults.into_iter().map(at).collect()
         };
-        let renewed = Certificate::read_again(&self.certificates);
+        let renewed = match scope {
+            Scope::Everything => Certificate::read_again(&self.certificates),
+            Scope::Store => Ok(Renewed::none()),
+        };
         let (material, renewed) = match (gathered, renewed) {
             (Ok(material), Ok(renewed)) => (material, renewed),
             (gathered, renewed) => {
@@ -184,20 +358,55 @@ impl Reloader {
         let change = if self.is_current(&loaded.config, &material) {
             if renewed.is_empty() { Change::None } else { Change::Applied }
         } else {
-            let warnings = loaded.warnings.iter().map(|warning| (&warning.key, &*warning.what, &*warning.hint));
-            let secrets = material.warnings.iter().map(|warning| (&warning.key, &*warning.what, warning.hint));
-            for (key, what, hint) in warnings.chain(secrets) {
-                tracing::warn!("{key}: {what}; hint: {hint}");
-            }
+            self.warn(&loaded, &material);
             self.apply(loaded.config.clone(), material).await.map_err(placed)?;
             Change::Applied
         };
         renewed.adopt();
-        if let Some(provenance) = &mut self.provenance {
-            provenance.file.clone_from(&loaded.file);
+        if scope == Scope::Everything {
+            self.watcher.watch_only(&files::of(&loaded.config, loaded.file.as_deref()));
         }
-        self.watcher.watch_only(&files::of(&loaded.config, loaded.file.as_deref()));
+        self.show(loaded, snapshot);
         Ok(Outcome { change, waiting })
+    }
+
+    /// Has a store that is in use remember that there were keys, be they of the file: routes that they closed stay closed.
+    async fn remember_keys(&self) {
+        let effective = self.effective.borrow().clone();
+        let Snapshot { is_read, revision, keys_ever_defined, .. } = effective.snapshot;
+        if effective.loaded.config.keys.is_empty() || !is_read || revision == 0 || keys_ever_defined {
+            return;
+        }
+        let event = Event {
+            at: Timestamp::now(),
+            actor: "gateway".to_owned(),
+            action: "keys.define".to_owned(),
+            subject: String::new(),
+            origin: None,
+            detail: serde_json::json!({}),
+        };
+        if let Err(fault) = self.keep.store().change_all(vec![Step::DefineKeys], &event).await {
+            tracing::warn!("that there are keys is not remembered: {fault}; hint: {}", fault.hint());
+        }
+    }
+
+    /// Says what deserves a look, and was not said of what is in force.
+    fn warn(&self, loaded: &Loaded, material: &Material) {
+        let before = self.effective.borrow();
+        let new = loaded.warnings.iter().filter(|warning| !before.loaded.warnings.contains(warning));
+        let warnings = new.map(|warning| (&warning.key, &*warning.what, &*warning.hint));
+        let secrets = material.warnings.iter().map(|warning| (&warning.key, &*warning.what, warning.hint));
+        for (key, what, hint) in warnings.chain(secrets) {
+            tracing::warn!("{key}: {what}; hint: {hint}");
+        }
+    }
+
+    /// Shows what is in force now.
+    fn show(&self, loaded: Loaded, snapshot: Snapshot) {
+        let whole = self.keep.has_keys() && snapshot.is_read;
+        let standing = if whole { Standing::Whole } else { Standing::Partial };
+        let vault = Some(Arc::clone(&self.current.parts.gate.vault));
+        self.effective.send_replace(Arc::new(Effective { loaded, snapshot, standing, vault }));
     }
 
     /// Loads the configuration again. From here on its files are watched, as they were before they were read.
@@ -206,7 +415,7 @@ impl Reloader {
         let config = self.current.config.clone();
         let read = tokio::task::spawn_blocking(move || {
             let Some(Provenance { sources, file }) = provenance else {
-                let loaded = Loaded { config, warnings: Vec::new(), file: None, origins: BTreeMap::new() };
+                let loaded = Loaded::fixed(config);
                 return (Ok(loaded), Seen::default());
             };
             let before = Seen::of(watched);
@@ -239,16 +448,19 @@ impl Reloader {
             routes,
             keys,
             pace,
+            data_dir: _,
             listen: _,
             listeners: _,
             process: _,
             admin: _,
             metrics: _,
+            store: _,
             log: _,
         } = config;
         (upstream, credentials, routes, keys, pace)
             == (&now.upstream, &now.credentials, &now.routes, &now.keys, &now.pace)
             && *key_texts == material.key_texts
+            && (material.history == History::None || parts.gate.keys.ever_defined())
             && Arc::ptr_eq(&parts.outward, &material.outward)
             && parts.gate.vault.holds(&material.holdings)
     }
@@ -259,7 +471,6 @@ impl Reloader {
         let before = &self.current.parts;
         let (parts, watches) = assemble::parts(&config, material, &self.telemetry, &before.pacer, Some(before))?;
         service::watch_over(watches, &self.watched);
-        self.vaults.send_replace(Arc::clone(&parts.gate.vault));
         self.current = Current { config, key_texts, parts };
         let (taken, mut all_taken) = mpsc::channel(1);
         for worker in &self.workers {

@@ -3,10 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::managed::Snapshot;
 use super::outward::{self, Outward};
+use super::reload::Current;
+use super::storage;
 use crate::config::{Config, KeySecret, SecretRef};
 use crate::keys::{self, DuplicateKey};
-use crate::vault::{self, Holdings, KeyText, SecretFault, Vault, Warning, Withheld};
+use crate::store::Role;
+use crate::vault::{
+    self, Again, Archive, Circumstances, Holdings, KeyText, SecretFault, Supply, Vault, Warning, Withheld,
+};
 
 /// One reason why a gateway does not start, or a reload changes nothing; it holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,21 +47,48 @@ pub(super) struct Material {
     pub(super) key_texts: Vec<KeyText>,
     pub(super) outward: Arc<Outward>,
     pub(super) warnings: Vec<Warning>,
+    pub(super) history: History,
+}
+
+/// Whether gateway keys were ever defined that are not any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum History {
+    None,
+    Keys,
+}
+
+/// What a configuration is gathered beside.
+#[derive(Default)]
+pub(super) struct Beside<'a> {
+    /// Opens what lies in the store.
+    pub(super) archive: Option<&'a Arc<Archive>>,
+    /// What lies there.
+    pub(super) snapshot: Option<&'a Snapshot>,
+    /// What is in force, and what of it is read again.
+    pub(super) before: Option<(&'a Current, Again)>,
 }
 
 impl Material {
     /// Reads it all, and says everything that is wrong with it; the way out stays the one before if nothing of it is
     /// different.
-    pub(super) async fn gather(config: &Config, before: Option<&Arc<Outward>>) -> Result<Self, Vec<Fault>> {
-        let withheld = Arc::new(Withheld::of(&config.credentials, &config.keys));
-        let (settings, before) = (config.upstream.clone(), before.cloned());
-        let outward = tokio::task::spawn_blocking(move || Outward::of(settings, before.as_ref()));
-        let credentials = Holdings::read(&config.credentials, Arc::clone(&withheld)).await;
-        let keys = key_texts(config, &withheld).await;
+    pub(super) async fn gather(config: &Config, beside: Beside<'_>) -> Result<Self, Vec<Fault>> {
+        let Beside { archive, snapshot, before } = beside;
+        let supply = Arc::new(Supply::new(Withheld::of(config), archive.cloned()));
+        let (settings, way) = (config.upstream.clone(), before.map(|(before, _)| Arc::clone(&before.parts.outward)));
+        let outward = tokio::task::spawn_blocking(move || Outward::of(settings, way.as_ref()));
+        let circumstances = Circumstances {
+            disabled: snapshot.map(|snapshot| snapshot.disabled.clone()).unwrap_or_default(),
+            before: before.map(|(before, again)| (&*before.parts.gate.vault, again)),
+        };
+        let credentials = Holdings::read(&config.credentials, Arc::clone(&supply), &circumstances).await;
+        let known = before.filter(|(_, again)| *again == Again::Nothing).map(|(before, _)| before);
+        let keys = key_texts(config, &supply, known).await;
+        let history =
+            if snapshot.is_some_and(|snapshot| snapshot.keys_ever_defined) { History::Keys } else { History::None };
         match (outward.await.unwrap_or_else(|_| Err(outward::unfinished())), credentials, keys) {
             (Ok(outward), Ok((holdings, mut warnings)), Ok((key_texts, others))) => {
                 warnings.extend(others);
-                Ok(Self { holdings, key_texts, outward, warnings })
+                Ok(Self { holdings, key_texts, outward, warnings, history })
             }
             (outward, credentials, keys) => {
                 let credentials = credentials.err().into_iter().flatten().map(Fault::from);
@@ -63,17 +96,29 @@ impl Material {
             }
         }
     }
-
-    /// The same, for what has no runtime.
-    pub(super) fn gather_now(config: &Config) -> Result<Self, Vec<Fault>> {
-        blocking(Self::gather(config, None))?
-    }
 }
 
 impl Secrets {
-    /// Reads them for nobody: whether they could be used.
+    /// Reads them for nobody: whether they could be used. The store is looked at as well, if there is one.
     pub fn check(config: &Config) -> Result<Self, Vec<Fault>> {
-        let Material { holdings, outward, warnings, .. } = Material::gather_now(config)?;
+        let archive = Arc::new(storage::archive(config, Role::Visiting));
+        blocking(async {
+            let stored = storage::check(&archive).await;
+            let read = Self::read(config, Some(&archive)).await;
+            archive.store().close().await;
+            match (stored, read) {
+                (Ok(doubt), Ok(mut secrets)) => {
+                    secrets.warnings.extend(doubt);
+                    Ok(secrets)
+                }
+                (stored, read) => Err(stored.err().into_iter().chain(read.err().into_iter().flatten()).collect()),
+            }
+        })?
+    }
+
+    async fn read(config: &Config, archive: Option<&Arc<Archive>>) -> Result<Self, Vec<Fault>> {
+        let Material { holdings, outward, warnings, .. } =
+            Material::gather(config, Beside { archive, ..Beside::default() }).await?;
         let (vault, _unwatched) = Vault::open(holdings, |_| Arc::default(), Arc::clone(&outward.connector));
         Ok(Self { vault, warnings })
     }
@@ -85,19 +130,29 @@ impl Secrets {
         let mut part = part.clone();
         part.credentials.retain(|_, credential| !credential.kind.references().any(is_command));
         part.keys.retain(|_, key| !matches!(&key.secret, KeySecret::Reference(reference) if is_command(reference)));
-        Self::check(&part).err().unwrap_or_default()
+        blocking(Self::read(&part, None)).and_then(|read| read).err().unwrap_or_default()
     }
 }
 
 /// The digest of every gateway key, or what is wrong with each; those that can be read are compared in any case.
-async fn key_texts(config: &Config, withheld: &Withheld) -> Result<(Vec<KeyText>, Vec<Warning>), Vec<Fault>> {
+///
+/// What is in force need not be read again where that is given.
+async fn key_texts(
+    config: &Config,
+    supply: &Supply,
+    before: Option<&Current>,
+) -> Result<(Vec<KeyText>, Vec<Warning>), Vec<Fault>> {
     let (mut known, mut warnings, mut faults) = (Vec::new(), Vec::new(), Vec::new());
     for (name, key) in &config.keys {
+        if let Some(text) = before.and_then(|before| before.text_of(name, &key.secret)) {
+            known.push((name, text));
+            continue;
+        }
         match &key.secret {
             KeySecret::Digest(digest) => known.push((name, KeyText { digest: Some(*digest), opaque_length: None })),
             KeySecret::Peer => known.push((name, KeyText { digest: None, opaque_length: None })),
             KeySecret::Reference(reference) => {
-                match vault::digest(&format!("keys.{name}.secret"), reference, withheld).await {
+                match vault::digest(&format!("keys.{name}.secret"), reference, supply).await {
                     Ok((text, warning)) => {
                         warnings.extend(warning);
                         known.push((name, text));

@@ -8,29 +8,35 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use super::Stage;
 use super::part::Parts;
-use super::reload::Reloader;
+use super::reload::{Effective, Reloader};
 use crate::admin::{self, Details, Health, Surface};
 use crate::edge::{Acceptor, ServerTls};
 use crate::pace::Dispatcher;
+use crate::store;
 use crate::task;
 use crate::telemetry::Telemetry;
-use crate::vault::{State, Vault, Watch};
+use crate::vault::{State, Watch};
 
-/// The health that `/readyz` shows, with the credentials that cannot be used.
-pub(super) fn health(vaults: watch::Receiver<Arc<Vault>>) -> Arc<Health> {
+/// The health that `/readyz` shows, with the credentials that cannot be used and a store that is lost.
+pub(super) fn health(effective: watch::Receiver<Arc<Effective>>, store: watch::Receiver<store::Health>) -> Arc<Health> {
     Arc::new(Health::new(move || {
-        let states = vaults.borrow().states();
+        let states = effective.borrow().vault.as_ref().map(|vault| vault.states()).unwrap_or_default();
         let down = states.into_iter().filter_map(|(name, state)| match state {
             State::Ready | State::Suspect => None,
             State::Rejected => Some(format!("{name}: rejected by the upstream")),
             State::Unavailable { reason } => Some(format!("{name}: {reason}")),
+            State::Disabled => Some(format!("{name}: disabled")),
         });
-        Details { credentials_down: down.collect() }
+        let store_down = match *store.borrow() {
+            store::Health::Up => None,
+            store::Health::Down { since } => Some(format!("unreachable since {since}")),
+        };
+        Details { credentials_down: down.collect(), store_down }
     }))
 }
 
@@ -57,7 +63,14 @@ pub(super) struct Chores {
     pub(super) dispatcher: Dispatcher,
 }
 
+/// The runtime of the service thread.
+pub(super) fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+#[expect(clippy::too_many_arguments, reason = "the thread is given everything that it does")]
 pub(super) fn spawn(
+    runtime: Runtime,
     listeners: Vec<(TcpListener, Option<Arc<ServerTls>>)>,
     telemetry: Arc<Telemetry>,
     health: Arc<Health>,
@@ -66,8 +79,9 @@ pub(super) fn spawn(
     stage: watch::Receiver<Stage>,
     watched: &Parts,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let (part, reloading, pacing) = (watched.part("service"), watched.part("reload"), watched.part("pace"));
+    let (part, reloading, following) = (watched.part("service"), watched.part("reload"), watched.part("store"));
+    let pacing = watched.part("pace");
+    let store = reloader.keep.store().clone();
     let listeners: Vec<_> = listeners.into_iter().map(|listener| (listener, watched.part("admin"))).collect();
     std::thread::Builder::new().name("service".to_owned()).spawn(move || {
         let _part = part;
@@ -80,6 +94,10 @@ pub(super) fn spawn(
             task::spawn("reload", async move {
                 let _part = reloading;
                 reloader.run().await;
+            });
+            task::spawn("store", async move {
+                let _part = following;
+                match store.follow().await {}
             });
             for ((listener, tls), part) in listeners {
                 let surface = Surface::probes(telemetry.clone(), health.clone());

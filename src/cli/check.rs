@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Output, print, refuse, route, table, told};
 use crate::app::{Rehearsal, Secrets, unusable_certificates};
-use crate::config::{Config, CredentialKind, Finding, Key, KeySecret, Limits, Loaded, Mode, Place, Route, SecretRef};
+use crate::config::{Config, CredentialKind, Finding, Key, KeySecret, Limits, Loaded, Mode, Place, Route};
 use crate::config::{Credential, Setting, settings};
 use crate::id::RouteName;
 use crate::scope::Scopes;
@@ -152,10 +152,10 @@ impl CredentialRow {
     fn of(loaded: &Loaded, name: &str, credential: &Credential) -> Self {
         let (kind, secrets) = match &credential.kind {
             CredentialKind::ApiKey { current, next } => {
-                ("api_key", std::iter::once(current).chain(next).map(reference).collect())
+                ("api_key", std::iter::once(current).chain(next).map(ToString::to_string).collect())
             }
-            CredentialKind::Basic { password, .. } => ("basic", vec![reference(password)]),
-            CredentialKind::Bearer(token) => ("bearer", vec![reference(token)]),
+            CredentialKind::Basic { password, .. } => ("basic", vec![password.to_string()]),
+            CredentialKind::Bearer(token) => ("bearer", vec![token.to_string()]),
         };
         Self { name: name.to_owned(), kind, secrets, source: loaded.place(&format!("credentials.{name}")) }
     }
@@ -181,7 +181,7 @@ impl KeyRow {
     fn of(loaded: &Loaded, name: &str, key: &Key) -> Self {
         let recognised_by = match &key.secret {
             KeySecret::Digest(_) => "hash".to_owned(),
-            KeySecret::Reference(secret) => reference(secret),
+            KeySecret::Reference(secret) => secret.to_string(),
             KeySecret::Peer => String::new(),
         };
         let peer = key.peer.map(|uid| format!("uid {uid}"));
@@ -210,16 +210,6 @@ fn limits(limits: &Limits) -> String {
     let daily = limits.daily_quota.map(|most| format!("{most} a day"));
     let all: Vec<String> = [rate, concurrency, daily].into_iter().flatten().collect();
     if all.is_empty() { "no limits".to_owned() } else { all.join(", ") }
-}
-
-/// Where a secret is; of a command its program alone, since arguments may say more than they should.
-fn reference(secret: &SecretRef) -> String {
-    match secret {
-        SecretRef::Env(name) => format!("env {name}"),
-        SecretRef::File(path) => format!("file {}", path.display()),
-        SecretRef::Systemd { name, .. } => format!("systemd {name}"),
-        SecretRef::Command { argv, .. } => format!("command {}", argv.first().map_or("", String::as_str)),
-    }
 }
 
 impl fmt::Display for Report {

@@ -15,7 +15,7 @@ use super::print;
 use super::serve::{self, Signals};
 use crate::app::Gateway;
 use crate::config::{
-    AccessFormat, Address, Config, Credential, CredentialKind, Key, KeySecret, Limits, Mode, Route, SecretRef,
+    AccessFormat, Address, Config, Credential, CredentialKind, Key, KeySecret, Limits, Loaded, Mode, Route, SecretRef,
 };
 use crate::id::{CredentialName, KeyName, RouteName};
 use crate::keys;
@@ -97,7 +97,7 @@ fn start(args: &Args) -> Result<Demo, Box<dyn std::error::Error>> {
         key("report", "Reads from sales", report.digest, &["sales"], Some(Scopes::NONE.with(Scope::Read)))?,
     ]
     .into();
-    let gateway = Gateway::start(&config, None, io::stdout())?;
+    let gateway = Gateway::start(&Loaded::fixed(config), None, io::stdout())?;
     let signals = Signals::take_over(&runtime)?;
     Ok(Demo { runtime, simulator, gateway, signals, sync: sync.text, report: report.text, _files: files, _log: log })
 }
@@ -153,6 +153,7 @@ fn key(
     let key = Key {
         description: Some(description.to_owned()),
         secret,
+        former: None,
         peer: None,
         routes,
         scopes,

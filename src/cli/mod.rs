@@ -12,6 +12,7 @@ mod notify;
 mod print;
 mod route;
 mod serve;
+mod store;
 mod table;
 
 use std::path::PathBuf;
@@ -63,6 +64,9 @@ enum Command {
     /// List the operations that Close documents: endpoint, the group it is limited in, the scope that a key needs
     #[command(after_help = endpoints::EXAMPLES)]
     Endpoints,
+    /// Look after the store as a whole
+    #[command(subcommand)]
+    Store(store::Command),
     /// Print the completions of a shell
     Completions(completions::Args),
     /// Print the manual page, to be read with `closegate man | man -l -`
@@ -109,6 +113,7 @@ pub fn main() -> ExitCode {
             answer(config::load_names(&sources), &|loaded| route::run(&command, loaded, cli.output))
         }
         Command::Endpoints => endpoints::run(cli.output),
+        Command::Store(command) => configured(|_| Vec::new(), &|loaded| store::run(&command, loaded, cli.output)),
         Command::Completions(args) => completions::run(&args),
         Command::Man => man::run(),
     }

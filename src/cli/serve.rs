@@ -37,7 +37,7 @@ pub(super) fn run(loaded: &Loaded, sources: &Sources) -> ExitCode {
         Err(error) => return unsignalled(&error),
     };
     let provenance = Provenance { sources: sources.clone(), file: loaded.file.clone() };
-    let gateway = match Gateway::start(&loaded.config, Some(provenance), std::io::stdout()) {
+    let gateway = match Gateway::start(loaded, Some(provenance), std::io::stdout()) {
         Ok(gateway) => gateway,
         Err(faults) => {
             // After the warnings.

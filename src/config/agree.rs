@@ -51,7 +51,10 @@ fn peers(config: &Config, walk: &mut Walk) {
 /// Two routes with one prefix: a request could go as either credential.
 fn prefixes(config: &Config, walk: &mut Walk) {
     let mut taken: BTreeMap<&str, &RouteName> = BTreeMap::new();
-    for (name, route) in &config.routes {
+    // What was added at run time stands back.
+    let mut routes: Vec<_> = config.routes.iter().collect();
+    routes.sort_by_key(|(name, _)| walk.place(&format!("routes.{name}")) == Place::Managed);
+    for (name, route) in routes {
         let prefix = route.prefix.as_str().trim_end_matches('/');
         if let Some(other) = taken.insert(prefix, name) {
             let what = format!("the same prefix as {}", called(config, other, walk));
@@ -76,7 +79,8 @@ fn called(config: &Config, name: &RouteName, walk: &Walk) -> String {
 fn upstreams(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
     let mut default_is_refused = false;
     for (name, route) in &config.routes {
-        let own = walk.has(&format!("routes.{name}.upstream"));
+        let managed = walk.place(&format!("routes.{name}")) == Place::Managed;
+        let own = managed || walk.has(&format!("routes.{name}.upstream"));
         let permitted = config.upstream.danger_cleartext_upstream || cleartext.contains(name);
         let address = config.upstream.address.as_deref().filter(|_| route.upstream.has_url_of(&config.upstream.url));
         let proxy = config.upstream.proxy.as_ref();
@@ -115,7 +119,8 @@ fn open_routes(config: &Config, walk: &mut Walk) {
         let place = walk.place(&key);
         let hint = "bind every listener to loopback, or say `danger_anonymous = true` as well";
         let doubt = |what| Wrong::new(what, hint);
-        if config.keys.is_empty() {
+        // Keys that were added at run time close it, and keep the file from nothing.
+        if config.keys.keys().all(|name| walk.place(&format!("keys.{name}")) == Place::Managed) {
             walk.warn(key, place, doubt("does not open the route: the listener goes beyond loopback"));
         } else {
             walk.fault(key, place, doubt("would open the route beyond loopback"));

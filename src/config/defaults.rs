@@ -2,10 +2,31 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{AccessFormat, Admin, Http, Log, Metrics, Pace, Process, Redact, Upstream};
+use super::{AccessFormat, Admin, Config, Http, Listener, Log, Metrics, Pace, Process, Redact, Store, Upstream};
 use crate::origin::Origin;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from(DATA_DIR),
+            listen: Listener::default(),
+            listeners: BTreeMap::new(),
+            process: Process::default(),
+            admin: Admin::default(),
+            metrics: Metrics::default(),
+            store: Store::of(Path::new(DATA_DIR)),
+            upstream: Upstream::default(),
+            credentials: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            pace: Pace::default(),
+            log: Log::default(),
+        }
+    }
+}
 
 impl Default for Process {
     fn default() -> Self {
@@ -60,3 +81,6 @@ impl Default for Log {
 fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
+
+/// Where data lies when nothing else is said.
+pub(super) const DATA_DIR: &str = "/var/lib/closegate";

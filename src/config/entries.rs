@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::Wrong;
 use super::nearest;
-use super::place::looks_secret;
+use super::place::{Place, looks_secret};
 use super::raw::{Node, Raw, Table};
 use super::walk::{Section, Split, Walk};
-use super::{Credential, CredentialKind, Key, KeySecret, Route, Token, TokenRole, kinds, limit, secret};
+use super::{Credential, CredentialKind, Former, Key, KeySecret, Route, Token, TokenRole, kinds, limit, secret};
 use crate::id::{CredentialName, KeyName, NameFault, RouteName, TokenName};
 use crate::origin::{Origin, Reach};
 use crate::path::Prefix;
@@ -18,8 +18,9 @@ pub(super) type Cleartext = BTreeSet<RouteName>;
 
 /// The names that tables may call one another by, those of faulty tables among them.
 pub(super) struct Names {
-    credentials: BTreeSet<String>,
-    routes: BTreeSet<String>,
+    pub(super) credentials: BTreeSet<String>,
+    pub(super) routes: BTreeSet<String>,
+    pub(super) keys: BTreeSet<String>,
     /// Credentials without a route that names them.
     unrouted: BTreeSet<String>,
 }
@@ -28,11 +29,15 @@ impl Names {
     pub(super) fn of(tree: &Table) -> Self {
         let credentials: BTreeSet<String> = keys_of(tree, "credentials").map(|(name, _)| name.clone()).collect();
         let routes: BTreeSet<String> = keys_of(tree, "routes").map(|(name, _)| name.clone()).collect();
-        let routed: BTreeSet<&str> = keys_of(tree, "routes").map(|(name, route)| credential_of(name, route)).collect();
-        let unrouted: BTreeSet<String> =
-            credentials.iter().filter(|name| !routed.contains(name.as_str())).cloned().collect();
+        let keys = keys_of(tree, "keys").map(|(name, _)| name.clone()).collect();
+        // What is managed has the routes that were added for it, and takes no default route from what is not.
+        let declared = |(_, node): &(&String, &Node)| node.place != Place::Managed;
+        let routed = keys_of(tree, "routes").filter(declared).map(|(name, route)| credential_of(name, route));
+        let routed: BTreeSet<&str> = routed.collect();
+        let unrouted = keys_of(tree, "credentials").filter(declared).map(|(name, _)| name);
+        let unrouted: BTreeSet<String> = unrouted.filter(|name| !routed.contains(name.as_str())).cloned().collect();
         let routes = routes.union(&unrouted).cloned().collect();
-        Self { credentials, routes, unrouted }
+        Self { credentials, routes, keys, unrouted }
     }
 }
 
@@ -85,6 +90,7 @@ pub(super) fn keys(root: &mut Section<'_>, walk: &mut Walk, names: &Names) -> BT
         let description = at.optional(walk, "description", kinds::text);
         let peer = at.node(walk, "peer").and_then(|node| peer(walk, at.key("peer"), node));
         let secret = key_secret(walk, &mut at, peer);
+        let former = at.managed(walk, "former").and_then(|node| former(walk, at.key("former"), node));
         let routes = key_routes(walk, &mut at, names);
         let scopes = limit::scopes(walk, &mut at);
         let rules = rules(walk, &mut at);
@@ -93,7 +99,8 @@ pub(super) fn keys(root: &mut Section<'_>, walk: &mut Walk, names: &Names) -> BT
         let expires = at.optional(walk, "expires", kinds::moment);
         at.close(walk);
         if let (Some(name), Some(secret)) = (name, secret) {
-            keys.insert(name, Key { description, secret, peer, routes, scopes, rules, mode, limits, expires });
+            let key = Key { description, secret, former, peer, routes, scopes, rules, mode, limits, expires };
+            keys.insert(name, key);
         }
     }
     keys
@@ -260,6 +267,15 @@ fn key_secret(walk: &mut Walk, at: &mut Section<'_>, peer: Option<u32>) -> Optio
         walk.fault(at.path(), at.place().clone(), Wrong::new(what, hint));
     }
     hash.or(secret.map(KeySecret::Reference)).filter(|_| given == 1)
+}
+
+/// `{ hash = …, until = … }`, of keys that were rotated at run time.
+fn former(walk: &mut Walk, path: String, node: &Node) -> Option<Former> {
+    let mut at = Section::of(walk, path, node);
+    let digest = at.optional(walk, "hash", kinds::digest);
+    let until = at.optional(walk, "until", kinds::moment);
+    at.close(walk);
+    Some(Former { digest: digest?, until: until? })
 }
 
 /// `{ uid = … }`.

@@ -146,11 +146,13 @@ fn shown_name(variable: &str) -> String {
 
 const PREFIX: &str = "CLOSEGATE__";
 const NAMED: [&str; 3] = ["credentials", "routes", "keys"];
-const VALUES: [&str; 6] = [
+const VALUES: [&str; 8] = [
     "CLOSE_API_KEY_FILE",
     "CLOSEGATE_KEY_FILE",
     "CLOSEGATE_CONFIG",
     "CREDENTIALS_DIRECTORY",
     "XDG_CONFIG_HOME",
     "HOME",
+    "STATE_DIRECTORY",
+    "XDG_STATE_HOME",
 ];

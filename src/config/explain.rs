@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::place::{Origins, Place};
 use super::units::{show_duration, show_size};
 use super::{
-    AccessFormat, Address, Admin, Config, Http, Listener, Loaded, Log, Metrics, Pace, Process, Redact, Tls, TokenRole,
-    Upstream,
+    AccessFormat, Address, Admin, Config, Http, Listener, Loaded, Log, Metrics, Pace, Process, Redact, Store, StoreUrl,
+    Tls, TokenRole, Upstream,
 };
 use crate::origin::Reach;
 
@@ -21,17 +21,19 @@ pub struct Setting {
     pub source: Place,
 }
 
-/// Every setting of `[listen]`, `[listeners]`, `[admin]`, `[metrics]`, `[upstream]`, `[pace]` and `[log]`, in the order of
-/// the documented file.
+/// `data_dir`, and every setting of `[listen]`, `[listeners]`, `[admin]`, `[metrics]`, `[store]`, `[upstream]`,
+/// `[pace]` and `[log]`, in the order of the documented file.
 pub fn settings(loaded: &Loaded) -> Vec<Setting> {
-    let Config { process, admin, metrics, upstream, pace, log, .. } = &loaded.config;
+    let Config { data_dir, process, admin, metrics, store, upstream, pace, log, .. } = &loaded.config;
     let mut listeners = loaded.config.all_listeners().map(|named| listener_values(&named.key, named.listener));
     let tables = [
+        vec![("data_dir".to_owned(), data_dir.display().to_string())],
         listeners.next().unwrap_or_default(),
         process_values(process),
         listeners.flatten().collect(),
         admin_values(admin),
         metrics_values(metrics),
+        store_values(store),
         upstream_values(upstream),
         pace_values(pace),
         log_values(log),
@@ -60,10 +62,17 @@ pub fn differences_in_fixed(one: &Config, other: &Config) -> Vec<String> {
 }
 
 fn fixed(config: &Config) -> Values {
-    let Config { process, admin, metrics, log, .. } = config;
+    let Config { data_dir, process, admin, metrics, store, log, .. } = config;
     let listeners = config.all_listeners().flat_map(|named| listener_values(&named.key, named.listener));
     let others = [process_values(process), admin_values(admin), metrics_values(metrics), log_values(log)];
-    listeners.chain(others.into_iter().flatten()).collect()
+    let data_dir = ("data_dir".to_owned(), data_dir.display().to_string());
+    // Compared, and never shown: a password that was changed is a change.
+    let url = match &store.url {
+        StoreUrl::Postgres(url) => Some(("store.url".to_owned(), url.expose().to_owned())),
+        StoreUrl::Sqlite(_) | StoreUrl::Memory => None,
+    };
+    let store = store_values(store).into_iter().chain(url);
+    listeners.chain(others.into_iter().flatten()).chain([data_dir]).chain(store).collect()
 }
 
 fn setting(key: String, value: String, origins: &Origins) -> Setting {
@@ -132,6 +141,18 @@ fn admin_values(admin: &Admin) -> Values {
 fn metrics_values(metrics: &Metrics) -> Values {
     let max_key_series = metrics.max_key_series.to_string();
     of_table("metrics", [("address", shown(metrics.address)), ("max_key_series", max_key_series)])
+}
+
+fn store_values(store: &Store) -> Values {
+    let Store { url, master_key, max_stale } = store;
+    of_table(
+        "store",
+        [
+            ("url", url.to_string()),
+            ("master_key", shown(master_key.as_ref())),
+            ("max_stale", show_duration(*max_stale)),
+        ],
+    )
 }
 
 fn upstream_values(upstream: &Upstream) -> Values {

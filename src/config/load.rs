@@ -1,12 +1,15 @@
 //! From the sources to the configuration: find the file, merge, type, check, all faults at once.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::environment::Environment;
 use super::file::FileTree;
 use super::finding::{Faults, Finding, Wrong};
+use super::managed::{Addition, Managed, Overlay};
 use super::place::{self, Origins, Place};
+use super::raw::Table;
 use super::walk::{Folders, Purpose, Walk};
 use super::{Config, agree, raw, resolve, starter};
 use crate::id::RouteName;
@@ -33,6 +36,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// Where each known key came from.
     pub origins: Origins,
+    /// What it was made of, for what is added at run time; none for one that was not read from sources.
+    pub base: Option<Base>,
 }
 
 impl Sources {
@@ -44,6 +49,16 @@ impl Sources {
 }
 
 impl Loaded {
+    /// A configuration that came from no source: nothing can be added to it.
+    pub fn fixed(config: Config) -> Self {
+        Self { config, warnings: Vec::new(), file: None, origins: Origins::new(), base: None }
+    }
+
+    /// The same without what was found out on the way.
+    pub fn again(&self) -> Self {
+        Self { file: self.file.clone(), base: self.base.clone(), ..Self::fixed(self.config.clone()) }
+    }
+
     /// Where a key came from; of one that was not given, where the table around it did.
     ///
     /// The default route of a credential stands where the credential does.
@@ -62,30 +77,114 @@ impl Loaded {
 ///
 /// Variables and files that it refers to must be there. No secret is read, and none is printed in a fault.
 pub fn load(sources: &Sources) -> Result<Loaded, Faults> {
-    load_for(sources, Purpose::Use)
+    Base::read(sources)?.alone()
 }
 
 /// Like [`load`], for questions about names alone: variables and files that it refers to need not be there.
 pub fn load_names(sources: &Sources) -> Result<Loaded, Faults> {
-    load_for(sources, Purpose::Names)
+    Base::read_names(sources)?.alone()
 }
 
-fn load_for(sources: &Sources, purpose: Purpose) -> Result<Loaded, Faults> {
-    let found = find(sources)?;
-    let file = match &found {
-        Some(file) => Some(FileTree::parse(&file.path, &file.name, &file.text).map_err(|fault| Faults::from(*fault))?),
-        None => None,
-    };
-    let path = found.map(|file| file.path);
-    let (variables, faults) = sources.environment.settings();
-    let mut tree = raw::merge(file, variables)?;
-    let folders = Folders::new(path.as_deref(), &sources.folder, purpose);
-    let mut walk = Walk::new(folders, sources.environment.clone(), faults);
-    starter::add(&mut tree, &sources.environment, &mut walk);
-    let (config, cleartext) = resolve::config(&tree, &mut walk);
-    agree::check(&config, &cleartext, &mut walk);
-    let (config, warnings, origins) = walk.end(config)?;
-    Ok(Loaded { config, warnings, file: path, origins })
+/// What file and environment say, merged and not typed yet: what is added at run time goes on top, again and again,
+/// without the sources being read anew. It may hold a secret that somebody wrote into the wrong place: no `Debug`.
+#[derive(Clone)]
+pub struct Base(Arc<Merged>);
+
+struct Merged {
+    tree: Table,
+    file: Option<PathBuf>,
+    folders: Folders,
+    environment: Environment,
+    /// What was found wrong with the sources as such.
+    faults: Vec<Finding>,
+    warnings: Vec<Finding>,
+}
+
+impl Base {
+    /// Reads the sources to be used.
+    pub fn read(sources: &Sources) -> Result<Self, Faults> {
+        Self::read_for(sources, Purpose::Use)
+    }
+
+    /// Reads the sources for the names in them.
+    pub fn read_names(sources: &Sources) -> Result<Self, Faults> {
+        Self::read_for(sources, Purpose::Names)
+    }
+
+    fn read_for(sources: &Sources, purpose: Purpose) -> Result<Self, Faults> {
+        let found = find(sources)?;
+        let parse = |found: &Found| FileTree::parse(&found.path, &found.name, &found.text);
+        let parsed = found.as_ref().map(parse).transpose().map_err(|fault| Faults::from(*fault))?;
+        let file = found.map(|file| file.path);
+        let environment = sources.environment.clone();
+        let (variables, faults) = environment.settings();
+        let mut tree = raw::merge(parsed, variables)?;
+        let folders = Folders::new(file.as_deref(), &sources.folder, purpose);
+        let mut walk = Walk::new(folders.clone(), environment.clone(), faults, Vec::new());
+        starter::add(&mut tree, &environment, &mut walk);
+        let (faults, warnings) = walk.findings();
+        Ok(Self(Arc::new(Merged { tree, file, folders, environment, faults, warnings })))
+    }
+
+    /// The configuration that it is by itself.
+    pub fn alone(&self) -> Result<Loaded, Faults> {
+        self.typed(&self.0.tree, self.0.folders.clone())
+    }
+
+    /// The configuration with what was added at run time, where it has no fault by itself. What of that cannot be used is left
+    /// out with a warning: only what the sources say is ever at fault.
+    pub fn with(&self, managed: &Managed) -> Result<Loaded, Faults> {
+        let mut overlay = Overlay::over(&self.0.tree, managed);
+        loop {
+            match self.typed(&overlay.tree(&self.0.tree), self.known()) {
+                Ok(mut loaded) => {
+                    loaded.warnings.extend(overlay.warnings());
+                    return Ok(loaded);
+                }
+                Err(faults) => overlay.without_faulty(faults)?,
+            }
+        }
+    }
+
+    /// Where files lie, which were there when the sources were read: what is added needs none of them.
+    fn known(&self) -> Folders {
+        self.0.folders.clone().for_names()
+    }
+
+    fn typed(&self, tree: &Table, folders: Folders) -> Result<Loaded, Faults> {
+        let Merged { file, environment, faults, warnings, .. } = &*self.0;
+        let mut walk = Walk::new(folders, environment.clone(), faults.clone(), warnings.clone());
+        let (config, cleartext) = resolve::config(tree, &mut walk);
+        agree::check(&config, &cleartext, &mut walk);
+        let (config, warnings, origins) = walk.end(config)?;
+        Ok(Loaded { config, warnings, file: file.clone(), origins, base: Some(self.clone()) })
+    }
+
+    /// What keeps an addition from being used beside what was added before: nothing if it can be.
+    pub fn objections(&self, managed: &Managed, addition: Addition) -> Vec<Finding> {
+        let with = managed.with(addition.clone());
+        let mut overlay = Overlay::over(&self.0.tree, &with);
+        loop {
+            match self.typed(&overlay.tree(&self.0.tree), self.known()) {
+                Ok(_) => return Vec::new(),
+                Err(faults) => {
+                    let own: Vec<_> = faults.iter().filter(|fault| addition.is_concerned(fault)).cloned().collect();
+                    if !own.is_empty() {
+                        return own;
+                    }
+                    if let Err(others) = overlay.without_faulty(faults) {
+                        return others.iter().cloned().collect();
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Base").field("file", &self.0.file).finish_non_exhaustive()
+    }
 }
 
 struct Found {

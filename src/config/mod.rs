@@ -15,12 +15,14 @@ mod kinds;
 mod limit;
 mod listener;
 mod load;
+mod managed;
 mod nearest;
 mod place;
 mod raw;
 mod resolve;
 mod secret;
 mod starter;
+mod storage;
 mod units;
 mod walk;
 
@@ -45,16 +47,21 @@ pub use self::explain::{Setting, differences_in_fixed, settings};
 pub use self::finding::{Faults, Finding};
 pub use self::limit::{Limits, Mode, Per, Rate};
 pub use self::listener::{Address, Listener, NamedListener, Tls, UnixAddress};
-pub use self::load::{Loaded, Sources, load, load_names};
+pub use self::load::{Base, Loaded, Sources, load, load_names};
+pub use self::managed::{Addition, Kind, Managed};
 pub use self::nearest::suggest;
-pub use self::place::{Origins, Place};
+pub use self::place::{Origins, Place, is_plain_name};
+pub use self::storage::{PostgresUrl, Store, StoreUrl};
+pub use self::units::duration;
 
 /// The configuration file with every setting and its default, as it lies in the repository.
 pub const DOCUMENTED: &str = include_str!("../../config/closegate.toml");
 
 /// The whole configuration.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Config {
+    /// The folder that data lies in; made when there is some.
+    pub data_dir: PathBuf,
     /// The proxy's listener and its limits.
     pub listen: Listener,
     /// Further listeners of the proxy, by name.
@@ -65,6 +72,8 @@ pub struct Config {
     pub admin: Admin,
     /// The optional listener for scrapers alone, and the bound on series.
     pub metrics: Metrics,
+    /// Where what is added at run time lies.
+    pub store: Store,
     /// How to reach Close.
     pub upstream: Upstream,
     /// Credentials by name.
@@ -249,6 +258,13 @@ pub enum SecretRef {
         /// How often it is run again.
         refresh: Option<Duration>,
     },
+    /// The store, sealed: never said by a file or a variable, but by what was added at run time.
+    Stored {
+        /// Whose it is.
+        credential: CredentialName,
+        /// Which of its successive secrets it is: another secret is another reference.
+        version: u64,
+    },
 }
 
 /// `[routes.NAME]`.
@@ -275,6 +291,8 @@ pub struct Key {
     pub description: Option<String>,
     /// How the key is recognised.
     pub secret: KeySecret,
+    /// The text that it had before, while that goes on.
+    pub former: Option<Former>,
     /// The user whose processes need no secret on a Unix socket, by number.
     pub peer: Option<u32>,
     /// Routes it may use, at least one; prefix-less calls go to the first.
@@ -300,6 +318,15 @@ pub enum KeySecret {
     Reference(SecretRef),
     /// By its user alone.
     Peer,
+}
+
+/// A text that a key has had until it was rotated, and that goes on for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Former {
+    /// The SHA-256 of it.
+    pub digest: [u8; 32],
+    /// From when on it is refused.
+    pub until: Timestamp,
 }
 
 /// `[pace]`.

@@ -21,6 +21,8 @@ pub enum Place {
     },
     /// An environment variable, by name.
     Variable(String),
+    /// The store: it was added at run time.
+    Managed,
 }
 
 /// Where each known key of the configuration came from, by its path (`listen.address`).
@@ -31,7 +33,7 @@ impl Place {
     pub(super) fn line(&self) -> usize {
         match self {
             Self::File { line, .. } => line.unwrap_or(0),
-            Self::Default | Self::Variable(_) => usize::MAX,
+            Self::Default | Self::Variable(_) | Self::Managed => usize::MAX,
         }
     }
 }
@@ -43,6 +45,7 @@ impl fmt::Display for Place {
             Self::File { name, line: Some(line) } => write!(f, "{name}:{line}"),
             Self::File { name, line: None } => f.write_str(name),
             Self::Variable(name) => write!(f, "env {name}"),
+            Self::Managed => f.write_str("managed"),
         }
     }
 }
@@ -79,6 +82,11 @@ pub(super) fn shown(key: &str) -> Cow<'_, str> {
     } else {
         Cow::Borrowed("***")
     }
+}
+
+/// Whether a name can be shown as it is: one that could be a secret in the wrong place is masked everywhere.
+pub fn is_plain_name(name: &str) -> bool {
+    shown(name) == name
 }
 
 /// Whether a text has the shape of a key of Close or of the gateway, or is one long run of letters and digits.

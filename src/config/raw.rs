@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use figment::value::{Tag, Value};
 use figment::{Figment, Profile};
 
+use super::SecretRef;
 use super::environment::Variables;
 use super::file::FileTree;
 use super::finding::{Faults, Wrong};
@@ -16,12 +17,14 @@ use super::place::Place;
 pub(super) type Table = BTreeMap<String, Node>;
 
 /// A value of the tree.
+#[derive(Clone)]
 pub(super) struct Node {
     pub(super) raw: Raw,
     pub(super) place: Place,
 }
 
 /// What a value is, before anybody asks what it should be.
+#[derive(Clone)]
 pub(super) enum Raw {
     Text(String),
     Flag(bool),
@@ -29,6 +32,8 @@ pub(super) enum Raw {
     Other,
     List(Vec<Node>),
     Table(Table),
+    /// A reference that no file can spell: to what lies in the store.
+    Stored(SecretRef),
 }
 
 impl Node {

@@ -7,16 +7,19 @@ use super::entries::{self, Cleartext};
 use super::kinds::{self, TIMEOUT};
 use super::listener::{self, Listener};
 use super::raw::Table;
+use super::storage;
 use super::walk::{Section, Split, Walk};
 use super::{AccessFormat, Admin, Config, Http, Log, Metrics, Pace, Process, Redact, Upstream};
 
 /// Types the whole tree; what is wrong is reported to the walk, and its default stands in.
 pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
     let mut root = Section::root(tree);
+    let data_dir = storage::data_dir(&mut root, walk);
     let (listen, process) = listen(root.section(walk, "listen"), walk);
     let listeners = listener::named(&mut root, walk, &listen);
     let admin = admin(root.section(walk, "admin"), walk);
     let metrics = metrics(root.section(walk, "metrics"), walk);
+    let store = storage::store(root.section(walk, "store"), walk, &data_dir);
     let upstream = upstream(root.section(walk, "upstream"), walk);
     let pace = pace(root.section(walk, "pace"), walk);
     let log = log(root.section(walk, "log"), walk);
@@ -25,7 +28,22 @@ pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
     let (routes, cleartext) = entries::routes(&mut root, walk, &names, &upstream.url);
     let keys = entries::keys(&mut root, walk, &names);
     root.close(walk);
-    (Config { listen, listeners, process, admin, metrics, upstream, credentials, routes, keys, pace, log }, cleartext)
+    let config = Config {
+        data_dir,
+        listen,
+        listeners,
+        process,
+        admin,
+        metrics,
+        store,
+        upstream,
+        credentials,
+        routes,
+        keys,
+        pace,
+        log,
+    };
+    (config, cleartext)
 }
 
 fn listen(mut at: Section<'_>, walk: &mut Walk) -> (Listener, Process) {

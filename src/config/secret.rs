@@ -1,5 +1,6 @@
 //! References to secrets: `{ env = … }`, `{ file = … }`, `{ systemd = … }`, `{ command = […] }`. A secret itself is refused, unseen.
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,9 @@ use super::walk::{Purpose, Section, Split, Walk};
 
 /// Reads the reference that a node must be.
 pub(super) fn reference(walk: &mut Walk, path: String, node: &Node) -> Option<SecretRef> {
+    if let Raw::Stored(reference) = &node.raw {
+        return Some(reference.clone());
+    }
     if !matches!(node.raw, Raw::Table(_)) {
         walk.fault(&path, node.place.clone(), outright(&path, node));
         return None;
@@ -36,6 +40,19 @@ pub(super) fn required(walk: &mut Walk, section: &mut Section<'_>, key: &'static
         walk.fault(section.key(key), section.place().clone(), wrong);
     }
     reference(walk, section.key(key), node?)
+}
+
+impl fmt::Display for SecretRef {
+    /// Where it is; of a command its program alone, since arguments may say more than they should.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "env {name}"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Systemd { name, .. } => write!(f, "systemd {name}"),
+            Self::Command { argv, .. } => write!(f, "command {}", argv.first().map_or("", String::as_str)),
+            Self::Stored { version, .. } => write!(f, "store (version {version})"),
+        }
+    }
 }
 
 fn one_of_four(walk: &mut Walk, section: &mut Section<'_>) -> Option<SecretRef> {
@@ -103,7 +120,7 @@ fn lost(walk: &Walk, reference: &SecretRef) -> Option<(&'static str, Wrong)> {
         SecretRef::Systemd { name, path } => {
             kinds::open(path).err().map(|error| ("systemd", not_handed_over(name, error.kind())))
         }
-        SecretRef::Command { .. } => None,
+        SecretRef::Command { .. } | SecretRef::Stored { .. } => None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tests of the loader: faults, environment, look-up of the file, the documented file.
 
+mod managed;
+mod storage;
 mod tables;
 
 use std::path::Path;
@@ -208,8 +210,6 @@ fn a_fault_of_the_environment_names_the_variable_and_not_its_value() {
 #[test]
 fn what_is_not_served_yet_is_unknown_and_the_nearest_known_is_named() {
     for (text, key, hint) in [
-        ("data_dir = \"/x\"", "data_dir", "nearest known name"),
-        ("[store]\nurl = \"memory:\"", "store", "nearest known name"),
         ("[listen]\nadress = \"x\"", "listen.adress", "did you mean `address`?"),
         ("[upstream]\nhtpp = \"auto\"", "upstream.htpp", "did you mean `http`?"),
         ("[admin]\nhost = []", "admin.host", "did you mean `hosts`?"),

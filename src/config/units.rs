@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Reads a whole number and a unit of time; none for anything else.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let (_, millis) = TIME.iter().find(|(name, _)| *name == unit)?;
     number.checked_mul(*millis).map(Duration::from_millis)

@@ -65,17 +65,28 @@ impl Folders {
         self.purpose
     }
 
+    /// The same where files need not be there.
+    pub(super) fn for_names(self) -> Self {
+        Self { purpose: Purpose::Names, ..self }
+    }
+
     pub(super) fn absolute(&self, path: &str, place: &Place) -> PathBuf {
         match place {
             Place::File { .. } => self.file.join(path),
-            Place::Default | Place::Variable(_) => self.working.join(path),
+            Place::Default | Place::Variable(_) | Place::Managed => self.working.join(path),
         }
     }
 }
 
 impl Walk {
-    pub(super) fn new(folders: Folders, environment: Environment, faults: Vec<Finding>) -> Self {
-        Self { folders, environment, faults, warnings: Vec::new(), origins: BTreeMap::new() }
+    /// A walk that begins with what was found before it.
+    pub(super) fn new(
+        folders: Folders,
+        environment: Environment,
+        faults: Vec<Finding>,
+        warnings: Vec<Finding>,
+    ) -> Self {
+        Self { folders, environment, faults, warnings, origins: BTreeMap::new() }
     }
 
     pub(super) fn folders(&self) -> Folders {
@@ -123,6 +134,11 @@ impl Walk {
     /// Where a key came from; of one that was not given, where the table around it did.
     pub(super) fn place(&self, key: &str) -> Place {
         place::of(&self.origins, key)
+    }
+
+    /// The faults and warnings so far.
+    pub(super) fn findings(self) -> (Vec<Finding>, Vec<Finding>) {
+        (self.faults, self.warnings)
     }
 
     /// What was typed with warnings and origins, or all faults.
@@ -193,6 +209,11 @@ impl<'t> Section<'t> {
         let node = self.entries.and_then(|entries| entries.get(key));
         walk.origins.insert(self.key(key), node.map_or(Place::Default, |node| node.place.clone()));
         node
+    }
+
+    /// The same of a setting that only what was added at run time has: elsewhere it is unknown.
+    pub(super) fn managed(&mut self, walk: &mut Walk, key: &'static str) -> Option<&'t Node> {
+        if self.place == Place::Managed { self.node(walk, key) } else { None }
     }
 
     /// A table below this one.

@@ -33,6 +33,8 @@ pub struct Key {
     pub label: Label,
     /// The SHA-256 of its text, if it has one.
     pub digest: Option<Digest>,
+    /// The SHA-256 of the text that it had before, and until when that goes on.
+    pub former: Option<(Digest, SystemTime)>,
     /// The user whose processes need no text on a Unix socket.
     pub uid: Option<u32>,
     /// How long its text is, in bytes, where that is known and the text does not have the shape of a gateway key: then it
@@ -55,6 +57,12 @@ pub struct Key {
 impl Key {
     fn is_valid(&self, now: SystemTime) -> bool {
         self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// Whether a text of that digest, which is one of the two it has, is good now.
+    fn takes(&self, digest: &Digest, now: SystemTime) -> bool {
+        let former = self.former.filter(|(former, _)| key::Exact(*former) == key::Exact(*digest));
+        self.is_valid(now) && former.is_none_or(|(_, until)| now < until)
     }
 }
 
@@ -126,6 +134,8 @@ impl KeySet {
         }
         let keys: Vec<Arc<Key>> = keys.into_iter().map(Arc::new).collect();
         let by_uid = keys.iter().filter_map(|key| Some((key.uid?, key.clone()))).collect();
+        // A text that is somebody's now is nobody's former one.
+        by_digest.extend(keys.iter().filter_map(|key| Some((key::Exact(key.former?.0), key.clone()))));
         let by_name = keys.iter().map(|key| (key.name.clone(), key.clone())).collect();
         by_digest.extend(keys.into_iter().filter_map(|key| Some((key::Exact(key.digest?), key))));
         Ok(Self { by_digest, by_uid, by_name, opaque_lengths, ever_defined })
@@ -139,6 +149,11 @@ impl KeySet {
     /// All keys, in no order, valid or not.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Key>> {
         self.by_name.values()
+    }
+
+    /// The same where keys were defined before that are not among these.
+    pub fn after_others(self) -> Self {
+        Self { ever_defined: true, ..self }
     }
 
     /// Whether a key was ever defined, valid or not: from then on routes need one.
@@ -178,7 +193,7 @@ impl KeySet {
             Presented::Unreadable | Presented::Candidates(..) => Caller::Unknown,
         };
         for digest in presented.candidates() {
-            let valid = self.by_digest.get(&key::Exact(*digest)).filter(|key| key.is_valid(now));
+            let valid = self.by_digest.get(&key::Exact(*digest)).filter(|key| key.takes(digest, now));
             if let (Caller::Unknown, Some(key)) = (&caller, valid) {
                 caller = Caller::Known(key.clone());
             }
@@ -202,6 +217,7 @@ mod tests {
             name,
             label: Label::NONE,
             digest: Some(digest(text.as_bytes())),
+            former: None,
             uid: None,
             opaque_length: (!text.starts_with("cgk_")).then_some(text.len()),
             routes: vec![0],
@@ -254,6 +270,18 @@ mod tests {
         assert_eq!(name(&Presented::Absent, Some(1001), before), "Absent");
         assert_eq!(name(&Presented::Absent, None, before), "Absent");
         assert_eq!(name(&presented("anything"), Some(1000), end), "Unknown");
+    }
+
+    #[test]
+    fn a_rotated_key_takes_its_former_text_for_a_while() {
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1000);
+        let mut rotated = key("a", "cgk_aaaaaaaa_new", None);
+        rotated.former = Some((digest(b"cgk_aaaaaaaa_old"), end));
+        let keys = KeySet::new(vec![rotated], None).unwrap();
+        let known = |text: &str, now| matches!(keys.identify(&presented(text), None, now), Caller::Known(_));
+        assert!(known("cgk_aaaaaaaa_old", end - Duration::from_secs(1)));
+        assert!(!known("cgk_aaaaaaaa_old", end));
+        assert!(known("cgk_aaaaaaaa_new", end));
     }
 
     #[test]

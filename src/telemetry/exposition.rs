@@ -13,7 +13,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
 use super::families::{self as family, Family, Kind};
 use super::histogram::Histogram;
-use super::meters::{Meters, Reload};
+use super::meters::{Meters, Reload, StoreState};
 use super::names::{Label, Names};
 use super::process;
 use super::table::{EndpointSeries, RequestCell, RequestSeries, RouteCell, Table};
@@ -99,6 +99,7 @@ impl Exposition {
             self.counter(&family::RELOADS, [SharedString::const_str(outcome)]).absolute(count);
         }
         self.gauge(&family::RELOADED, []).set(number(reloads.last == Reload::Success));
+        self.gauge(&family::STORE_UP, []).set(number(meters.store == StoreState::Up));
         self.gauge(&family::RELOADED_AT, []).set(reloads.last_success.as_second() as f64);
     }
 
@@ -189,6 +190,7 @@ impl Exposition {
         self.describe(&family::RELOADS);
         self.describe(&family::RELOADED);
         self.describe(&family::RELOADED_AT);
+        self.describe(&family::STORE_UP);
         self.describe(&family::DROPPED_RECORDS);
         self.describe(&family::BUILD_INFO);
     }

@@ -154,6 +154,8 @@ pub(super) const RELOADED_AT: Family<0> = Family::gauge(
     [],
     "When a configuration was loaded without a fault last, in seconds since 1970; at first the start.",
 );
+pub(super) const STORE_UP: Family<0> =
+    Family::gauge("closegate_store_up", [], "1 while the store works, or was never needed; 0 while it is lost.");
 pub(super) const DROPPED_RECORDS: Family<0> = Family::counter(
     "closegate_access_records_dropped_total",
     [],

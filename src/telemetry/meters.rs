@@ -88,6 +88,17 @@ pub(super) struct Meters {
     /// Seconds since 1970, by key.
     pub(super) expiries: HashMap<Label, i64>,
     pub(super) reloads: Reloads,
+    pub(super) store: StoreState,
+}
+
+/// Whether the store works.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum StoreState {
+    /// It does, or nothing has asked for it yet.
+    #[default]
+    Up,
+    /// It does not.
+    Down,
 }
 
 /// How a reload of the configuration ended.

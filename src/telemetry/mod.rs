@@ -33,7 +33,7 @@ pub use self::core::Core;
 use self::core::Cores;
 use self::exposition::Exposition;
 use self::meters::Meters;
-pub use self::meters::{CredentialMeters, LimitMeters, Reload, UpstreamMeters};
+pub use self::meters::{CredentialMeters, LimitMeters, Reload, StoreState, UpstreamMeters};
 pub use self::names::Label;
 use self::names::Names;
 pub use self::record::{Answerer, Client, Record, Retries, Retry};
@@ -147,6 +147,11 @@ impl Telemetry {
     /// Counts a reload of the configuration.
     pub fn reloaded(&self, reload: Reload) {
         lock(&self.meters).reloads.add(reload);
+    }
+
+    /// Notes whether the store works.
+    pub fn store(&self, state: StoreState) {
+        lock(&self.meters).store = state;
     }
 
     /// The metrics in Prometheus' text format, version 0.0.4.

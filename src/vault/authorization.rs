@@ -10,7 +10,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
 use super::redactor::{Needles, Redactor};
-use super::source::{self, SecretFault, Unread, Withheld};
+use super::source::{self, SecretFault, Supply, Unread};
 use crate::config::SecretRef;
 
 /// A credential made ready to be sent once: only the vault makes one, and injecting it uses it up.
@@ -36,6 +36,11 @@ impl Authorization {
         Redactor::new(self.needles)
     }
 
+    /// How many uses of the same secret there are beside this one, until the end of each answer.
+    pub(super) fn uses(&self) -> usize {
+        Arc::strong_count(&self.needles).saturating_sub(1)
+    }
+
     /// Another use of the same credential: the header's bytes are shared, not copied.
     pub(super) fn again(&self) -> Self {
         Self { header: self.header.clone(), generation: self.generation, needles: Arc::clone(&self.needles) }
@@ -57,8 +62,8 @@ impl Presented {
     /// # Errors
     ///
     /// When there is none where the reference points, or what is there fits into no header.
-    pub async fn read(key: &str, reference: &SecretRef, withheld: &Withheld) -> Result<Self, SecretFault> {
-        let found = source::read(reference, withheld).await.map_err(|unread| unread.at(key))?;
+    pub async fn read(key: &str, reference: &SecretRef, supply: &Supply) -> Result<Self, SecretFault> {
+        let found = source::read(reference, supply).await.map_err(|unread| unread.at(key))?;
         let line = Zeroizing::new([b"Bearer ", found.secret.expose()].concat());
         let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(line))
             .map_err(|_| Unread::new(reference, "holds no token", "a token is visible ASCII characters").at(key))?;

@@ -14,7 +14,7 @@ use super::authorization::Authorization;
 use super::needle::{self, Form};
 use super::redactor::Needles;
 use super::secret::Secret;
-use super::source::{self, Unread, Warning, Withheld};
+use super::source::{self, Supply, Unread, Warning};
 use crate::config::{Credential, CredentialKind, SecretRef};
 use crate::id::CredentialName;
 
@@ -28,7 +28,7 @@ pub(super) struct Slot {
 
 /// How a secret becomes an `authorization` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Scheme {
+pub(super) enum Scheme {
     /// Basic, the secret as user name, an empty password.
     ApiKey,
     /// Basic, the secret as password.
@@ -64,17 +64,27 @@ impl Slot {
         matches!(self.reference, SecretRef::Command { .. })
     }
 
+    /// Whether it may fail to be read now and work later: a command, or a store that does not answer.
+    pub(super) fn may_fail(&self) -> bool {
+        matches!(self.reference, SecretRef::Command { .. } | SecretRef::Stored { .. })
+    }
+
+    /// Whether the secret lies in the store: another one comes with another reference.
+    pub(super) fn is_stored(&self) -> bool {
+        matches!(self.reference, SecretRef::Stored { .. })
+    }
+
     /// How often the secret is read again while all is well.
     pub(super) fn refresh(&self) -> Option<Duration> {
         match self.reference {
             SecretRef::Command { refresh, .. } => refresh,
-            SecretRef::Env(_) | SecretRef::File(_) | SecretRef::Systemd { .. } => None,
+            SecretRef::Env(_) | SecretRef::File(_) | SecretRef::Systemd { .. } | SecretRef::Stored { .. } => None,
         }
     }
 
     /// Reads the secret and makes its header.
-    pub(super) async fn read(&self, withheld: &Withheld) -> Result<(Candidate, Vec<Warning>), Unread> {
-        let found = source::read(&self.reference, withheld).await?;
+    pub(super) async fn read(&self, supply: &Supply) -> Result<(Candidate, Vec<Warning>), Unread> {
+        let found = source::read(&self.reference, supply).await?;
         let warnings = found.exposure(&self.key, &self.reference).into_iter().chain(self.short(&found.secret));
         let candidate = self.scheme.candidate(&found.secret).ok_or_else(|| {
             Unread::new(
@@ -97,7 +107,7 @@ impl Slot {
 
 impl Scheme {
     /// `None` when the secret cannot stand in the header.
-    fn candidate(&self, secret: &Secret) -> Option<Candidate> {
+    pub(super) fn candidate(&self, secret: &Secret) -> Option<Candidate> {
         let pair = match self {
             Self::Bearer if secret.is_visible() => None,
             Self::ApiKey if secret.is_visible() => Some(joined(&[secret.expose(), b":"])),

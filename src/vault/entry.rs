@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::Holding;
 use super::authorization::Authorization;
 use super::credential::{Candidate, Slot};
 use super::redactor::Needles;
@@ -29,6 +31,8 @@ pub enum State {
         /// Why, for people.
         reason: &'static str,
     },
+    /// Somebody took it out of use; it is not sent until somebody takes it back.
+    Disabled,
 }
 
 /// Why a credential is not sent, and when to ask again.
@@ -48,13 +52,16 @@ pub(super) enum Outage {
     Rejected,
     /// Its secret cannot be had.
     Unavailable,
+    /// Somebody took it out of use.
+    Disabled,
 }
 
 impl Outage {
     fn reason(self) -> &'static str {
         match self {
             Self::Rejected => "Close refused it",
-            Self::Unavailable => "its command gave no secret",
+            Self::Unavailable => "its secret cannot be had",
+            Self::Disabled => "it is disabled",
         }
     }
 
@@ -62,6 +69,7 @@ impl Outage {
         match self {
             Self::Rejected => State::Rejected,
             Self::Unavailable => State::Unavailable { reason: self.reason() },
+            Self::Disabled => State::Disabled,
         }
     }
 }
@@ -77,11 +85,23 @@ pub(super) struct Entry {
     meters: Arc<CredentialMeters>,
     /// The secrets as they are configured: the one in use, then the one that may take over.
     slots: Vec<Slot>,
+    /// Whether somebody took it out of use.
+    switch: Switch,
     /// What each slot gave when it was last read with success.
     known: Mutex<Vec<Option<Candidate>>>,
     standing: ArcSwap<Standing>,
     suspicion: Suspicion,
     retired: watch::Sender<bool>,
+}
+
+/// Whether a credential may be used at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Switch {
+    /// It may.
+    #[default]
+    On,
+    /// Somebody took it out of use.
+    Off,
 }
 
 /// Whether a secret that was read again is another one.
@@ -93,18 +113,18 @@ pub(super) enum Change {
 
 impl Entry {
     /// A place that has nothing to send yet, and what its slots gave.
-    pub(super) fn new(
-        name: CredentialName,
-        meters: Arc<CredentialMeters>,
-        slots: Vec<Slot>,
-        known: Vec<Option<Candidate>>,
-    ) -> Self {
-        let nothing_yet = Standing::Out { outage: Outage::Unavailable, until: Instant::now() };
+    pub(super) fn new(name: CredentialName, meters: Arc<CredentialMeters>, holding: Holding) -> Self {
+        let Holding { slots, known, switch } = holding;
+        let nothing_yet = match switch {
+            Switch::On => Standing::Out { outage: Outage::Unavailable, until: Instant::now() },
+            Switch::Off => Standing::Out { outage: Outage::Disabled, until: Instant::now() + DISABLED },
+        };
         let suspicion = Suspicion { origin: ArcSwapOption::empty(), bell: Notify::new() };
         Self {
             name,
             meters,
             slots,
+            switch,
             known: Mutex::new(known),
             standing: ArcSwap::from_pointee(nothing_yet),
             suspicion,
@@ -124,14 +144,23 @@ impl Entry {
         &self.slots
     }
 
-    /// Whether it stands for these slots, and they gave what it knows of them.
-    pub(super) fn stands_for(&self, slots: &[Slot], read: &[Option<Candidate>]) -> bool {
+    pub(super) fn switch(&self) -> Switch {
+        self.switch
+    }
+
+    /// Whether it stands for these slots, they gave what it knows of them, and it may be used or not as before.
+    pub(super) fn stands_for(&self, Holding { slots, known: read, switch }: &Holding) -> bool {
         let same = |(known, read): (&Option<Candidate>, &Option<Candidate>)| match (known, read) {
             (Some(known), Some(read)) => known.is_same(read),
             (None, None) => true,
             _ => false,
         };
-        self.slots == slots && self.memory().iter().zip(read).all(same)
+        self.slots == *slots && self.switch == *switch && self.memory().iter().zip(read).all(same)
+    }
+
+    /// What a slot of the same setting and reference gave; none when there is no such slot.
+    pub(super) fn gave(&self, slot: &Slot) -> Option<Option<Candidate>> {
+        self.slots.iter().position(|known| known == slot).map(|at| self.known(at))
     }
 
     /// What a slot gave when it was last read with success.
@@ -161,6 +190,19 @@ impl Entry {
     /// the requests that began with it.
     pub(super) fn retire(&self) {
         self.retired.send_replace(true);
+    }
+
+    /// Has nothing sent any more, also by the requests that began with it and have not been sent yet.
+    pub(super) fn disable(&self) {
+        self.withdraw(Outage::Disabled, Instant::now() + DISABLED);
+    }
+
+    /// How many requests carry its secret, or wait for the end of an answer to it.
+    pub(super) fn uses(&self) -> usize {
+        match &**self.standing.load() {
+            Standing::Ready(authorization) => authorization.uses(),
+            Standing::Out { .. } => 0,
+        }
     }
 
     /// Waits until it is retired.
@@ -253,3 +295,6 @@ impl Suspicion {
         self.origin.store(None);
     }
 }
+
+/// When whoever found a credential disabled may ask again: somebody must enable it.
+const DISABLED: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@
 //! takes the credential out of the answer again. A credential that is dead or cannot be read is never sent, and there
 //! is no switch that changes that (security.md 46).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,29 +17,38 @@ use crate::net::Connector;
 use crate::origin::Origin;
 use crate::telemetry::CredentialMeters;
 
+mod archive;
 mod authorization;
 mod credential;
 mod entry;
 mod handed;
 mod harden;
+mod master;
 mod needle;
 mod probe;
 mod redactor;
+mod rekey;
+mod seal;
 mod secret;
 mod source;
+mod trial;
 mod watch;
 
+pub use archive::{Archive, ArchiveFault};
 pub use authorization::{Authorization, Presented};
 pub use entry::{State, Unavailable};
 pub use handed::SecretText;
 pub use harden::{HardenFault, harden};
-pub use probe::{Undecided, Verdict};
+pub use master::{MasterKey, NoMasterKey};
+pub use probe::{Introduction, Named, Person, Undecided, Verdict};
 pub use redactor::Redactor;
-pub use source::{KeyText, SecretFault, Warning, Withheld, digest};
+pub use rekey::{GivenKey, Rekeyed};
+pub use source::{KeyText, SecretFault, Supply, Warning, Withheld, digest};
+pub use trial::{Trial, Unfit};
 pub use watch::Watch;
 
 use credential::{Candidate, Slot};
-use entry::Entry;
+use entry::{Entry, Switch};
 use probe::Dial;
 use source::Unread;
 
@@ -52,34 +61,59 @@ pub struct Vault {
 }
 
 /// What was read of every credential, before any of it is used.
+#[derive(Default)]
 pub struct Holdings {
     credentials: BTreeMap<CredentialName, Holding>,
-    withheld: Arc<Withheld>,
+    supply: Arc<Supply>,
 }
 
 struct Holding {
     slots: Vec<Slot>,
     known: Vec<Option<Candidate>>,
+    switch: Switch,
+}
+
+/// What beside its references decides about a credential.
+#[derive(Default)]
+pub struct Circumstances<'a> {
+    /// The credentials that somebody took out of use.
+    pub disabled: BTreeSet<String>,
+    /// The vault before, and what of it is read again.
+    pub before: Option<(&'a Vault, Again)>,
+}
+
+/// What is read again of that which a vault knows already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Variables, files and commands: what lies in the store changes with its reference.
+    Declared,
+    /// Nothing: only what is referred to anew.
+    Nothing,
 }
 
 /// What secrets are read and questions are asked with.
 struct Means {
-    withheld: Arc<Withheld>,
+    supply: Arc<Supply>,
     dial: Arc<dyn Dial>,
 }
 
 impl Holdings {
-    /// Reads every secret. What cannot be read is a fault, all of them at once; only a command that fails is none: its
-    /// credential begins unavailable and is tried again.
+    /// Reads every secret. What cannot be read is a fault, all of them at once; only a command that fails is none, nor
+    /// a secret of the store that cannot be had: such a credential begins unavailable and is tried again.
     pub async fn read(
         credentials: &BTreeMap<CredentialName, config::Credential>,
-        withheld: Arc<Withheld>,
+        supply: Arc<Supply>,
+        circumstances: &Circumstances<'_>,
     ) -> Result<(Self, Vec<Warning>), Vec<SecretFault>> {
         let slots: Vec<_> = credentials.iter().map(|(name, credential)| Slot::of(name, credential)).collect();
-        let (known, warnings) = read_all(&slots, &withheld).await?;
-        let holdings = slots.into_iter().zip(known).map(|(slots, known)| Holding { slots, known });
-        let credentials = credentials.keys().cloned().zip(holdings).collect();
-        Ok((Self { credentials, withheld }, warnings))
+        let (known, warnings) = read_all(&slots, &supply, circumstances).await?;
+        let switch = |name: &CredentialName| {
+            if circumstances.disabled.contains(name.as_str()) { Switch::Off } else { Switch::On }
+        };
+        let holdings = slots.into_iter().zip(known).zip(credentials.keys());
+        let holdings =
+            holdings.map(|((slots, known), name)| (name.clone(), Holding { slots, known, switch: switch(name) }));
+        Ok((Self { credentials: holdings.collect(), supply }, warnings))
     }
 }
 
@@ -112,8 +146,8 @@ impl Vault {
         meters: impl Fn(&CredentialName) -> Arc<CredentialMeters>,
         dial: Arc<dyn Dial>,
     ) -> (Arc<Self>, Vec<Watch>) {
-        let Holdings { credentials, withheld } = holdings;
-        let means = Arc::new(Means { withheld, dial });
+        let Holdings { credentials, supply } = holdings;
+        let means = Arc::new(Means { supply, dial });
         let means = match before {
             Some(before) => {
                 before.means.store(means);
@@ -122,18 +156,25 @@ impl Vault {
             None => Arc::new(ArcSwap::new(means)),
         };
         let (mut entries, mut watches) = (Vec::new(), Vec::new());
-        for (name, Holding { slots, known }) in credentials {
+        for (name, holding) in credentials {
             let standing = before.and_then(|before| before.entries.get(before.place(&name)?));
-            if let Some(same) = standing.filter(|entry| entry.stands_for(&slots, &known)) {
+            if let Some(same) = standing.filter(|entry| entry.stands_for(&holding)) {
                 entries.push(Arc::clone(same));
                 continue;
             }
             if let Some(changed) = standing {
                 changed.retire();
+                if holding.switch == Switch::Off {
+                    changed.disable();
+                }
             }
             let meters = meters(&name);
-            let entry = Arc::new(Entry::new(name, meters, slots, known));
-            watches.push(Watch::begin(Arc::clone(&entry), Arc::clone(&means)));
+            let entry = Arc::new(Entry::new(name, meters, holding));
+            match entry.switch() {
+                Switch::On => watches.push(Watch::begin(Arc::clone(&entry), Arc::clone(&means))),
+                // Nothing about it changes by itself.
+                Switch::Off => entry.disable(),
+            }
             entries.push(entry);
         }
         let vault = Self { entries: entries.into(), means };
@@ -145,7 +186,7 @@ impl Vault {
     /// Whether these credentials, and what was read of them, are those that it has.
     pub fn holds(&self, holdings: &Holdings) -> bool {
         let same = |(entry, (name, holding)): (&Arc<Entry>, (&CredentialName, &Holding))| {
-            entry.name() == name && entry.stands_for(&holding.slots, &holding.known)
+            entry.name() == name && entry.stands_for(holding)
         };
         self.entries.len() == holdings.credentials.len() && self.entries.iter().zip(&holdings.credentials).all(same)
     }
@@ -182,6 +223,24 @@ impl Vault {
         }
     }
 
+    /// Asks Close once who somebody is with the credential; changes nothing.
+    pub async fn introduce(&self, id: CredentialId, origin: &Origin) -> (Verdict, Option<Introduction>) {
+        match self.authorization(id) {
+            Ok(authorization) => self.means.load_full().introduce(origin, authorization).await,
+            Err(unavailable) => (Verdict::Undecided(Undecided::Unavailable(unavailable.reason)), None),
+        }
+    }
+
+    /// The same for a secret that nobody uses yet.
+    pub async fn try_out(&self, trial: &Trial, origin: &Origin) -> (Verdict, Option<Introduction>) {
+        self.means.load_full().introduce(origin, trial.authorization()).await
+    }
+
+    /// How many requests are still under way with a secret of this vault that another one has followed.
+    pub fn uses(&self, name: &CredentialName) -> usize {
+        self.place(name).map_or(0, |place| self.entries[place].uses())
+    }
+
     /// How every credential stands, by name.
     pub fn states(&self) -> Vec<(CredentialName, State)> {
         self.entries.iter().map(|entry| (entry.name().clone(), entry.state())).collect()
@@ -197,8 +256,12 @@ impl Means {
         probe::ask(&*self.dial, origin, authorization).await
     }
 
+    async fn introduce(&self, origin: &Origin, authorization: Authorization) -> (Verdict, Option<Introduction>) {
+        probe::introduce(&*self.dial, origin, authorization).await
+    }
+
     async fn read(&self, slot: &Slot) -> Result<Candidate, Unread> {
-        slot.read(&self.withheld).await.map(|(candidate, _)| candidate)
+        slot.read(&self.supply).await.map(|(candidate, _)| candidate)
     }
 }
 
@@ -217,20 +280,32 @@ impl fmt::Debug for Holdings {
 type Known = Vec<Vec<Option<Candidate>>>;
 
 /// Reads every slot at once, since commands take their time; tells faults and warnings in the order of the slots.
-async fn read_all(slots: &[Vec<Slot>], withheld: &Arc<Withheld>) -> Result<(Known, Vec<Warning>), Vec<SecretFault>> {
+async fn read_all(
+    slots: &[Vec<Slot>],
+    supply: &Arc<Supply>,
+    circumstances: &Circumstances<'_>,
+) -> Result<(Known, Vec<Warning>), Vec<SecretFault>> {
+    let mut read = BTreeMap::new();
     let mut reading = JoinSet::new();
     for slot in slots.iter().flatten() {
-        let (slot, withheld) = (slot.clone(), Arc::clone(withheld));
-        reading.spawn(async move { (slot.key().to_owned(), slot.read(&withheld).await) });
+        if let Some(known) = circumstances.known(slot) {
+            read.insert(slot.key().to_owned(), Ok((known, Vec::new())));
+        } else {
+            let (slot, supply) = (slot.clone(), Arc::clone(supply));
+            reading.spawn(async move {
+                let found = slot.read(&supply).await.map(|(candidate, warnings)| (Some(candidate), warnings));
+                (slot.key().to_owned(), found)
+            });
+        }
     }
-    let mut read: BTreeMap<_, _> = reading.join_all().await.into_iter().collect();
+    read.extend(reading.join_all().await);
     let (mut warnings, mut faults) = (Vec::new(), Vec::new());
     let mut settle = |slot: &Slot| match read.remove(slot.key())? {
         Ok((candidate, seen)) => {
             warnings.extend(seen);
-            Some(candidate)
+            candidate
         }
-        Err(unread) if slot.is_command() => {
+        Err(unread) if slot.may_fail() => {
             warnings.push(unread.warn(slot.key()));
             None
         }
@@ -241,6 +316,20 @@ async fn read_all(slots: &[Vec<Slot>], withheld: &Arc<Withheld>) -> Result<(Know
     };
     let known = slots.iter().map(|slots| slots.iter().map(&mut settle).collect()).collect();
     if faults.is_empty() { Ok((known, warnings)) } else { Err(faults) }
+}
+
+impl Circumstances<'_> {
+    /// What need not be read, because the vault before has read it: `Some(None)` when it gave nothing.
+    fn known(&self, slot: &Slot) -> Option<Option<Candidate>> {
+        let (before, again) = self.before?;
+        let same = before.entries.iter().find_map(|entry| entry.gave(slot))?;
+        match again {
+            // What did not open may open with another master key.
+            _ if slot.is_stored() => same.map(Some),
+            Again::Nothing => Some(same),
+            Again::Declared => None,
+        }
+    }
 }
 
 #[cfg(test)]

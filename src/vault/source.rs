@@ -3,7 +3,7 @@
 //! No fault repeats what was read, not even a part of it; a command's stderr is discarded, and its environment lacks
 //! everything of the gateway's own and every variable that holds a secret (security.md 45).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,15 +11,18 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
+use super::archive::{Archive, ArchiveFault};
+use super::master::NoMasterKey;
 use super::secret::Secret;
-use crate::config::{Credential, Key, KeySecret, SecretRef};
-use crate::id::{CredentialName, KeyName};
+use crate::config::{Config, KeySecret, SecretRef};
+use crate::id::CredentialName;
 
 /// Why a secret that the configuration refers to cannot be had. It names the setting and the place, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,13 +53,14 @@ pub struct Withheld(BTreeSet<String>);
 
 impl Withheld {
     /// Every variable that a reference of the configuration names.
-    pub fn of(credentials: &BTreeMap<CredentialName, Credential>, keys: &BTreeMap<KeyName, Key>) -> Self {
-        let credentials = credentials.values().flat_map(|credential| credential.kind.references());
-        let keys = keys.values().filter_map(|key| match &key.secret {
+    pub fn of(config: &Config) -> Self {
+        let credentials = config.credentials.values().flat_map(|credential| credential.kind.references());
+        let keys = config.keys.values().filter_map(|key| match &key.secret {
             KeySecret::Reference(reference) => Some(reference),
             KeySecret::Digest(_) | KeySecret::Peer => None,
         });
-        Self(credentials.chain(keys).filter_map(variable).cloned().collect())
+        let references = credentials.chain(keys).chain(&config.store.master_key);
+        Self(references.filter_map(variable).cloned().collect())
     }
 
     /// What is left of an environment for a command.
@@ -73,6 +77,20 @@ impl Withheld {
     }
 }
 
+/// What secrets are read with.
+#[derive(Debug, Default)]
+pub struct Supply {
+    withheld: Withheld,
+    archive: Option<Arc<Archive>>,
+}
+
+impl Supply {
+    /// What the secrets of a configuration are read with; without an archive nothing of the store can be.
+    pub fn new(withheld: Withheld, archive: Option<Arc<Archive>>) -> Self {
+        Self { withheld, archive }
+    }
+}
+
 /// What may be known of a gateway key's text outside of the vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyText {
@@ -86,9 +104,9 @@ pub struct KeyText {
 pub async fn digest(
     key: &str,
     reference: &SecretRef,
-    withheld: &Withheld,
+    supply: &Supply,
 ) -> Result<(KeyText, Option<Warning>), SecretFault> {
-    let found = read(reference, withheld).await.map_err(|unread| unread.at(key))?;
+    let found = read(reference, supply).await.map_err(|unread| unread.at(key))?;
     if found.secret.len() < SHORTEST_KEY || !found.secret.is_visible() {
         return Err(Unread::new(reference, "holds no gateway key", KEY_HINT).at(key));
     }
@@ -136,6 +154,11 @@ impl Unread {
         SecretFault { key: key.to_owned(), what: self.what, hint: self.hint }
     }
 
+    /// The fault of the master key.
+    pub(super) fn of_master_key(self) -> NoMasterKey {
+        NoMasterKey { what: self.what, hint: self.hint }
+    }
+
     /// The same as a warning, for what is tried again.
     pub(super) fn warn(self, key: &str) -> Warning {
         Warning { key: key.to_owned(), what: self.what, hint: self.hint }
@@ -143,13 +166,13 @@ impl Unread {
 }
 
 /// Reads the secret: not empty, no control characters, at most 64 KiB.
-pub(super) async fn read(reference: &SecretRef, withheld: &Withheld) -> Result<Found, Unread> {
-    let (bytes, readable_by_others) = match reference {
-        SecretRef::Env(name) => (variable_value(reference, name)?, false),
-        SecretRef::File(path) => file(reference, path.clone()).await?,
-        SecretRef::Systemd { path, .. } => (file(reference, path.clone()).await?.0, false),
-        SecretRef::Command { argv, .. } => (command(reference, argv, withheld).await?, false),
-    };
+pub(super) async fn read(reference: &SecretRef, supply: &Supply) -> Result<Found, Unread> {
+    if let SecretRef::Stored { credential, version } = reference {
+        let secret = stored(reference, credential, *version, supply.archive.as_deref()).await?;
+        return Ok(Found { secret, readable_by_others: false });
+    }
+    let (bytes, readable_by_others) = bytes(reference, &supply.withheld).await?;
+    let bytes = if variable(reference).is_some() { bytes } else { one_line(&bytes) };
     let wrong = |what, hint| Err(Unread::new(reference, what, hint));
     if bytes.is_empty() {
         return wrong("is empty", "put the secret there, and nothing else");
@@ -158,6 +181,36 @@ pub(super) async fn read(reference: &SecretRef, withheld: &Withheld) -> Result<F
         return wrong("holds a line break or another control character", "a secret is one line of text");
     }
     Ok(Found { secret: Secret::new(bytes), readable_by_others })
+}
+
+/// Everything that lies outside of the store at that place, at most 64 KiB, and whether its file lets others in.
+pub(super) async fn bytes(reference: &SecretRef, withheld: &Withheld) -> Result<(Zeroizing<Vec<u8>>, bool), Unread> {
+    let (bytes, readable_by_others) = match reference {
+        SecretRef::Env(name) => (variable_value(reference, name)?, false),
+        SecretRef::File(path) => file(reference, path.clone()).await?,
+        SecretRef::Systemd { path, .. } => (file(reference, path.clone()).await?.0, false),
+        SecretRef::Command { argv, .. } => (command(reference, argv, withheld).await?, false),
+        SecretRef::Stored { .. } => return Err(Unread::new(reference, "is sealed", "it is read from the store")),
+    };
+    if bytes.len() > LONGEST {
+        return Err(Unread::new(reference, "gives more than 64 KiB", "a secret is one line of text"));
+    }
+    Ok((bytes, readable_by_others))
+}
+
+/// A secret of the store, which is tried again when its database does not answer.
+async fn stored(
+    reference: &SecretRef,
+    credential: &CredentialName,
+    version: u64,
+    archive: Option<&Archive>,
+) -> Result<Secret, Unread> {
+    let Some(archive) = archive else {
+        return Err(Unread::new(reference, "is not open", "start the gateway, or ask the one that runs"));
+    };
+    let unread = |fault: ArchiveFault| Unread { what: format!("{}: {fault}", place(reference)), hint: fault.hint() };
+    // Boxed: few secrets are the store's, and what it takes would stand in the future of each.
+    Box::pin(archive.secret(credential, version)).await.map_err(unread)
 }
 
 fn variable_value(reference: &SecretRef, name: &str) -> Result<Zeroizing<Vec<u8>>, Unread> {
@@ -173,7 +226,7 @@ async fn file(reference: &SecretRef, path: PathBuf) -> Result<(Zeroizing<Vec<u8>
     };
     let unread = |what: &str| Unread::new(reference, what, hint);
     match tokio::task::spawn_blocking(move || read_file(&path)).await {
-        Ok(Ok((bytes, exposed))) => Ok((one_line(reference, &bytes)?, exposed)),
+        Ok(Ok(read)) => Ok(read),
         Ok(Err(error)) => Err(unread(&format!("cannot be read: {}", error.kind()))),
         Err(_) => Err(unread("was not read to its end")),
     }
@@ -204,8 +257,8 @@ async fn command(reference: &SecretRef, argv: &[String], withheld: &Withheld) ->
     match tokio::time::timeout(COMMAND_LIMIT, output(child)).await {
         Err(_) => Err(unread("took longer than 10 s")),
         Ok(Err(error)) => Err(unread(&format!("cannot be read: {}", error.kind()))),
-        Ok(Ok((bytes, None))) => one_line(reference, &bytes),
-        Ok(Ok((bytes, Some(status)))) if status.success() => one_line(reference, &bytes),
+        Ok(Ok((bytes, None))) => Ok(bytes),
+        Ok(Ok((bytes, Some(status)))) if status.success() => Ok(bytes),
         Ok(Ok((_, Some(status)))) => Err(unread(&format!("failed: {status}"))),
     }
 }
@@ -226,32 +279,30 @@ fn roomy() -> Zeroizing<Vec<u8>> {
 }
 
 /// A copy of the right size without the one trailing newline.
-fn one_line(reference: &SecretRef, bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unread> {
-    if bytes.len() > LONGEST {
-        return Err(Unread::new(reference, "gives more than 64 KiB", "a secret is one line of text"));
-    }
+fn one_line(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     let line = bytes.strip_suffix(b"\n").map_or(bytes, |line| line.strip_suffix(b"\r").unwrap_or(line));
-    Ok(Zeroizing::new(line.to_vec()))
+    Zeroizing::new(line.to_vec())
 }
 
 fn variable(reference: &SecretRef) -> Option<&String> {
     match reference {
         SecretRef::Env(name) => Some(name),
-        SecretRef::File(_) | SecretRef::Systemd { .. } | SecretRef::Command { .. } => None,
+        SecretRef::File(_) | SecretRef::Systemd { .. } | SecretRef::Command { .. } | SecretRef::Stored { .. } => None,
     }
 }
 
 /// What messages call a reference; of a command the program alone, since its arguments may tell too much.
-fn place(reference: &SecretRef) -> String {
+pub(super) fn place(reference: &SecretRef) -> String {
     match reference {
         SecretRef::Env(name) => format!("environment variable `{name}`"),
         SecretRef::File(path) => format!("file `{}`", path.display()),
         SecretRef::Systemd { name, .. } => format!("systemd credential `{name}`"),
         SecretRef::Command { argv, .. } => format!("command `{}`", argv.first().map_or("", String::as_str)),
+        SecretRef::Stored { credential, .. } => format!("the secret of `{credential}` in the store"),
     }
 }
 
-const OWN: [&str; 5] = ["CLOSEGATE_", "CLOSE_API_KEY", "CREDENTIALS_DIRECTORY", "LISTEN_", "NOTIFY_SOCKET"];
+const OWN: [&str; 6] = ["CLOSEGATE_", "CLOSE_API_KEY", "CREDENTIALS_DIRECTORY", "LISTEN_", "NOTIFY_SOCKET", "PGPASS"];
 const LONGEST: usize = 64 * 1024;
 const SHORTEST_KEY: usize = 16;
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);

@@ -111,7 +111,8 @@ impl Scene {
         let close = Arc::new(Close { status: Mutex::new(200), ..Close::default() });
         let meters = Arc::new(CredentialMeters::default());
         let dial = Arc::new(Wiring(Arc::clone(&close)));
-        let (holdings, warnings) = Holdings::read(&credentials, Arc::default()).await.unwrap();
+        let (holdings, warnings) =
+            Holdings::read(&credentials, Arc::default(), &Circumstances::default()).await.unwrap();
         let (vault, watches) = Vault::open_over(None, holdings, |_| Arc::clone(&meters), dial);
         watch_over(watches);
         Self { folder, credentials, close, meters, vault, warnings }
@@ -119,7 +120,7 @@ impl Scene {
 
     /// Reads everything again and has what is different take its place; how many credentials that were.
     async fn renew(&mut self) -> usize {
-        let (holdings, _) = Holdings::read(&self.credentials, Arc::default()).await.unwrap();
+        let (holdings, _) = Holdings::read(&self.credentials, Arc::default(), &Circumstances::default()).await.unwrap();
         let same = self.vault.holds(&holdings);
         let (meters, dial) = (Arc::clone(&self.meters), Arc::new(Wiring(Arc::clone(&self.close))));
         let (vault, watches) = Vault::open_over(Some(&self.vault), holdings, |_| Arc::clone(&meters), dial);
@@ -200,7 +201,7 @@ async fn seconds(seconds: u64) {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
 }
 
-const UNAVAILABLE: State = State::Unavailable { reason: "its command gave no secret" };
+const UNAVAILABLE: State = State::Unavailable { reason: "its secret cannot be had" };
 
 #[tokio::test]
 async fn the_question_is_one_plain_get() {
@@ -378,7 +379,7 @@ async fn a_command_that_fails_leaves_its_credential_unavailable_until_it_works()
     assert_eq!(scene.warnings[0].what, "command `cat` failed: exit status: 1");
     let unavailable = scene.vault.authorization(SALES).unwrap_err();
     assert!((1..=2).contains(&unavailable.retry_after));
-    let undecided = Undecided::Unavailable("its command gave no secret");
+    let undecided = Undecided::Unavailable("its secret cannot be had");
     assert_eq!(scene.vault.verify(SALES, &origin()).await, Verdict::Undecided(undecided));
     scene.write("token", "planted-token");
     scene.becomes(State::Ready).await;
@@ -500,7 +501,7 @@ async fn every_fault_is_told_at_once_by_its_setting() {
     let kinds = [("a", pair), ("b", fine), ("c", basic)];
     let credentials =
         kinds.map(|(at, kind)| (name(at), Credential { description: None, organization: None, kind })).into();
-    let faults = Holdings::read(&credentials, Arc::default()).await.unwrap_err();
+    let faults = Holdings::read(&credentials, Arc::default(), &Circumstances::default()).await.unwrap_err();
     let told: Vec<_> = faults.iter().map(SecretFault::to_string).collect();
     assert_eq!(
         told,
@@ -528,10 +529,66 @@ async fn nothing_prints_a_secret() {
     let scene = Scene::pair("api_current.planted", "api_next.planted").await;
     assert_eq!(format!("{:?}", scene.vault), "[credential `sales`: Ready]");
     let dial = Arc::new(Wiring(Arc::default()));
-    let (holdings, warnings) = Holdings::read(&scene.credentials, Arc::default()).await.unwrap();
+    let (holdings, warnings) =
+        Holdings::read(&scene.credentials, Arc::default(), &Circumstances::default()).await.unwrap();
     let printed = format!("{holdings:?} {warnings:?} {:?}", holdings.credentials[&name("sales")].known);
     let (vault, watches) = Vault::open_over(None, holdings, |_| Arc::default(), dial);
     let printed = format!("{printed} {vault:?} {watches:?} {:?}", vault.authorization(SALES));
     assert!(printed.contains("[secret]"));
     assert!(!printed.contains("planted") && !printed.contains("YXBp"), "{printed}");
+}
+
+impl Scene {
+    /// What the vault would be under other circumstances.
+    async fn read(&self, circumstances: &Circumstances<'_>) -> Result<Holdings, Vec<SecretFault>> {
+        let read = Holdings::read(&self.credentials, Arc::default(), circumstances).await;
+        read.map(|(holdings, _)| holdings)
+    }
+
+    fn follow(&self, holdings: Holdings) -> (Arc<Vault>, Vec<Watch>) {
+        let (meters, dial) = (Arc::clone(&self.meters), Arc::new(Wiring(Arc::clone(&self.close))));
+        Vault::open_over(Some(&self.vault), holdings, |_| Arc::clone(&meters), dial)
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_credential_is_sent_by_nobody_until_it_is_enabled() {
+    let scene = Scene::bearer("planted-token").await;
+    let disabled = Circumstances { disabled: ["sales".to_owned()].into(), ..Circumstances::default() };
+    let (out, watches) = scene.follow(scene.read(&disabled).await.unwrap());
+    assert!(watches.is_empty(), "nothing about it changes by itself");
+    assert_eq!(out.states()[0].1, State::Disabled);
+    for vault in [&out, &scene.vault] {
+        let refused = vault.authorization(SALES).unwrap_err();
+        assert_eq!((refused.reason, refused.retry_after), ("it is disabled", 60), "also for who began before");
+    }
+    assert!(!scene.meters.up.load(Ordering::Relaxed));
+    let (back, watches) = Vault::open_over(
+        Some(&out),
+        scene.read(&Circumstances::default()).await.unwrap(),
+        |_| Arc::clone(&scene.meters),
+        Arc::new(Wiring(Arc::clone(&scene.close))),
+    );
+    assert_eq!((watches.len(), back.states()[0].1), (1, State::Ready));
+    assert!(scene.meters.up.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn what_is_known_need_not_be_read_again() {
+    let scene = Scene::bearer("planted-token").await;
+    std::fs::remove_file(scene.folder.path().join("token")).unwrap();
+    let over = |again| Circumstances { before: Some((&*scene.vault, again)), ..Circumstances::default() };
+    let known = scene.read(&over(Again::Nothing)).await.unwrap();
+    assert!(scene.vault.holds(&known));
+    assert!(scene.read(&over(Again::Declared)).await.is_err());
+}
+
+#[tokio::test]
+async fn the_uses_of_a_secret_are_counted_until_their_answers_are_over() {
+    let scene = Scene::bearer("planted-token").await;
+    assert_eq!(scene.vault.uses(&name("sales")), 0);
+    let redactor = scene.vault.authorization(SALES).unwrap().inject(&mut http::HeaderMap::new());
+    assert_eq!(scene.vault.uses(&name("sales")), 1);
+    drop(redactor);
+    assert_eq!(scene.vault.uses(&name("sales")), 0);
 }

@@ -326,14 +326,14 @@ fn a_request_is_sent_again_with_the_credential_it_began_with() {
 }
 
 /// Clients that keep their connections and ask on them again and again, until they are told to end.
-struct Load {
-    asked: AtomicUsize,
+pub(crate) struct Load {
+    pub(crate) asked: AtomicUsize,
     over: AtomicBool,
 }
 
 impl Load {
     /// Runs so many clients beside what is to happen, at the doors in turn; none of their requests may fail.
-    fn beside<T>(doors: &[SocketAddr], clients: usize, happens: impl FnOnce(&Self) -> T) -> T {
+    pub(crate) fn beside<T>(doors: &[SocketAddr], clients: usize, happens: impl FnOnce(&Self) -> T) -> T {
         let load = Self { asked: AtomicUsize::new(0), over: AtomicBool::new(false) };
         std::thread::scope(|scope| {
             for number in 0..clients {
@@ -360,7 +360,7 @@ impl Load {
     }
 
     /// Waits until so many more requests were answered.
-    fn go_on(&self, requests: usize) {
+    pub(crate) fn go_on(&self, requests: usize) {
         let enough = self.asked.load(Ordering::SeqCst) + requests;
         while self.asked.load(Ordering::SeqCst) < enough {
             std::thread::yield_now();

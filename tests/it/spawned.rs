@@ -60,6 +60,8 @@ pub(crate) fn closegate_with_files(folder: &Path, files: usize) -> Command {
 
 fn isolated(mut command: Command, folder: &Path) -> Command {
     command.env_clear().current_dir(folder).stdin(Stdio::null());
+    // What is added at run time lies in the folder as well.
+    command.env("XDG_STATE_HOME", folder);
     if let Some(path) = std::env::var_os("PATH") {
         command.env("PATH", path);
     }

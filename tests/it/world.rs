@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::time::Duration;
 
+use closegate::admin::Management;
 use closegate::app::{End, Gateway, Provenance, Reloaded};
 use closegate::config::{self, Environment, Sources};
 use closegate::edge::Local;
@@ -67,6 +68,16 @@ pub(crate) fn gateway(upstream: SocketAddr) -> Setup {
 }
 
 impl Setup {
+    /// The same configuration in a folder that another gateway has left, with what lies there.
+    pub(crate) fn in_folder(mut self, folder: TempDir) -> Self {
+        for file in std::fs::read_dir(self.folder.path()).unwrap() {
+            let file = file.unwrap();
+            std::fs::rename(file.path(), folder.path().join(file.file_name())).unwrap();
+        }
+        self.folder = folder;
+        self
+    }
+
     /// Adds lines to a section.
     pub(crate) fn set(mut self, section: &'static str, lines: &str) -> Self {
         match self.sections.iter_mut().find(|(name, _)| *name == section) {
@@ -77,9 +88,14 @@ impl Setup {
     }
 
     /// Replaces the lines of a section.
-    pub(crate) fn replace(mut self, section: &'static str, lines: &str) -> Self {
+    pub(crate) fn replace(self, section: &'static str, lines: &str) -> Self {
+        self.without(section).set(section, lines)
+    }
+
+    /// Leaves a section out.
+    pub(crate) fn without(mut self, section: &str) -> Self {
         self.sections.retain(|(name, _)| *name != section);
-        self.set(section, lines)
+        self
     }
 
     /// Writes a file beside the configuration.
@@ -136,11 +152,11 @@ impl Setup {
         let folder = setup.write();
         let path = folder.path().join("closegate.toml");
         let sources =
-            Sources { file: Some(path), environment: Environment::default(), folder: folder.path().to_owned() };
+            Sources { file: Some(path), environment: state_in(folder.path()), folder: folder.path().to_owned() };
         let loaded = config::load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
         let records = Records::default();
-        let provenance = provenance(sources, loaded.file);
-        let gateway = Gateway::start(&loaded.config, provenance, records.clone());
+        let provenance = provenance(sources, loaded.file.clone());
+        let gateway = Gateway::start(&loaded, provenance, records.clone());
         let gateway = gateway.unwrap_or_else(|faults| panic!("{faults}"));
         let proxy = passage.door(|listener| match listener {
             "default" => gateway.proxy().unwrap(),
@@ -148,6 +164,11 @@ impl Setup {
         });
         World { proxy, admin: gateway.admin, gateway: Some(gateway), records, folder }
     }
+}
+
+/// An environment in which data lies in the folder as well.
+fn state_in(folder: &Path) -> Environment {
+    [("XDG_STATE_HOME", folder)].into_iter().collect()
 }
 
 /// Where the listener of that label listens.
@@ -210,6 +231,17 @@ impl World {
     /// Has everything loaded again.
     pub(crate) fn reload(&self) -> Reloaded {
         RUNTIME.block_on(self.gateway.as_ref().unwrap().bell().ring())
+    }
+
+    /// What is managed at run time.
+    pub(crate) fn management(&self) -> Arc<dyn Management> {
+        self.gateway.as_ref().unwrap().management()
+    }
+
+    /// Ends the gateway, and leaves its folder to the next one.
+    pub(crate) fn stop(mut self) -> TempDir {
+        RUNTIME.block_on(self.gateway.take().unwrap().stop());
+        std::mem::replace(&mut self.folder, TempDir::new().unwrap())
     }
 
     /// Begins to end the gateway; the handle says how it ended.

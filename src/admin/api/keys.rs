@@ -11,7 +11,7 @@ use super::Desk;
 use super::page::{Page, PageQuery, done, made, one, tagged};
 use super::request::{IfMatch, Json, Named, Query};
 use crate::admin::gate::Caller;
-use crate::admin::model::{CreatedKey, KeySettings, KeyView, NewKey};
+use crate::admin::model::{CreatedKey, KeyRotation, KeySettings, KeyView, NewKey};
 use crate::admin::refusal::Refusal;
 use crate::admin::respond::{JSON, json};
 use crate::id::KeyName;
@@ -97,17 +97,20 @@ pub(super) async fn revoke(
 
 /// Rotate a gateway key
 ///
-/// It gets another text, which is in this answer and nowhere else; the old one is refused from now on.
+/// It gets another text, which is in this answer and nowhere else; the old one goes on for a while, so that tools can be
+/// changed one by one.
 #[utoipa::path(post, path = "/api/v1/keys/{name}/rotate", operation_id = "rotate_key", tag = "keys",
     params(("name" = String, Path, description = "Its name"), ("if-match" = Option<String>, Header, description = "The `ETag` that was seen")),
-    responses((status = 200, description = "It is rotated", body = CreatedKey)))]
+    request_body = Option<KeyRotation>, responses((status = 200, description = "It is rotated", body = CreatedKey)))]
 pub(super) async fn rotate(
     State(desk): State<Arc<Desk>>,
     Extension(caller): Extension<Caller>,
     Named(name): Named<KeyName>,
     IfMatch(expected): IfMatch,
+    to: Option<Json<KeyRotation>>,
 ) -> Answered {
-    let rotated = desk.management.rotate_key(&name, expected, &caller.actor).await?;
+    let to = to.map(|Json(to)| to).unwrap_or_default();
+    let rotated = desk.management.rotate_key(&name, to, expected, &caller.actor).await?;
     let version = rotated.key.version;
     Ok(tagged(json(StatusCode::OK, JSON, &rotated), version))
 }

@@ -15,9 +15,9 @@ use zeroize::Zeroizing;
 use super::api::Page;
 use super::management::{Answer, Management};
 use super::model::{
-    Actor, Authorization, CreatedKey, CredentialView, EventPage, EventQuery, Identity, KeySettings, KeyView,
-    NewCredential, NewKey, NewRoute, Reload, Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView,
-    Started, UpdatedCredential, Usage, UsageQuery, Verification, Version,
+    Actor, Authorization, CreatedKey, CredentialView, EventPage, EventQuery, Identity, KeyRotation, KeySettings,
+    KeyView, NewCredential, NewKey, NewRoute, Reload, Returned, Rotation, RouteSettings, RouteView, SecretText,
+    SettingView, Started, UpdatedCredential, Usage, UsageQuery, Verification, Version,
 };
 use super::problem::Problem;
 use super::refusal::{Code, Refusal};
@@ -286,8 +286,14 @@ impl Management for Client {
         Box::pin(async move { self.post(&format!("keys/{name}/revoke"), None).await })
     }
 
-    fn rotate_key<'a>(&'a self, name: &'a KeyName, expected: Option<Version>, _: &'a Actor) -> Answer<'a, CreatedKey> {
-        Box::pin(async move { self.post(&format!("keys/{name}/rotate"), expected).await })
+    fn rotate_key<'a>(
+        &'a self,
+        name: &'a KeyName,
+        to: KeyRotation,
+        expected: Option<Version>,
+        _: &'a Actor,
+    ) -> Answer<'a, CreatedKey> {
+        Box::pin(async move { self.send(Method::POST, &format!("keys/{name}/rotate"), &to, expected).await })
     }
 
     fn remove_key<'a>(&'a self, name: &'a KeyName, expected: Option<Version>, _: &'a Actor) -> Answer<'a, ()> {

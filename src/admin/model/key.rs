@@ -204,6 +204,16 @@ pub struct KeySettings {
     pub mode: Mode,
 }
 
+/// How a key is given another text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRotation {
+    /// How long the text before goes on, so that tools can be changed one by one: `0s` to 90 days, by default `24h`.
+    #[serde(default)]
+    #[schema(example = "24h", pattern = "^[0-9]{1,6}(ms|s|m|h|d)$")]
+    pub overlap: Option<String>,
+}
+
 /// A key that was just made, with its text: shown this once, kept nowhere.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct CreatedKey {

@@ -26,7 +26,7 @@ pub use self::credential::{
     Verification,
 };
 pub use self::event::{EventPage, EventQuery, EventView, NewEvent};
-pub use self::key::{CreatedKey, KeySettings, KeyState, KeyText, KeyView, Mode, NewKey, Scope};
+pub use self::key::{CreatedKey, KeyRotation, KeySettings, KeyState, KeyText, KeyView, Mode, NewKey, Scope};
 pub use self::route::{NewRoute, RouteSettings, RouteView};
 pub use self::session::{Actor, Identity, Role, Way};
 pub use self::setting::{EndpointView, Reload, SettingView};

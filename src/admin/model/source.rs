@@ -58,6 +58,7 @@ impl Source {
             Place::File { name, line } => {
                 Self { kind: SourceKind::File, file: Some(name.to_string()), line: *line, ..nowhere }
             }
+            Place::Managed => Self::managed(),
             Place::Variable(name) => Self { kind: SourceKind::Environment, variable: Some(name.clone()), ..nowhere },
         }
     }

@@ -35,6 +35,7 @@ fn keys(scopes: Scopes) -> KeySet {
         name: KeyName::parse("tool").unwrap(),
         label: Label::NONE,
         digest: Some(keys::digest(b"the-key-of-the-tool")),
+        former: None,
         uid: None,
         opaque_length: None,
         routes: vec![0],

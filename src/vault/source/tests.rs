@@ -4,14 +4,16 @@ use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 
 use super::*;
-use crate::config::CredentialKind;
+use std::collections::BTreeMap;
+
+use crate::config::{Credential, CredentialKind};
 
 fn shell(script: &str) -> SecretRef {
     SecretRef::Command { argv: vec!["sh".into(), "-c".into(), script.into()], refresh: None }
 }
 
 async fn text(reference: &SecretRef) -> Result<String, String> {
-    let found = read(reference, &Withheld::default()).await.map_err(|unread| unread.what)?;
+    let found = read(reference, &Supply::default()).await.map_err(|unread| unread.what)?;
     assert!(!format!("{found:?}").contains("planted"));
     Ok(String::from_utf8(found.secret.expose().to_vec()).unwrap())
 }
@@ -59,7 +61,7 @@ async fn a_file_that_others_can_read_is_warned_about_off_tmpfs_only() {
         std::io::Write::write_all(&mut file, b"planted").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let reference = SecretRef::File(path.clone());
-        let found = read(&reference, &Withheld::default()).await.unwrap();
+        let found = read(&reference, &Supply::default()).await.unwrap();
         let warning = found.exposure("credentials.sales.bearer", &reference);
         assert_eq!(warning.is_some(), warned, "{mode:o}");
         assert!(warning.is_none_or(|warning| warning.what.contains(path.to_str().unwrap())));
@@ -70,7 +72,7 @@ async fn a_file_that_others_can_read_is_warned_about_off_tmpfs_only() {
         let file = tempfile::NamedTempFile::new_in(shm).unwrap();
         fs::write(file.path(), "planted").unwrap();
         fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
-        let found = read(&SecretRef::File(file.path().to_owned()), &Withheld::default()).await.unwrap();
+        let found = read(&SecretRef::File(file.path().to_owned()), &Supply::default()).await.unwrap();
         assert!(!found.readable_by_others);
     }
 }
@@ -86,7 +88,7 @@ async fn what_systemd_hands_over_is_read_like_a_file_and_not_warned_about() {
     // As systemd leaves it: readable by a group, where an access list says by whom.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).unwrap();
     assert_eq!(text(&reference).await.unwrap(), "planted");
-    let found = read(&reference, &Withheld::default()).await.unwrap();
+    let found = read(&reference, &Supply::default()).await.unwrap();
     assert_eq!(found.exposure("credentials.sales.bearer", &reference), None);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&path, "planted\nplanted").unwrap();
@@ -130,12 +132,10 @@ async fn a_command_that_fails_says_how_and_not_what_it_printed() {
 async fn a_command_sees_no_variable_that_holds_a_secret() {
     let name = CredentialName::parse("sales").unwrap();
     let kind = CredentialKind::Bearer(SecretRef::Env("CARGO_PKG_NAME".into()));
-    let withheld = Withheld::of(
-        &BTreeMap::from([(name, Credential { description: None, organization: None, kind })]),
-        &BTreeMap::new(),
-    );
+    let credentials = BTreeMap::from([(name, Credential { description: None, organization: None, kind })]);
+    let supply = Supply::new(Withheld::of(&Config { credentials, ..Config::default() }), None);
     let script = shell("printf %s \"${CARGO_PKG_NAME-none},${CARGO_PKG_VERSION-none}\"");
-    let found = read(&script, &withheld).await.unwrap();
+    let found = read(&script, &supply).await.unwrap();
     assert_eq!(found.secret.expose(), concat!("none,", env!("CARGO_PKG_VERSION")).as_bytes());
 }
 
@@ -159,7 +159,7 @@ fn line_45_what_is_the_gateways_own_is_withheld() {
 
 #[tokio::test]
 async fn a_gateway_key_leaves_as_its_digest() {
-    let of = async |script: &str| digest("keys.a.secret", &shell(script), &Withheld::default()).await;
+    let of = async |script: &str| digest("keys.a.secret", &shell(script), &Supply::default()).await;
     let (bytes, warning) = of("printf sixteen-letters-").await.unwrap();
     let expected = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"sixteen-letters-");
     assert_eq!((bytes.digest.as_ref().map(|digest| &digest[..]), warning), (Some(expected.as_ref()), None));

@@ -393,7 +393,13 @@ impl Management for Memory {
         }))
     }
 
-    fn rotate_key<'a>(&'a self, name: &'a KeyName, expected: Option<Version>, by: &'a Actor) -> Answer<'a, CreatedKey> {
+    fn rotate_key<'a>(
+        &'a self,
+        name: &'a KeyName,
+        _: KeyRotation,
+        expected: Option<Version>,
+        by: &'a Actor,
+    ) -> Answer<'a, CreatedKey> {
         ready(self.did(by, "key.rotate", name.as_str(), |state| {
             let (id, text) = state.key_text();
             let rotate = |one: &mut KeyView| one.id = Some(id);

@@ -1,0 +1,348 @@
+//! Everything that can be managed at run time, done: on the store, and in the running gateway where there is one.
+//!
+//! A change is checked by the very checks of the configuration file, stored in one transaction with its event, and in
+//! force when it is answered. One that fails changes nothing. Of several changes at once one is made after the other.
+
+mod body;
+mod credentials;
+mod events;
+mod ground;
+mod keys;
+mod refuse;
+mod routes;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+
+use self::body::CredentialBody as Body;
+use self::ground::Ground;
+use super::reload::{Bell, Change, Effective, Standing};
+use crate::admin::model::{
+    Actor, CreatedKey, CredentialView, EventPage, EventQuery, KeyRotation, KeySettings, KeyView, NewCredential, NewKey,
+    NewRoute, Organization, Reload, Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView, Source,
+    Started, UpdatedCredential, Usage, UsageQuery, User, Verification, Version,
+};
+use crate::admin::{Answer, Code, Kind, Management, Refusal};
+use crate::config::{self, Addition, Base, Place};
+use crate::id::{CredentialName, KeyName, RouteName};
+use crate::store::{Event, Expected, Step, Store};
+use crate::vault::Archive;
+
+pub(super) use self::body::{CredentialBody, KeyBody, RouteBody};
+
+/// Does what the admin API and the command line ask for.
+pub struct Manager {
+    archive: Arc<Archive>,
+    ground: Ground,
+    /// One change after the other.
+    turns: Semaphore,
+    /// What Close said of credentials of the configuration, which have no record to remember it.
+    introduced: Mutex<BTreeMap<CredentialName, Introduced>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Introduced {
+    verified_at: Option<Timestamp>,
+    organization: Option<Organization>,
+    user: Option<User>,
+}
+
+impl Manager {
+    /// In a running gateway.
+    pub(super) fn running(archive: Arc<Archive>, bell: Bell, effective: watch::Receiver<Arc<Effective>>) -> Self {
+        Self::on(archive, Ground::Running { bell, effective })
+    }
+
+    /// On the store alone, beside what the sources say.
+    pub fn alone(archive: Arc<Archive>, base: Base) -> Self {
+        Self::on(archive, Ground::Alone { base })
+    }
+
+    fn on(archive: Arc<Archive>, ground: Ground) -> Self {
+        Self { archive, ground, turns: Semaphore::new(1), introduced: Mutex::default() }
+    }
+
+    fn store(&self) -> &Store {
+        self.archive.store()
+    }
+
+    async fn effective(&self) -> Result<Arc<Effective>, Refusal> {
+        self.ground.effective(self.store()).await
+    }
+
+    /// What is in force as a change is to find it: with what others have changed meanwhile.
+    async fn latest(&self) -> Result<(Arc<Effective>, SemaphorePermit<'_>), Refusal> {
+        let turn = self.turns.acquire().await.map_err(|_| Refusal::internal())?;
+        let effective = self.effective().await?;
+        let revision = self.store().revision().await.map_err(|fault| refuse::by_store(&fault))?;
+        if revision == effective.snapshot.revision && effective.standing == Standing::Whole {
+            return Ok((effective, turn));
+        }
+        self.ground.take_effect().await?;
+        Ok((self.effective().await?, turn))
+    }
+
+    /// Stores a change with its event, and has it be in force.
+    async fn make(&self, effective: &Effective, mut steps: Vec<Step>, event: Event) -> Result<(), Refusal> {
+        if !effective.loaded.config.keys.is_empty() && !effective.snapshot.keys_ever_defined {
+            steps.push(Step::DefineKeys);
+        }
+        self.store().change_all(steps, &event).await.map_err(|fault| refuse::of_change(&fault))?;
+        events::tell(&event);
+        self.ground.take_effect().await
+    }
+
+    fn introduced(&self) -> MutexGuard<'_, BTreeMap<CredentialName, Introduced>> {
+        self.introduced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Refuses a name that the configuration has, or that something managed has already.
+fn free(effective: &Effective, kind: Kind, name: &str, kept: bool) -> Result<(), Refusal> {
+    let place = effective.declared(&key_of(kind, name));
+    match place {
+        Some(place) => Err(Refusal::taken(kind, name, Some(&place))),
+        None if kept => Err(Refusal::taken(kind, name, None)),
+        None if !config::is_plain_name(name) => {
+            Err(Refusal::field("name", "looks like a secret", "a short name for people, such as `sales`"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Why something that has no record cannot be changed.
+fn unkept(effective: &Effective, kind: Kind, name: &str) -> Refusal {
+    match effective.declared(&key_of(kind, name)) {
+        Some(place) => Refusal::read_only(kind, name, &place),
+        None => Refusal::not_found(kind, name),
+    }
+}
+
+/// Refuses what the configuration, checked as a whole, would not have beside the rest.
+fn agreed(effective: &Effective, managed: &config::Managed, addition: Addition) -> Result<config::Managed, Refusal> {
+    let table = addition.key();
+    let objections = effective.base()?.objections(managed, addition.clone());
+    if objections.is_empty() { Ok(managed.with(addition)) } else { Err(refuse::by_findings(&table, &objections)) }
+}
+
+fn key_of(kind: Kind, name: &str) -> String {
+    let table = match kind {
+        Kind::Credential => "credentials",
+        Kind::Route => "routes",
+        Kind::Key => "keys",
+    };
+    format!("{table}.{name}")
+}
+
+/// The version that a change is meant for: the one that was seen, else the one that is there now.
+fn expected(seen: Option<Version>, now: u64) -> Expected {
+    Expected::Version(seen.map_or(now, |seen| seen.0))
+}
+
+fn source(effective: &Effective, key: &str) -> Source {
+    Source::of(&effective.loaded.place(key))
+}
+
+impl Effective {
+    /// Where the configuration declares a table, be it one that follows from another; none when it does not.
+    fn declared(&self, key: &str) -> Option<Place> {
+        let place = self.loaded.origins.get(key)?.clone();
+        (place != Place::Managed).then_some(place)
+    }
+
+    fn base(&self) -> Result<&Base, Refusal> {
+        let fixed = || {
+            Refusal::new(Code::WrongState, "this gateway goes by a configuration that cannot be added to")
+                .hint("start `closegate serve`")
+        };
+        self.loaded.base.as_ref().ok_or_else(fixed)
+    }
+}
+
+impl Management for Manager {
+    fn credentials(&self) -> Answer<'_, Vec<CredentialView>> {
+        Box::pin(self.list_credentials())
+    }
+
+    fn credential<'a>(&'a self, name: &'a CredentialName) -> Answer<'a, CredentialView> {
+        Box::pin(self.show_credential(name))
+    }
+
+    fn add_credential<'a>(&'a self, new: NewCredential, by: &'a Actor) -> Answer<'a, CredentialView> {
+        Box::pin(self.insert_credential(new, by))
+    }
+
+    fn update_credential<'a>(
+        &'a self,
+        name: &'a CredentialName,
+        to: UpdatedCredential,
+        expected: Option<Version>,
+        by: &'a Actor,
+    ) -> Answer<'a, CredentialView> {
+        Box::pin(self.describe_credential(name, to, expected, by))
+    }
+
+    fn remove_credential<'a>(
+        &'a self,
+        name: &'a CredentialName,
+        expected: Option<Version>,
+        by: &'a Actor,
+    ) -> Answer<'a, ()> {
+        Box::pin(self.delete_credential(name, expected, by))
+    }
+
+    fn verify_credential<'a>(&'a self, name: &'a CredentialName, by: &'a Actor) -> Answer<'a, Verification> {
+        Box::pin(self.examine_credential(name, by))
+    }
+
+    fn rotate_credential<'a>(
+        &'a self,
+        name: &'a CredentialName,
+        to: Rotation,
+        expected: Option<Version>,
+        by: &'a Actor,
+    ) -> Answer<'a, CredentialView> {
+        Box::pin(self.switch_secret(name, to, expected, by))
+    }
+
+    fn disable_credential<'a>(&'a self, name: &'a CredentialName, by: &'a Actor) -> Answer<'a, CredentialView> {
+        Box::pin(self.turn(name, Step::Disable(name.to_string()), "credential.disable", by))
+    }
+
+    fn enable_credential<'a>(&'a self, name: &'a CredentialName, by: &'a Actor) -> Answer<'a, CredentialView> {
+        Box::pin(self.turn(name, Step::Enable(name.to_string()), "credential.enable", by))
+    }
+
+    fn start_authorization<'a>(&'a self, name: &'a CredentialName, _by: &'a Actor) -> Answer<'a, Started> {
+        Box::pin(async move { Err(self.no_app(name).await) })
+    }
+
+    fn complete_authorization<'a>(
+        &'a self,
+        _name: Option<&'a CredentialName>,
+        _returned: Returned,
+        _by: &'a Actor,
+    ) -> Answer<'a, CredentialView> {
+        let unknown = Refusal::new(Code::AuthorizationRefused, "no authorization of this `state` was begun")
+            .hint("begin it again");
+        Box::pin(async move { Err(unknown) })
+    }
+
+    fn take_over_grant<'a>(
+        &'a self,
+        name: &'a CredentialName,
+        _refresh_token: SecretText,
+        _by: &'a Actor,
+    ) -> Answer<'a, CredentialView> {
+        Box::pin(async move { Err(self.no_app(name).await) })
+    }
+
+    fn routes(&self) -> Answer<'_, Vec<RouteView>> {
+        Box::pin(self.list_routes())
+    }
+
+    fn route<'a>(&'a self, name: &'a RouteName) -> Answer<'a, RouteView> {
+        Box::pin(self.show_route(name))
+    }
+
+    fn add_route<'a>(&'a self, new: NewRoute, by: &'a Actor) -> Answer<'a, RouteView> {
+        Box::pin(self.insert_route(new, by))
+    }
+
+    fn replace_route<'a>(
+        &'a self,
+        name: &'a RouteName,
+        to: RouteSettings,
+        expected: Option<Version>,
+        by: &'a Actor,
+    ) -> Answer<'a, RouteView> {
+        Box::pin(self.write_route(name, to, expected, by))
+    }
+
+    fn remove_route<'a>(&'a self, name: &'a RouteName, expected: Option<Version>, by: &'a Actor) -> Answer<'a, ()> {
+        Box::pin(self.delete_route(name, expected, by))
+    }
+
+    fn keys(&self) -> Answer<'_, Vec<KeyView>> {
+        Box::pin(self.list_keys())
+    }
+
+    fn key<'a>(&'a self, name: &'a KeyName) -> Answer<'a, KeyView> {
+        Box::pin(self.show_key(name))
+    }
+
+    fn create_key<'a>(&'a self, new: NewKey, by: &'a Actor) -> Answer<'a, CreatedKey> {
+        Box::pin(self.insert_key(new, by))
+    }
+
+    fn replace_key<'a>(
+        &'a self,
+        name: &'a KeyName,
+        to: KeySettings,
+        expected: Option<Version>,
+        by: &'a Actor,
+    ) -> Answer<'a, KeyView> {
+        Box::pin(self.write_key(name, to, expected, by))
+    }
+
+    fn revoke_key<'a>(&'a self, name: &'a KeyName, by: &'a Actor) -> Answer<'a, KeyView> {
+        Box::pin(self.end_key(name, by))
+    }
+
+    fn rotate_key<'a>(
+        &'a self,
+        name: &'a KeyName,
+        to: KeyRotation,
+        expected: Option<Version>,
+        by: &'a Actor,
+    ) -> Answer<'a, CreatedKey> {
+        Box::pin(self.switch_text(name, to, expected, by))
+    }
+
+    fn remove_key<'a>(&'a self, name: &'a KeyName, expected: Option<Version>, by: &'a Actor) -> Answer<'a, ()> {
+        Box::pin(self.delete_key(name, expected, by))
+    }
+
+    fn usage(&self, _query: UsageQuery) -> Answer<'_, Usage> {
+        Box::pin(async { Err(Refusal::new(Code::WrongState, "usage is not kept yet")) })
+    }
+
+    fn events(&self, query: EventQuery) -> Answer<'_, EventPage> {
+        Box::pin(self.list_events(query))
+    }
+
+    fn config(&self) -> Answer<'_, Vec<SettingView>> {
+        Box::pin(async move {
+            let effective = self.effective().await?;
+            let settings = config::settings(&effective.loaded).into_iter();
+            let view =
+                |one: config::Setting| SettingView { key: one.key, value: one.value, source: Source::of(&one.source) };
+            Ok(settings.map(view).collect())
+        })
+    }
+
+    fn reload<'a>(&'a self, by: &'a Actor) -> Answer<'a, Reload> {
+        Box::pin(async move {
+            let Ground::Running { bell, .. } = &self.ground else {
+                return Err(Refusal::new(Code::WrongState, "no gateway is running: there is nothing to reload"));
+            };
+            let outcome = bell.ring().await.map_err(|faults| {
+                Refusal::new(Code::Invalid, faults.join("\n"))
+                    .hint("everything stays as it was; repair it, and reload again")
+            })?;
+            let changed = outcome.change == Change::Applied;
+            self.note(events::event(by, "config.reload", "config", serde_json::json!({ "changed": changed }))).await;
+            Ok(Reload { changed, waiting: outcome.waiting })
+        })
+    }
+}
+
+/// The body of a record, as it is stored.
+fn stored(body: &impl serde::Serialize) -> Result<Value, Refusal> {
+    serde_json::to_value(body).map_err(|_| Refusal::internal())
+}

@@ -1,0 +1,123 @@
+//! Opens a database: SQLite's file with its lock, PostgreSQL's connections, or memory.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+use super::fault::StoreError;
+use super::sql::{Open, Pool};
+use super::{LIMIT, Otherwise, Place, Role, migrate};
+
+/// Whether there is something to open, without making it.
+pub(super) async fn is_there(place: &Place) -> bool {
+    match place {
+        Place::Memory => false,
+        Place::Postgres(_) => true,
+        Place::Sqlite { path, .. } => {
+            let path = path.clone();
+            tokio::task::spawn_blocking(move || path.exists()).await.unwrap_or(true)
+        }
+    }
+}
+
+/// Opens it, made where it is not there yet, and at the version of this program.
+pub(super) async fn make(place: &Place, role: Role) -> Result<Open, StoreError> {
+    let open = match place {
+        Place::Memory => memory(),
+        Place::Postgres(url) => Open { pool: postgres(url)?, serving: None, in_memory: false },
+        Place::Sqlite { path, otherwise } => match file(path.clone(), role).await {
+            Err(StoreError::Unusable { what }) if *otherwise == Otherwise::Memory => {
+                tracing::warn!("{what}: what is added is kept in memory; hint: set `data_dir` to a folder to write to");
+                memory()
+            }
+            opened => opened?,
+        },
+    };
+    match migrate::run(&open.pool).await {
+        Ok(()) => Ok(open),
+        Err(error) => {
+            open.pool.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// One connection, kept: with it the database would go.
+fn memory() -> Open {
+    let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+    let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true).disable_statement_logging();
+    Open { pool: Pool::Sqlite(pool.connect_lazy_with(options)), serving: None, in_memory: true }
+}
+
+/// One connection as well: the file has one writer at a time, and whoever reads waits for no longer than a write takes.
+async fn file(path: PathBuf, role: Role) -> Result<Open, StoreError> {
+    let place = path.clone();
+    let prepared = tokio::task::spawn_blocking(move || prepare(&place, role)).await;
+    let serving = prepared.unwrap_or_else(|_| Err(StoreError::unusable("its file cannot be made")))?;
+    let options = SqliteConnectOptions::new()
+        .filename(&path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY)
+        .foreign_keys(true)
+        .disable_statement_logging();
+    let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(LIMIT).idle_timeout(None).max_lifetime(None);
+    Ok(Open { pool: Pool::Sqlite(pool.connect_lazy_with(options)), serving, in_memory: false })
+}
+
+/// Makes folder and file for this user alone, and takes the lock of the one gateway that serves from it.
+fn prepare(path: &Path, role: Role) -> Result<Option<File>, StoreError> {
+    let cannot = |what: &str, path: &Path, error: &io::Error| {
+        StoreError::unusable(format!("{what} `{}` cannot be made ({})", path.display(), error.kind()))
+    };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|error| cannot("the folder", folder, &error))?;
+    }
+    // SQLite gives the files beside it the permissions of this one.
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    file.map_err(|error| cannot("the file", path, &error))?;
+    match role {
+        Role::Serving => lock(path).map(Some),
+        Role::Visiting => Ok(None),
+    }
+}
+
+/// The lock lies in a file of its own, which stays: SQLite's own locks are not to be touched, and the system lets go of
+/// this one whatever way the process ends.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&name);
+    let file = file.map_err(|error| {
+        StoreError::unusable(format!("the file `{}` cannot be made ({})", name.display(), error.kind()))
+    })?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked { path: path.to_owned() }),
+        Err(error) => Err(StoreError::unusable(format!("`{}` cannot be locked ({error})", name.display()))),
+    }
+}
+
+fn postgres(url: &str) -> Result<Pool, StoreError> {
+    let options = PgConnectOptions::from_str(url)?.application_name("closegate").disable_statement_logging();
+    // By statements and not by options of the connection: poolers between refuse those.
+    let pool = PgPoolOptions::new().max_connections(4).acquire_timeout(LIMIT).after_connect(|connection, _| {
+        Box::pin(async move { sqlx::raw_sql(LIMITS).execute(connection).await.map(drop) })
+    });
+    Ok(Pool::Postgres(pool.connect_lazy_with(options)))
+}
+
+/// How long SQLite waits for somebody else's transaction.
+const BUSY: Duration = Duration::from_secs(4);
+const LIMITS: &str =
+    "SET statement_timeout = '5s'; SET lock_timeout = '4s'; SET idle_in_transaction_session_timeout = '10s'";

@@ -1,0 +1,183 @@
+//! Several gateways on one PostgreSQL, and what becomes of them when it is lost.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use closegate::admin::Code;
+use tempfile::TempDir;
+
+use crate::manage::{ADDED, Close, add, api_key, by, code, credential, key_name, new_key, wait, with_key};
+use crate::world::{SECRET, Setup, World, gateway};
+
+/// A PostgreSQL of Debian's, on a port and in a folder of its own.
+struct Postgres {
+    folder: TempDir,
+    port: u16,
+    server: Option<Child>,
+}
+
+impl Postgres {
+    fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut postgres = Self { folder, port, server: None };
+        if let Some((uid, gid)) = unprivileged() {
+            chown(postgres.folder.path(), Some(uid), Some(gid)).unwrap();
+        }
+        let mut initdb = postgres.command("initdb");
+        initdb.args(["-A", "trust", "-U", "gate", "--no-sync", "-D"]).arg(postgres.data()).stdout(Stdio::null());
+        assert!(initdb.status().unwrap().success());
+        postgres.resume();
+        postgres
+    }
+
+    /// Starts the server, and waits until it takes connections.
+    fn resume(&mut self) {
+        let mut server = self.command("postgres");
+        server.args(["-F", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-D"]).arg(self.data());
+        server.arg("-k").arg(self.folder.path()).stderr(Stdio::piped());
+        let mut server = server.spawn().unwrap();
+        let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
+        let ready = lines.by_ref().any(|line| line.unwrap().contains("ready to accept connections"));
+        assert!(ready, "PostgreSQL did not start");
+        // Whatever else it says is read away, or it would stand still.
+        std::thread::spawn(move || lines.for_each(drop));
+        self.server = Some(server);
+    }
+
+    /// Ends the server at once: connections break.
+    fn halt(&mut self) {
+        let mut server = self.server.take().unwrap();
+        let pid = rustix::process::Pid::from_child(&server);
+        rustix::process::kill_process(pid, rustix::process::Signal::QUIT).unwrap();
+        server.wait().unwrap();
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn url(&self) -> String {
+        format!("postgres://gate@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// One of its programs, run by a user that it accepts: it refuses to be run by root.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(programs().join(program));
+        command.current_dir(self.folder.path()).env_clear().env("LC_ALL", "C").stdin(Stdio::null());
+        if let Some((uid, gid)) = unprivileged() {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if self.server.is_some() {
+            self.halt();
+        }
+    }
+}
+
+/// Where Debian keeps the programs: those of the newest version.
+fn programs() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("install Debian's `postgresql`");
+    let newest = versions.map(|version| version.unwrap().path()).max();
+    newest.expect("install Debian's `postgresql`").join("bin")
+}
+
+/// The user `nobody`, where this process is root.
+fn unprivileged() -> Option<(u32, u32)> {
+    rustix::process::getuid().is_root().then_some((65534, 65534))
+}
+
+/// A replica that shares the store.
+fn replica(upstream: SocketAddr, postgres: &Postgres, max_stale: &str) -> Setup {
+    let store =
+        format!("url = \"{}\"\nmaster_key = {{ file = \"master\" }}\nmax_stale = \"{max_stale}\"", postgres.url());
+    gateway(upstream).file("master", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n").set("store", &store)
+}
+
+fn status(world: &World, path: &str) -> u16 {
+    with_key(world, path, "none")
+}
+
+/// Waits until something is so; how long that took.
+#[track_caller]
+fn until(what: impl Fn() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !what() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it did not come about");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    begun.elapsed()
+}
+
+fn ready(world: &World) -> serde_json::Value {
+    let mut client = crate::raw::Raw::connect(world.admin);
+    client.send("GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let answer = client.answer();
+    assert_eq!(answer.status, 200);
+    answer.json()
+}
+
+#[test]
+fn a_change_on_one_replica_is_live_on_all_within_a_second() {
+    let close = Close::start(&[SECRET, ADDED]);
+    let postgres = Postgres::start();
+    let [one, two] = [(); 2].map(|()| replica(close.address(), &postgres, "1h").start());
+    add(&*one.management(), "partner", ADDED);
+    let took = until(|| status(&two, "/partner/api/v1/lead/") == 200);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    wait(two.management().disable_credential(&credential("partner"), &by())).unwrap();
+    let took = until(|| status(&one, "/partner/api/v1/lead/") == 503);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    wait(one.management().enable_credential(&credential("partner"), &by())).unwrap();
+    let made = wait(one.management().create_key(new_key("tool", &["partner"]), &by())).unwrap();
+    let text = made.text.reveal();
+    let took = until(|| with_key(&two, "/partner/api/v1/lead/", text) == 200 && status(&two, "/sales/x") == 401);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    wait(one.management().revoke_key(&key_name("tool"), &by())).unwrap();
+    let took = until(|| with_key(&two, "/partner/api/v1/lead/", text) == 401);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+#[test]
+fn with_a_lost_database_what_is_known_goes_on_and_heals() {
+    let close = Close::start(&[SECRET, ADDED]);
+    let mut postgres = Postgres::start();
+    let long = replica(close.address(), &postgres, "1h").start_reloading();
+    let short = replica(close.address(), &postgres, "1s").start();
+    add(&*long.management(), "partner", ADDED);
+    let made = wait(long.management().create_key(new_key("tool", &["partner"]), &by())).unwrap();
+    let text = made.text.reveal();
+    let works = |world: &World| with_key(world, "/partner/api/v1/lead/", text) == 200;
+    until(|| works(&short));
+    postgres.halt();
+    until(|| long.metric("closegate_store_up") == 0.0);
+    assert_eq!(ready(&long)["degraded"], true);
+    assert_eq!(code(long.management().add_credential(api_key("late", ADDED), &by())), Code::StoreUnavailable);
+    assert!(works(&long), "from memory");
+    long.edit("[upstream]", "[upstream]\nidle_timeout = \"59s\"");
+    long.reload().unwrap();
+    assert!(works(&long), "also after a reload");
+    until(|| !works(&short));
+    assert!(works(&long), "max_stale is not over here");
+    let late = replica(close.address(), &postgres, "1h").start();
+    assert_eq!(status(&late, "/sales/api/v1/lead/"), 401, "nobody is let in while keys are not known");
+    assert_eq!(ready(&late)["degraded"], true);
+    postgres.resume();
+    until(|| works(&short) && works(&late) && long.metric("closegate_store_up") == 1.0);
+    assert!(ready(&long).get("degraded").is_none());
+    add(&*short.management(), "after", ADDED);
+    until(|| {
+        with_key(&late, "/after/api/v1/lead/", text) == 404
+            && wait(late.management().credential(&credential("after"))).is_ok()
+    });
+}
