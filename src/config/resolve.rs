@@ -8,7 +8,7 @@ use super::kinds::{self, TIMEOUT};
 use super::listener::{self, Listener};
 use super::raw::Table;
 use super::storage;
-use super::walk::{Section, Walk};
+use super::walk::{Section, Split, Walk};
 use super::{AccessFormat, Admin, Config, Http, Log, Metrics, Pace, Process, Redact, Upstream};
 
 /// Types the whole tree; what is wrong is reported to the walk, and its default stands in.
@@ -60,8 +60,13 @@ fn listen(mut at: Section<'_>, walk: &mut Walk) -> (Listener, Process) {
 
 fn admin(mut at: Section<'_>, walk: &mut Walk) -> Admin {
     let known = Admin::default();
-    let admin =
-        Admin { address: at.or(walk, "address", known.address, kinds::listener), tls: listener::tls(&mut at, walk) };
+    let admin = Admin {
+        address: at.or(walk, "address", known.address, kinds::listener),
+        tls: listener::tls(&mut at, walk),
+        public_url: at.optional(walk, "public_url", kinds::site),
+        hosts: at.list(walk, "hosts", Split::Commas, kinds::host).unwrap_or(known.hosts),
+        tokens: entries::tokens(&mut at, walk),
+    };
     at.close(walk);
     admin
 }
