@@ -39,6 +39,10 @@ pub struct RouteName(Name);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyName(Name);
 
+/// The name of a token of the admin API, such as `ops`; what events call who has it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenName(Name);
+
 /// The name of a listener of the proxy beside `[listen]`, such as `tls`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerName(Name);
@@ -73,6 +77,18 @@ impl RouteName {
 }
 
 impl KeyName {
+    /// Parses a name; the fault says what a name is.
+    pub fn parse(text: &str) -> Result<Self, NameFault> {
+        Name::parse(text).map(Self)
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0.0
+    }
+}
+
+impl TokenName {
     /// Parses a name; the fault says what a name is.
     pub fn parse(text: &str) -> Result<Self, NameFault> {
         Name::parse(text).map(Self)
@@ -120,6 +136,18 @@ impl fmt::Display for KeyName {
 impl fmt::Display for ListenerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for TokenName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for TokenName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "token `{self}`")
     }
 }
 

@@ -218,12 +218,17 @@ impl Code {
             Self::Forbidden | Self::CsrfMissing | Self::OriginRefused => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict | Self::InUse | Self::ReadOnly | Self::WrongState => StatusCode::CONFLICT,
+            Self::Conflict
+            | Self::InUse
+            | Self::ReadOnly
+            | Self::WrongState
+            | Self::CredentialRefused
+            | Self::AuthorizationRefused => StatusCode::CONFLICT,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::HostRefused => StatusCode::MISDIRECTED_REQUEST,
-            Self::Invalid | Self::CredentialRefused | Self::AuthorizationRefused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UpstreamUnreachable | Self::StoreUnavailable | Self::GatewayUnreachable => {

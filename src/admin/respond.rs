@@ -1,4 +1,4 @@
-//! The answers of an operator's listener, and the table of its paths.
+//! The answers of probes and scrapers, and what all answers of an operator's listener have in common.
 
 use std::sync::Arc;
 
@@ -6,35 +6,48 @@ use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 
 use super::health::{Health, Phase};
+use super::refusal::{Code, Refusal};
 use crate::telemetry::Telemetry;
 
-/// What the answers are made of.
+/// What those answers are made of.
 #[derive(Clone)]
 pub(super) struct Sources {
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) health: Arc<Health>,
 }
 
-/// The paths.
-pub(super) fn router(sources: Sources) -> Router {
+/// The three paths that need no token and take any `Host`.
+pub(super) fn probes(sources: Sources) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not_found"))
-        .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"))
         .with_state(sources)
+}
+
+/// Answers what a path does not know of methods.
+pub(super) fn strict<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    router.method_not_allowed_fallback(async |method: Method| match method {
+        // RFC 9110 9.3.7: what a path knows, the router adds as `Allow`.
+        Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
+        _ => Refusal::new(Code::MethodNotAllowed, "this path does not know this method").into_response(),
+    })
+}
+
+/// Answers also where there is nothing.
+pub(super) fn closed(router: Router) -> Router {
+    strict(router).fallback(async || Refusal::new(Code::NotFound, "there is nothing at this path"))
 }
 
 /// Rendering merges and writes every series: a thread of its own keeps that from those who wait on this one.
 async fn metrics(State(sources): State<Sources>) -> Response {
     match tokio::task::spawn_blocking(move || sources.telemetry.render()).await {
         Ok(text) => body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
-        Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal").into_response(),
+        Err(_) => Refusal::internal().into_response(),
     }
 }
 
@@ -51,39 +64,16 @@ async fn ready(State(sources): State<Sources>) -> Response {
     json(status, JSON, &readiness)
 }
 
-/// An error of RFC 9457 with a stable code.
-#[derive(Serialize)]
-struct Problem {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    title: &'static str,
-    status: u16,
-    code: &'static str,
-}
-
-impl Problem {
-    fn new(status: StatusCode, code: &'static str) -> Self {
-        let title = status.canonical_reason().unwrap_or_default();
-        Self { kind: "about:blank", title, status: status.as_u16(), code }
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        json(status, "application/problem+json", &self)
-    }
-}
-
-fn json(status: StatusCode, content_type: &'static str, value: &impl Serialize) -> Response {
+/// An answer in JSON.
+pub(super) fn json(status: StatusCode, content_type: &'static str, value: &impl Serialize) -> Response {
     match serde_json::to_string(value) {
         Ok(text) => body(status, content_type, text),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-/// Every answer is of this moment only.
-fn body(status: StatusCode, content_type: &'static str, text: String) -> Response {
+/// Every answer is of this moment only, for whoever asked, and nothing that a browser might make of it.
+pub(super) fn body(status: StatusCode, content_type: &'static str, text: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -92,4 +82,5 @@ fn body(status: StatusCode, content_type: &'static str, text: String) -> Respons
     (status, headers, text).into_response()
 }
 
-const JSON: &str = "application/json";
+/// The content type of answers that are no errors.
+pub(super) const JSON: &str = "application/json";

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use super::{Details, Health, Phase, serve};
+use super::{Details, Health, Phase, Surface, serve};
 use crate::telemetry::{Access, Options, Telemetry};
 
 struct Answer {
@@ -21,7 +21,7 @@ struct Answer {
 
 async fn ask(address: SocketAddr, method: &str, path: &str) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: any.example\r\n\r\n");
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: any.example\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -37,7 +37,7 @@ async fn while_serving<F: Future<Output = ()>>(health: Health, asked: impl FnOnc
     let health = Arc::new(health);
     let telemetry = Telemetry::new(Options { max_key_series: 9, access: Access::Off }, io::sink());
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = serve(listener, None, telemetry, health.clone(), async { drop(stopped.await) });
+    let served = serve(listener, None, Surface::probes(telemetry, health.clone()), async { drop(stopped.await) });
     let asked = async {
         asked(address, health).await;
         stop.send(()).unwrap();
@@ -87,7 +87,10 @@ async fn what_is_not_there_is_a_problem_with_a_code() {
         let absent = ask(address, "GET", "/api/v1/keys").await;
         assert_eq!(absent.status, StatusCode::NOT_FOUND);
         assert!(absent.head.contains("content-type: application/problem+json"), "{}", absent.head);
-        assert_eq!(absent.body, r#"{"type":"about:blank","title":"Not Found","status":404,"code":"not_found"}"#);
+        assert_eq!(
+            absent.body,
+            r#"{"type":"about:blank","title":"Not Found","status":404,"code":"not_found","detail":"there is nothing at this path"}"#
+        );
 
         let refused = ask(address, "DELETE", "/metrics").await;
         assert_eq!(refused.status, StatusCode::METHOD_NOT_ALLOWED);

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::Stage;
 use super::part::Parts;
 use super::reload::{Effective, Reloader};
-use crate::admin::{self, Details, Health};
+use crate::admin::{self, Details, Health, Surface};
 use crate::edge::{Acceptor, ServerTls};
 use crate::pace::Dispatcher;
 use crate::store;
@@ -104,7 +104,8 @@ pub(super) fn spawn(
                 match store.follow().await {}
             });
             for ((listener, tls), part) in listeners {
-                let served = admin::serve(listener, tls, telemetry.clone(), health.clone(), gone(stage.clone()));
+                let surface = Surface::probes(telemetry.clone(), health.clone());
+                let served = admin::serve(listener, tls, surface, gone(stage.clone()));
                 task::spawn("admin", async move {
                     let _part = part;
                     if let Err(error) = served.await {

@@ -1,19 +1,17 @@
 //! `closegate health`: asks the local gateway whether it is ready, as a container's health check does.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-
-use crate::config::{Admin, Tls};
-use crate::net::pinned;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
 
 use super::print;
+use crate::admin;
+use crate::config::Admin;
 
 /// Why the gateway does not count as ready.
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +46,12 @@ pub(super) enum HealthFault {
 ///
 /// When nobody answers in time, or the answer is not that of a gateway that is ready.
 pub(super) async fn probe(admin: &Admin) -> Result<(), HealthFault> {
-    let address = reachable(admin.address);
-    let answer = tokio::time::timeout(PATIENCE, ask(address, admin.tls.as_ref())).await;
-    let answer = answer.map_err(|_| io::ErrorKind::TimedOut.into()).flatten();
+    let address = admin::reachable(admin);
+    let request = Request::get("/readyz").body(Full::default()).map_err(io::Error::other);
+    let answer = match request {
+        Ok(request) => admin::call(admin, request, PATIENCE).await,
+        Err(error) => Err(error),
+    };
     judge(address, &answer.map_err(|source| HealthFault::Unreachable { address, source })?)
 }
 
@@ -70,48 +71,20 @@ pub(super) fn run(admin: &Admin) -> ExitCode {
     }
 }
 
-async fn ask(address: SocketAddr, tls: Option<&Tls>) -> io::Result<String> {
-    let stream = TcpStream::connect(address).await?;
-    let Some(tls) = tls else { return exchange(address, stream).await };
-    // Whoever listens there must have the certificate that is configured; its name and dates are for others.
-    let pinned = pinned(&tls.cert).map_err(io::Error::other)?;
-    let name = ServerName::from(address.ip());
-    exchange(address, TlsConnector::from(pinned).connect(name, stream).await?).await
-}
-
-async fn exchange(address: SocketAddr, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<String> {
-    let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-fn judge(address: SocketAddr, answer: &str) -> Result<(), HealthFault> {
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or(HealthFault::Foreign { address })?;
-    let told = serde_json::from_str::<serde_json::Value>(body).ok();
+fn judge(address: SocketAddr, answer: &Response<Bytes>) -> Result<(), HealthFault> {
+    let told = serde_json::from_slice::<serde_json::Value>(answer.body()).ok();
     let says_status = told.is_some_and(|told| told["status"].is_string());
-    let status = head.strip_prefix("HTTP/1.1 ").and_then(|head| head.get(..3));
-    match status {
-        Some("200") if says_status => Ok(()),
-        Some("503") if says_status => Err(HealthFault::NotReady { address, body: body.to_owned() }),
+    match answer.status() {
+        StatusCode::OK if says_status => Ok(()),
+        StatusCode::SERVICE_UNAVAILABLE if says_status => {
+            Err(HealthFault::NotReady { address, body: String::from_utf8_lossy(answer.body()).into_owned() })
+        }
         _ => Err(HealthFault::Foreign { address }),
     }
 }
 
-/// An unspecified address is one to listen on, not one to call.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        IpAddr::V4(_) | IpAddr::V6(_) => {}
-    }
-    address
-}
-
 /// Health checks have a patience of their own, often of 3 s.
 const PATIENCE: Duration = Duration::from_millis(2500);
-const MAX_ANSWER: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -120,17 +93,9 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::admin::{self, Details, Health, Phase};
+    use crate::admin::{Details, Health, Phase, Surface};
+    use crate::config::Tls;
     use crate::telemetry::{Access, Options, Telemetry};
-
-    #[test]
-    fn an_unspecified_address_is_called_on_loopback() {
-        for (given, called) in
-            [("0.0.0.0:9464", "127.0.0.1:9464"), ("[::]:9464", "[::1]:9464"), ("192.0.2.7:9464", "192.0.2.7:9464")]
-        {
-            assert_eq!(reachable(given.parse().unwrap()), called.parse().unwrap());
-        }
-    }
 
     #[tokio::test]
     async fn a_gateway_is_healthy_once_it_is_ready() {
@@ -139,8 +104,9 @@ mod tests {
         let health = Arc::new(Health::new(Details::default));
         let telemetry = Telemetry::new(Options { max_key_series: 1, access: Access::Off }, io::sink());
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = admin::serve(listener, None, telemetry, health.clone(), async { drop(stopped.await) });
-        let admin = Admin { address, tls: None };
+        let served =
+            admin::serve(listener, None, Surface::probes(telemetry, health.clone()), async { drop(stopped.await) });
+        let admin = Admin { address, ..Admin::default() };
         let asked = async {
             let fault = probe(&admin).await.unwrap_err();
             assert!(matches!(&fault, HealthFault::NotReady { body, .. } if body.contains("starting")), "{fault}");
@@ -173,11 +139,12 @@ mod tests {
         let telemetry = Telemetry::new(Options { max_key_series: 1, access: Access::Off }, io::sink());
         let tls = crate::edge::ServerTls::new(&own, crate::edge::Offer::H1).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = admin::serve(listener, Some(tls), telemetry, health, async { drop(stopped.await) });
+        let served =
+            admin::serve(listener, Some(tls), Surface::probes(telemetry, health), async { drop(stopped.await) });
         let asked = async {
-            probe(&Admin { address, tls: Some(own) }).await.unwrap();
+            probe(&Admin { address, tls: Some(own), ..Admin::default() }).await.unwrap();
             for tls in [Some(other), None] {
-                assert!(probe(&Admin { address, tls }).await.is_err());
+                assert!(probe(&Admin { address, tls, ..Admin::default() }).await.is_err());
             }
             stop.send(()).unwrap();
         };
@@ -187,10 +154,11 @@ mod tests {
     #[test]
     fn a_stranger_is_not_taken_for_the_gateway() {
         let address = "127.0.0.1:1".parse().unwrap();
-        for answer in
-            ["", "HTTP/1.1 200 OK\r\n\r\nhello", "HTTP/1.1 404 Not Found\r\n\r\n{\"status\":404}", "SSH-2.0\r\n"]
+        for (status, body) in
+            [(200, "hello"), (404, "{\"status\":404}"), (200, "{}"), (503, ""), (302, "{\"status\":\"ready\"}")]
         {
-            assert!(matches!(judge(address, answer), Err(HealthFault::Foreign { .. })), "{answer}");
+            let answer = Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap();
+            assert!(matches!(judge(address, &answer), Err(HealthFault::Foreign { .. })), "{status} {body}");
         }
     }
 }

@@ -36,7 +36,7 @@ impl Default for Process {
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { address: loopback(8081), tls: None }
+        Self { address: loopback(8081), tls: None, public_url: None, hosts: Vec::new(), tokens: BTreeMap::new() }
     }
 }
 

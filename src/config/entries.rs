@@ -7,8 +7,10 @@ use super::nearest;
 use super::place::{Place, looks_secret};
 use super::raw::{Node, Raw, Table};
 use super::walk::{Section, Split, Walk};
-use super::{Credential, CredentialKind, Endpoint, Former, Key, KeySecret, Route, kinds, limit, oauth, secret};
-use crate::id::{CredentialName, KeyName, NameFault, RouteName};
+use super::{
+    Credential, CredentialKind, Endpoint, Former, Key, KeySecret, Route, Token, TokenRole, kinds, limit, oauth, secret,
+};
+use crate::id::{CredentialName, KeyName, NameFault, RouteName, TokenName};
 use crate::origin::{Origin, Reach};
 use crate::path::Prefix;
 use crate::rule::Rules;
@@ -110,6 +112,25 @@ pub(super) fn keys(root: &mut Section<'_>, walk: &mut Walk, names: &Names) -> BT
         }
     }
     keys
+}
+
+/// `[admin.tokens.NAME]`.
+pub(super) fn tokens(admin: &mut Section<'_>, walk: &mut Walk) -> BTreeMap<TokenName, Token> {
+    let mut tokens = BTreeMap::new();
+    for (name, mut at) in admin.named(walk, "tokens") {
+        let name = named(walk, &at, TokenName::parse(name));
+        let secret = secret::required(walk, &mut at, "secret");
+        let role = at.optional(walk, "role", kinds::choice(ROLES));
+        if at.is_table() && at.count(&["role"]) == 0 {
+            let hint = "`role = \"admin\"`, or `\"viewer\"` for one that changes nothing";
+            walk.fault(at.key("role"), at.place().clone(), Wrong::new("missing", hint));
+        }
+        at.close(walk);
+        if let (Some(name), Some(secret), Some(role)) = (name, secret, role) {
+            tokens.insert(name, Token { secret, role });
+        }
+    }
+    tokens
 }
 
 fn credential_kind(walk: &mut Walk, at: &mut Section<'_>, redirect: &Endpoint, reach: Reach) -> Option<CredentialKind> {
@@ -334,3 +355,5 @@ fn credential_of<'t>(name: &'t str, route: &'t Node) -> &'t str {
 
 /// The greatest number of a user; the one after it means none.
 const MAX_UID: usize = u32::MAX as usize - 1;
+
+const ROLES: &[(&str, TokenRole)] = &[("admin", TokenRole::Admin), ("viewer", TokenRole::Viewer)];

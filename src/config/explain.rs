@@ -6,7 +6,7 @@ use super::place::{Origins, Place};
 use super::units::{show_duration, show_size};
 use super::{
     AccessFormat, Address, Admin, Config, Http, Listener, Loaded, Log, Metrics, Pace, Process, Redact, Store, StoreUrl,
-    Tls, Upstream,
+    Tls, TokenRole, Upstream,
 };
 use crate::origin::Reach;
 
@@ -126,8 +126,16 @@ fn process_values(process: &Process) -> Values {
 }
 
 fn admin_values(admin: &Admin) -> Values {
-    let address = ("admin.address".to_owned(), admin.address.to_string());
-    std::iter::once(address).chain(tls_values("admin", admin.tls.as_ref())).collect()
+    let role = |role| if role == TokenRole::Admin { "admin" } else { "viewer" };
+    let tokens: Vec<String> =
+        admin.tokens.iter().map(|(name, token)| format!("{name} ({})", role(token.role))).collect();
+    let values = [
+        ("address", admin.address.to_string()),
+        ("public_url", shown(admin.public_url.as_ref())),
+        ("hosts", format!("[{}]", admin.hosts.join(", "))),
+        ("tokens", shown((!tokens.is_empty()).then(|| tokens.join(", ")))),
+    ];
+    of_table("admin", values).into_iter().chain(tls_values("admin", admin.tls.as_ref())).collect()
 }
 
 fn metrics_values(metrics: &Metrics) -> Values {

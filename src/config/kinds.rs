@@ -136,6 +136,15 @@ pub(super) fn origin(node: &Node) -> Kind<Origin> {
     Origin::parse(&text(node)?).map_err(|fault| Wrong::new(fault.to_string(), "such as `\"https://api.close.com\"`"))
 }
 
+/// `https://HOST[:PORT]` of our own, as browsers call it.
+pub(super) fn site(node: &Node) -> Kind<Origin> {
+    let origin = Origin::parse(&text(node)?).ok().filter(|origin| origin.base().is_empty());
+    origin.ok_or_else(|| {
+        let hint = "such as `\"https://gate.example.com\"`: what browsers call the admin listener";
+        Wrong::new("expected a URL of scheme and host, without a path", hint)
+    })
+}
+
 /// `http://HOST:PORT` of a proxy.
 pub(super) fn proxy(node: &Node) -> Kind<Origin> {
     let origin = Origin::parse(&text(node)?);

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::id::{CredentialName, KeyName, ListenerName, RouteName};
+use crate::id::{CredentialName, KeyName, ListenerName, RouteName, TokenName};
 use crate::origin::Origin;
 use crate::path::Prefix;
 use crate::rule::Rules;
@@ -70,7 +70,7 @@ pub struct Config {
     pub listeners: BTreeMap<ListenerName, Listener>,
     /// What `[listen]` says of the process as a whole.
     pub process: Process,
-    /// The listener of `/metrics`, `/healthz`, `/readyz`.
+    /// The listener of the admin API, and of `/metrics`, `/healthz`, `/readyz`.
     pub admin: Admin,
     /// The optional listener for scrapers alone, and the bound on series.
     pub metrics: Metrics,
@@ -108,6 +108,30 @@ pub struct Admin {
     pub address: SocketAddr,
     /// With it the listener speaks TLS only.
     pub tls: Option<Tls>,
+    /// Where browsers reach it from outside: scheme, host and port.
+    pub public_url: Option<Origin>,
+    /// Host names accepted (lower case, without a port) beside that of `public_url` and the loopback names; `*`: any.
+    pub hosts: Vec<String>,
+    /// Who may use the admin API; with none a token `admin` is made.
+    pub tokens: BTreeMap<TokenName, Token>,
+}
+
+/// `[admin.tokens.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Where its text is: at least 16 visible ASCII characters.
+    pub secret: SecretRef,
+    /// What it may do.
+    pub role: TokenRole,
+}
+
+/// What a token of the admin API may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenRole {
+    /// Everything.
+    Admin,
+    /// See everything, change nothing.
+    Viewer,
 }
 
 /// `[metrics]`.

@@ -8,7 +8,7 @@ use super::kinds::{self, TIMEOUT};
 use super::listener::{self, Listener};
 use super::raw::Table;
 use super::storage;
-use super::walk::{Section, Walk};
+use super::walk::{Section, Split, Walk};
 use super::{AccessFormat, Admin, Config, Endpoint, Http, Log, Metrics, Pace, Process, Redact, Upstream};
 
 /// Types the whole tree; what is wrong is reported to the walk, and its default stands in.
@@ -24,7 +24,7 @@ pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
     let pace = pace(root.section(walk, "pace"), walk);
     let log = log(root.section(walk, "log"), walk);
     let names = entries::Names::of(tree);
-    let redirect = Endpoint::pasted_back();
+    let redirect = admin.public_url.as_ref().map_or_else(Endpoint::pasted_back, Endpoint::callback_of);
     let credentials = entries::credentials(&mut root, walk, &redirect, upstream.url.reach());
     let (routes, cleartext) = entries::routes(&mut root, walk, &names, &upstream.url);
     let keys = entries::keys(&mut root, walk, &names);
@@ -61,8 +61,13 @@ fn listen(mut at: Section<'_>, walk: &mut Walk) -> (Listener, Process) {
 
 fn admin(mut at: Section<'_>, walk: &mut Walk) -> Admin {
     let known = Admin::default();
-    let admin =
-        Admin { address: at.or(walk, "address", known.address, kinds::listener), tls: listener::tls(&mut at, walk) };
+    let admin = Admin {
+        address: at.or(walk, "address", known.address, kinds::listener),
+        tls: listener::tls(&mut at, walk),
+        public_url: at.optional(walk, "public_url", kinds::site),
+        hosts: at.list(walk, "hosts", Split::Commas, kinds::host).unwrap_or(known.hosts),
+        tokens: entries::tokens(&mut at, walk),
+    };
     at.close(walk);
     admin
 }

@@ -212,7 +212,7 @@ fn what_is_not_served_yet_is_unknown_and_the_nearest_known_is_named() {
     for (text, key, hint) in [
         ("[listen]\nadress = \"x\"", "listen.adress", "did you mean `address`?"),
         ("[upstream]\nhtpp = \"auto\"", "upstream.htpp", "did you mean `http`?"),
-        ("[admin]\nhosts = []", "admin.hosts", "nearest known name"),
+        ("[admin]\nhost = []", "admin.host", "did you mean `hosts`?"),
         ("[credentials.a]\napi_key = { env = \"A\", sytemd = \"a\" }", "credentials.a.api_key.sytemd", "`systemd`?"),
         ("[credentials.a]\napi_key = { env = \"A\", vault = \"a\" }", "credentials.a.api_key.vault", "`systemd`, "),
         ("[credentials.a]\napi_key = { env = \"A\" }\nsecret = {}", "credentials.a.secret", "nearest"),

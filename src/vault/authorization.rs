@@ -1,11 +1,17 @@
 //! The proof that a request may carry a credential, and the one place that writes `authorization` for an upstream.
+//!
+//! And for the command line's calls to a running gateway of its own: a token is a secret like any other.
 
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use zeroize::Zeroizing;
 
 use super::redactor::{Needles, Redactor};
+use super::source::{self, SecretFault, Supply, Unread};
+use crate::config::SecretRef;
 
 /// A credential made ready to be sent once: only the vault makes one, and injecting it uses it up.
 pub struct Authorization {
@@ -44,6 +50,30 @@ impl Authorization {
 impl fmt::Debug for Authorization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authorization").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+/// A token of a gateway on this machine, as its admin API takes it.
+pub struct Presented(HeaderValue);
+
+impl Presented {
+    /// Reads the token of the setting `key`.
+    ///
+    /// # Errors
+    ///
+    /// When there is none where the reference points, or what is there fits into no header.
+    pub async fn read(key: &str, reference: &SecretRef, supply: &Supply) -> Result<Self, SecretFault> {
+        let found = source::read(reference, supply).await.map_err(|unread| unread.at(key))?;
+        let line = Zeroizing::new([b"Bearer ", found.secret.expose()].concat());
+        let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(line))
+            .map_err(|_| Unread::new(reference, "holds no token", "a token is visible ASCII characters").at(key))?;
+        header.set_sensitive(true);
+        Ok(Self(header))
+    }
+
+    /// Writes it in place of any that is there.
+    pub fn attach(&self, headers: &mut HeaderMap) {
+        headers.insert(AUTHORIZATION, self.0.clone());
     }
 }
 

@@ -38,7 +38,7 @@ mod trial;
 mod watch;
 
 pub use archive::{Archive, ArchiveFault};
-pub use authorization::Authorization;
+pub use authorization::{Authorization, Presented};
 pub use entry::{State, Unavailable};
 pub use handed::SecretText;
 pub use harden::{HardenFault, harden};

@@ -1,4 +1,9 @@
-//! The admin listener beside a data plane that has no place left (invariant 8).
+//! The admin listener: beside a data plane that has no place left (invariant 8), and what its API does.
+
+mod api;
+mod entry;
+mod memory;
+mod office;
 
 use std::sync::{Mutex, mpsc};
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use closegate::admin::Code;
 use closegate::config::{self, Environment, Sources};
 use tempfile::TempDir;
 
@@ -15,6 +16,14 @@ fn every_error_is_documented() {
     let told = told(&read("src/proxy/error.rs"));
     assert!(told.len() > 20, "{told:#?}");
     assert_eq!(documented(&read("docs/errors.md")), told);
+}
+
+#[test]
+fn every_code_of_the_admin_api_is_documented() {
+    let documented = documented_codes(&read("docs/admin-api.md"));
+    let told: BTreeSet<(u16, String)> =
+        Code::ALL.iter().map(|code| (code.status().as_u16(), code.as_str().to_owned())).collect();
+    assert_eq!(documented, told);
 }
 
 #[test]
@@ -53,6 +62,7 @@ fn links_between_documents_lead_somewhere() {
         "SECURITY.md",
         "CONTRIBUTING.md",
         "docs/deployment.md",
+        "docs/admin-api.md",
         "docs/errors.md",
         "docs/keys.md",
         "docs/metrics.md",
@@ -87,6 +97,15 @@ fn told(source: &str) -> Errors {
         known.1.extend(types);
     }
     errors
+}
+
+/// Status and code of each row in `docs/admin-api.md`.
+fn documented_codes(page: &str) -> BTreeSet<(u16, String)> {
+    let rows = page.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        Some((cells.get(1)?.parse().ok()?, cells.get(2)?.trim_matches('`').to_owned()))
+    });
+    rows.collect()
 }
 
 /// The rows of the table in `docs/errors.md`.

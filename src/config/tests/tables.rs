@@ -355,6 +355,8 @@ fn an_oauth_app_has_the_places_of_close_unless_it_says_others() {
     ];
     assert_eq!(places(&good(text, &[])), close);
     assert_eq!(places(&good(&app(""), &[])), close);
+    let public = format!("[admin]\npublic_url = \"https://gate.example.com\"\n{}", app(""));
+    assert_eq!(places(&good(&public, &[]))[0], "https://gate.example.com/oauth/callback");
     let variable = ("CLOSEGATE__CREDENTIALS__A__OAUTH2__REDIRECT_URI", "https://gate.example.com/x/");
     assert_eq!(places(&good(&app(""), &[variable]))[0], "https://gate.example.com/x/");
     let private = format!("[upstream]\ndanger_private_upstream = true\n{}", app("token_url = \"https://auth.corp/t\""));

@@ -1,0 +1,101 @@
+//! The admin API: what can be asked, under which path; the document of it is made from the same lines.
+
+use std::sync::Arc;
+
+use axum::{Router, middleware};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::gate;
+use super::house::House;
+use super::journal::Journal;
+use super::management::Management;
+use super::respond::closed;
+use super::session::Sessions;
+use super::tokens::{Attempts, Tokens};
+
+mod callback;
+mod credentials;
+mod document;
+mod keys;
+mod overview;
+mod page;
+mod request;
+mod routes;
+mod sign_in;
+
+pub(super) use self::page::Page;
+
+/// What the admin API works with.
+pub struct Desk {
+    /// Does what is asked.
+    pub management: Arc<dyn Management>,
+    /// Keeps the sessions of browsers.
+    pub sessions: Arc<dyn Sessions>,
+    /// Writes down who signs in.
+    pub journal: Arc<dyn Journal>,
+    /// Who may ask.
+    pub tokens: Tokens,
+    /// The names of the listener.
+    pub house: House,
+    pub(super) attempts: Attempts,
+}
+
+/// The admin API of a listener.
+pub struct Api(Arc<Desk>);
+
+impl Desk {
+    /// What an API is made of.
+    pub fn new(
+        management: Arc<dyn Management>,
+        sessions: Arc<dyn Sessions>,
+        journal: Arc<dyn Journal>,
+        tokens: Tokens,
+        house: House,
+    ) -> Self {
+        Self { management, sessions, journal, tokens, house, attempts: Attempts::default() }
+    }
+}
+
+impl Api {
+    /// An API on this desk.
+    pub fn new(desk: Desk) -> Self {
+        Self(Arc::new(desk))
+    }
+
+    pub(super) fn router(self) -> Router {
+        let (router, document) = paths().split_for_parts();
+        let document = document::finished(document);
+        let router = router.merge(document::router(&document)).with_state(self.0.clone());
+        closed(router).layer(middleware::from_fn_with_state(self.0, gate::admit))
+    }
+}
+
+/// The document of the API, in OpenAPI 3.1.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    document::finished(paths().split_for_parts().1)
+}
+
+fn paths() -> OpenApiRouter<Arc<Desk>> {
+    OpenApiRouter::with_openapi(document::begun())
+        .routes(routes!(credentials::list, credentials::add))
+        .routes(routes!(credentials::get, credentials::update, credentials::remove))
+        .routes(routes!(credentials::verify))
+        .routes(routes!(credentials::rotate))
+        .routes(routes!(credentials::disable))
+        .routes(routes!(credentials::enable))
+        .routes(routes!(credentials::authorize))
+        .routes(routes!(self::routes::list, self::routes::add))
+        .routes(routes!(self::routes::get, self::routes::replace, self::routes::remove))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::get, keys::replace, keys::remove))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(keys::rotate))
+        .routes(routes!(overview::usage))
+        .routes(routes!(overview::events))
+        .routes(routes!(overview::endpoints))
+        .routes(routes!(overview::config))
+        .routes(routes!(overview::reload))
+        .routes(routes!(sign_in::open, sign_in::show, sign_in::close))
+        .routes(routes!(callback::returned))
+}

@@ -1,0 +1,73 @@
+//! What is seen of the whole: usage, events, the catalogue, the configuration; and its reload.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use http::StatusCode;
+
+use super::Desk;
+use super::page::within;
+use super::request::Query;
+use crate::admin::gate::Caller;
+use crate::admin::model::{EndpointView, EventPage, EventQuery, Reload, SettingView, Usage, UsageQuery};
+use crate::admin::refusal::Refusal;
+use crate::admin::respond::{JSON, json};
+use crate::catalogue::Catalogue;
+
+type Answered = Result<Response, Refusal>;
+
+/// Show usage
+///
+/// Requests, errors, bytes and latency by key, route, endpoint or credential, and what Close's rate limits leave.
+#[utoipa::path(get, path = "/api/v1/usage", operation_id = "usage", tag = "overview",
+    params(UsageQuery), responses((status = 200, description = "What was used", body = Usage)))]
+pub(super) async fn usage(State(desk): State<Arc<Desk>>, Query(query): Query<UsageQuery>) -> Answered {
+    Ok(json(StatusCode::OK, JSON, &desk.management.usage(query).await?))
+}
+
+/// List events
+///
+/// Who did what, when and from where, the newest first.
+#[utoipa::path(get, path = "/api/v1/events", operation_id = "events", tag = "overview",
+    params(EventQuery), responses((status = 200, description = "A page of events", body = EventPage)))]
+pub(super) async fn events(State(desk): State<Arc<Desk>>, Query(query): Query<EventQuery>) -> Answered {
+    let limit = query.limit.map(|limit| u64::try_from(limit).unwrap_or(u64::MAX));
+    let query = EventQuery { limit: Some(within(limit, 500, 100)?), ..query };
+    Ok(json(StatusCode::OK, JSON, &desk.management.events(query).await?))
+}
+
+/// List Close's operations
+///
+/// The catalogue: each operation with the group that shares a rate limit, and the scope that a key needs.
+#[utoipa::path(get, path = "/api/v1/endpoints", operation_id = "endpoints", tag = "overview",
+    responses((status = 200, description = "The catalogue", body = [EndpointView])))]
+pub(super) async fn endpoints() -> Answered {
+    let operations = Catalogue::close().operations();
+    let view = |operation: &crate::catalogue::Operation| EndpointView {
+        method: operation.method.to_string(),
+        endpoint: operation.endpoint.to_owned(),
+        group: operation.group.to_owned(),
+        scope: operation.demand.as_str().to_owned(),
+    };
+    Ok(json(StatusCode::OK, JSON, &operations.map(view).collect::<Vec<_>>()))
+}
+
+/// Show the configuration
+///
+/// Every setting that is in force, and where it came from.
+#[utoipa::path(get, path = "/api/v1/config", operation_id = "config", tag = "overview",
+    responses((status = 200, description = "The settings", body = [SettingView])))]
+pub(super) async fn config(State(desk): State<Arc<Desk>>) -> Answered {
+    Ok(json(StatusCode::OK, JSON, &desk.management.config().await?))
+}
+
+/// Reload the configuration
+///
+/// Loads the file and its secrets again, whole or not at all.
+#[utoipa::path(post, path = "/api/v1/reload", operation_id = "reload", tag = "overview",
+    responses((status = 200, description = "It is reloaded", body = Reload)))]
+pub(super) async fn reload(State(desk): State<Arc<Desk>>, Extension(caller): Extension<Caller>) -> Answered {
+    Ok(json(StatusCode::OK, JSON, &desk.management.reload(&caller.actor).await?))
+}
