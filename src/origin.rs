@@ -112,6 +112,13 @@ impl Origin {
         Self { reach, ..self }
     }
 
+    /// The same host without the base path.
+    pub fn without_base(self) -> Self {
+        let Parts { scheme, ref host, port, ref authority, .. } = *self.parts;
+        let parts = Parts { scheme, host: host.clone(), port, base: String::new(), authority: authority.clone() };
+        Self { parts: Arc::new(parts), ..self }
+    }
+
     /// Which addresses its name may lead to.
     pub fn reach(&self) -> Reach {
         self.reach

@@ -7,6 +7,7 @@ use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -30,6 +31,9 @@ pub(super) fn health(effective: watch::Receiver<Arc<Effective>>, store: watch::R
             State::Ready | State::Suspect => None,
             State::Rejected => Some(format!("{name}: rejected by the upstream")),
             State::Unavailable { reason } => Some(format!("{name}: {reason}")),
+            State::Refreshing => Some(format!("{name}: its access token has ended, and the next one is awaited")),
+            State::NeedsAuthorization => Some(format!("{name}: nobody has authorized it yet")),
+            State::Dead { reason } => Some(format!("{name}: {reason}")),
             State::Disabled => Some(format!("{name}: disabled")),
         });
         let store_down = match *store.borrow() {
@@ -81,7 +85,7 @@ pub(super) fn spawn(
 ) -> io::Result<JoinHandle<()>> {
     let (part, reloading, following) = (watched.part("service"), watched.part("reload"), watched.part("store"));
     let pacing = watched.part("pace");
-    let store = reloader.keep.store().clone();
+    let (store, vault) = (reloader.keep.store().clone(), Arc::clone(&reloader.current.parts.gate.vault));
     let listeners: Vec<_> = listeners.into_iter().map(|listener| (listener, watched.part("admin"))).collect();
     std::thread::Builder::new().name("service".to_owned()).spawn(move || {
         let _part = part;
@@ -110,6 +114,12 @@ pub(super) fn spawn(
                 });
             }
             gone(stage).await;
+            // What is killed here is a token that Close has given and nobody has stored.
+            if tokio::time::timeout(LAST_REFRESH, vault.settled()).await.is_err() {
+                tracing::error!(
+                    "an access token was still being renewed at the end; its state says what becomes of it"
+                );
+            }
         });
         // A file system that does not answer holds up no end.
         runtime.shutdown_background();
@@ -131,6 +141,9 @@ async fn gone(mut stage: watch::Receiver<Stage>) {
     // A sender that is dropped is a gateway that is gone.
     let _ = stage.wait_for(|stage| *stage == Stage::Gone).await;
 }
+
+/// How long the end waits for a refresh: as long as the token endpoint may take, and the store.
+const LAST_REFRESH: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
 mod tests {

@@ -156,6 +156,7 @@ impl CredentialRow {
             }
             CredentialKind::Basic { password, .. } => ("basic", vec![password.to_string()]),
             CredentialKind::Bearer(token) => ("bearer", vec![token.to_string()]),
+            CredentialKind::OAuth2(app) => ("oauth2", vec![app.client_secret.to_string()]),
         };
         Self { name: name.to_owned(), kind, secrets, source: loaded.place(&format!("credentials.{name}")) }
     }

@@ -6,7 +6,7 @@ use super::entries::Cleartext;
 use super::finding::Wrong;
 use super::place::Place;
 use super::walk::Walk;
-use super::{Address, Config, Key, Mode, NamedListener, Redact, Route};
+use super::{Address, Config, CredentialKind, Key, Mode, NamedListener, Redact, Route, Upstream};
 use crate::id::RouteName;
 use crate::origin::{Origin, Scheme};
 use crate::scope::Scopes;
@@ -15,6 +15,7 @@ use crate::scope::Scopes;
 pub(super) fn check(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
     prefixes(config, walk);
     upstreams(config, cleartext, walk);
+    apps(config, walk);
     open_routes(config, walk);
     addresses(config, walk);
     listeners(config, walk);
@@ -91,6 +92,21 @@ fn upstreams(config: &Config, cleartext: &Cleartext, walk: &mut Walk) {
         } else if !default_is_refused {
             default_is_refused = true;
             walk.fault("upstream.url", walk.place("upstream.url"), wrong);
+        }
+    }
+}
+
+/// The same of the places that secrets of an OAuth app go to, or come back to.
+fn apps(config: &Config, walk: &mut Walk) {
+    let Upstream { url, address, proxy, danger_cleartext_upstream: permitted, .. } = &config.upstream;
+    for (name, credential) in &config.credentials {
+        let CredentialKind::OAuth2(app) = &credential.kind else { continue };
+        for (setting, place) in app.places() {
+            let address = address.as_deref().filter(|_| place.origin().has_url_of(url));
+            if let Some(wrong) = clear(place.origin(), address, proxy.as_ref(), *permitted) {
+                let key = format!("credentials.{name}.oauth2.{setting}");
+                walk.fault(&key, walk.place(&key), wrong);
+            }
         }
     }
 }

@@ -7,7 +7,9 @@ use super::nearest;
 use super::place::{Place, looks_secret};
 use super::raw::{Node, Raw, Table};
 use super::walk::{Section, Split, Walk};
-use super::{Credential, CredentialKind, Former, Key, KeySecret, Route, Token, TokenRole, kinds, limit, secret};
+use super::{
+    Credential, CredentialKind, Endpoint, Former, Key, KeySecret, Route, Token, TokenRole, kinds, limit, oauth, secret,
+};
 use crate::id::{CredentialName, KeyName, NameFault, RouteName, TokenName};
 use crate::origin::{Origin, Reach};
 use crate::path::Prefix;
@@ -41,13 +43,19 @@ impl Names {
     }
 }
 
-pub(super) fn credentials(root: &mut Section<'_>, walk: &mut Walk) -> BTreeMap<CredentialName, Credential> {
+/// The credentials; people come back to `redirect` from an OAuth flow that does not say where.
+pub(super) fn credentials(
+    root: &mut Section<'_>,
+    walk: &mut Walk,
+    redirect: &Endpoint,
+    reach: Reach,
+) -> BTreeMap<CredentialName, Credential> {
     let mut credentials = BTreeMap::new();
     for (name, mut at) in root.named(walk, "credentials") {
         let name = named(walk, &at, CredentialName::parse(name));
         let description = at.optional(walk, "description", kinds::text);
         let organization = at.optional(walk, "organization", organization);
-        let kind = credential_kind(walk, &mut at);
+        let kind = credential_kind(walk, &mut at, redirect, reach);
         at.close(walk);
         if let (Some(name), Some(kind)) = (name, kind) {
             credentials.insert(name, Credential { description, organization, kind });
@@ -125,21 +133,24 @@ pub(super) fn tokens(admin: &mut Section<'_>, walk: &mut Walk) -> BTreeMap<Token
     tokens
 }
 
-fn credential_kind(walk: &mut Walk, at: &mut Section<'_>) -> Option<CredentialKind> {
+fn credential_kind(walk: &mut Walk, at: &mut Section<'_>, redirect: &Endpoint, reach: Reach) -> Option<CredentialKind> {
     let api_key = at.node(walk, "api_key");
     let basic = at.node(walk, "basic");
     let bearer = at.node(walk, "bearer");
-    let given = at.count(&["api_key", "basic", "bearer"]);
+    let oauth2 = at.node(walk, "oauth2");
+    let given = at.count(&["api_key", "basic", "bearer", "oauth2"]);
     if given != 1 && at.is_table() {
         let what = if given == 0 { "nothing to inject" } else { "more than one kind of credential" };
-        let hint = "exactly one of `api_key`, `basic`, `bearer`, such as `api_key = { env = \"CLOSE_API_KEY\" }`";
+        let hint =
+            "exactly one of `api_key`, `oauth2`, `bearer`, `basic`, such as `api_key = { env = \"CLOSE_API_KEY\" }`";
         walk.fault(at.path(), at.place().clone(), Wrong::new(what, hint));
     }
     // All are read, so that each says its own faults.
     let api_key = api_key.and_then(|node| self::api_key(walk, at.key("api_key"), node));
     let basic = basic.and_then(|node| self::basic(walk, at.key("basic"), node));
     let bearer = bearer.and_then(|node| secret::reference(walk, at.key("bearer"), node)).map(CredentialKind::Bearer);
-    api_key.or(basic).or(bearer).filter(|_| given == 1)
+    let oauth2 = oauth2.and_then(|node| oauth::read(walk, at.key("oauth2"), node, redirect, reach));
+    api_key.or(basic).or(bearer).or(oauth2).filter(|_| given == 1)
 }
 
 /// One reference, or `{ current = …, next = … }`.

@@ -17,6 +17,7 @@ mod listener;
 mod load;
 mod managed;
 mod nearest;
+mod oauth;
 mod place;
 mod raw;
 mod resolve;
@@ -50,6 +51,7 @@ pub use self::listener::{Address, Listener, NamedListener, Tls, UnixAddress};
 pub use self::load::{Base, Loaded, Sources, load, load_names};
 pub use self::managed::{Addition, Kind, Managed};
 pub use self::nearest::suggest;
+pub use self::oauth::{Endpoint, OAuth2};
 pub use self::place::{Origins, Place, is_plain_name};
 pub use self::storage::{PostgresUrl, Store, StoreUrl};
 pub use self::units::duration;
@@ -224,6 +226,8 @@ pub enum CredentialKind {
     },
     /// Bearer with a token made elsewhere.
     Bearer(SecretRef),
+    /// Bearer with tokens that an OAuth app is given; they live in the store.
+    OAuth2(Box<OAuth2>),
 }
 
 impl CredentialKind {
@@ -232,6 +236,7 @@ impl CredentialKind {
         let (first, second) = match self {
             Self::ApiKey { current, next } => (current, next.as_ref()),
             Self::Basic { password: only, .. } | Self::Bearer(only) => (only, None),
+            Self::OAuth2(app) => (&app.client_secret, None),
         };
         std::iter::once(first).chain(second)
     }

@@ -9,7 +9,7 @@ use super::listener::{self, Listener};
 use super::raw::Table;
 use super::storage;
 use super::walk::{Section, Split, Walk};
-use super::{AccessFormat, Admin, Config, Http, Log, Metrics, Pace, Process, Redact, Upstream};
+use super::{AccessFormat, Admin, Config, Endpoint, Http, Log, Metrics, Pace, Process, Redact, Upstream};
 
 /// Types the whole tree; what is wrong is reported to the walk, and its default stands in.
 pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
@@ -24,7 +24,8 @@ pub(super) fn config(tree: &Table, walk: &mut Walk) -> (Config, Cleartext) {
     let pace = pace(root.section(walk, "pace"), walk);
     let log = log(root.section(walk, "log"), walk);
     let names = entries::Names::of(tree);
-    let credentials = entries::credentials(&mut root, walk);
+    let redirect = admin.public_url.as_ref().map_or_else(Endpoint::pasted_back, Endpoint::callback_of);
+    let credentials = entries::credentials(&mut root, walk, &redirect, upstream.url.reach());
     let (routes, cleartext) = entries::routes(&mut root, walk, &names, &upstream.url);
     let keys = entries::keys(&mut root, walk, &names);
     root.close(walk);

@@ -215,7 +215,7 @@ fn what_is_not_served_yet_is_unknown_and_the_nearest_known_is_named() {
         ("[admin]\nhost = []", "admin.host", "did you mean `hosts`?"),
         ("[credentials.a]\napi_key = { env = \"A\", sytemd = \"a\" }", "credentials.a.api_key.sytemd", "`systemd`?"),
         ("[credentials.a]\napi_key = { env = \"A\", vault = \"a\" }", "credentials.a.api_key.vault", "`systemd`, "),
-        ("[credentials.a]\napi_key = { env = \"A\" }\noauth2 = {}", "credentials.a.oauth2", "nearest"),
+        ("[credentials.a]\napi_key = { env = \"A\" }\nsecret = {}", "credentials.a.secret", "nearest"),
     ] {
         let (at, _, what) = only(text, &[]);
         assert!(at == key && what.contains("unknown setting") && what.contains(hint), "{at}: {what}");

@@ -26,7 +26,7 @@ use crate::pace::{Entry, Lesson, Share, Turn};
 use crate::routes::Route;
 use crate::telemetry::{Answerer, Retries, Retry};
 use crate::upstream::{BodyFault, Call, Freshness, Progress, SendError, SendFault, Unprocessed};
-use crate::vault::{Authorization, Redactor};
+use crate::vault::{Authorization, Awaiting, Redactor};
 
 /// A request that may go out: on its way, or held until it may.
 pub(super) enum Sent<F> {
@@ -49,7 +49,15 @@ pub(super) struct Held {
     outbound: Outbound,
     body: UploadBody,
     matter: Matter,
-    turn: Turn,
+    wait: Wait,
+}
+
+/// What a held request waits for.
+enum Wait {
+    /// Its turn.
+    Turn(Turn),
+    /// The next token of its credential; then its turn.
+    Token(Awaiting),
 }
 
 /// What stays the same over all attempts of a request.
@@ -98,13 +106,25 @@ where
         body: UploadBody,
         upload: Option<Upload>,
     ) -> Result<Sent<U::Future>, ProxyError> {
-        let authorization = self.authorization(permit.route())?;
+        let credential = permit.route().credential;
+        let authorization = match self.authorization(permit.route()) {
+            Ok(authorization) => Ok(authorization),
+            Err(unavailable) => Err(self.gate.vault.awaited(credential).ok_or(unavailable)?),
+        };
         let again = Again::of(inbound.asks.effective(), &body);
         let outbound = Outbound::new(inbound, &permit)?;
-        if let Some(upload) = upload.as_ref().filter(|_| self.gate.pace.waits()) {
+        let may_go_again = self.gate.pace.waits() || self.gate.vault.renews(credential);
+        if let Some(upload) = upload.as_ref().filter(|_| may_go_again) {
             upload.keep();
         }
         let matter = Matter { again, leave: permit.leave(), upload, share: ledger.share() };
+        let authorization = match authorization {
+            Ok(authorization) => authorization,
+            Err(awaiting) => {
+                let wait = Wait::Token(awaiting);
+                return Ok(Sent::Held(Box::new(Held { outbound, body, matter, wait })));
+            }
+        };
         match self.gate.pace.enter(matter.credential(), matter.share, ledger.record.paced) {
             Entry::Free(place) => {
                 ledger.place = place;
@@ -112,7 +132,8 @@ where
             }
             Entry::Held(turn) => {
                 ledger.hold();
-                Ok(Sent::Held(Box::new(Held { outbound, body, matter, turn })))
+                let wait = Wait::Turn(turn);
+                Ok(Sent::Held(Box::new(Held { outbound, body, matter, wait })))
             }
             Entry::Refused(exhausted) => Err(exhausted.into()),
         }
@@ -136,11 +157,19 @@ where
 
     /// Waits until a held request may go out, sends it, and waits for the answer.
     pub(super) async fn release(&self, ledger: &mut Ledger, held: Held) -> Result<Answer<D>, ProxyError> {
-        let Held { outbound, body, matter, turn } = held;
-        ledger.place = Some(turn.await?);
-        ledger.release();
+        let Held { outbound, body, matter, wait } = held;
+        match wait {
+            Wait::Turn(turn) => {
+                ledger.place = Some(turn.await?);
+                ledger.release();
+            }
+            Wait::Token(awaiting) => {
+                drop(awaiting.token().await?);
+                self.take_turn(ledger, &matter).await?;
+            }
+        }
         // What was in use when it came may be in use no more.
-        let authorization = self.authorization(matter.leave.route())?;
+        let authorization = self.authorization_to_come(matter.leave.route()).await?;
         let away = self.send_off(ledger, outbound, body, matter, authorization);
         self.answer(ledger, away).await
     }
@@ -170,6 +199,9 @@ where
         loop {
             let next = match outcome {
                 Err(error) => self.after_failure(ledger, &matter, error)?,
+                Ok(response) if response.status() == StatusCode::UNAUTHORIZED => {
+                    self.after_refusal(ledger, &matter, response, generation).await?
+                }
                 Ok(response) => self.after_answer(ledger, &matter, response).await?,
             };
             let (mut request, freshness, retry) = match next {
@@ -177,7 +209,7 @@ where
                 Next::Answer(response) => return self.accept(ledger, response, redactor, &matter, generation),
             };
             let route = matter.leave.route();
-            let authorization = self.authorization(route)?;
+            let authorization = self.authorization_to_come(route).await?;
             generation = authorization.generation();
             redactor = authorization.inject(request.headers_mut());
             let call = self.call(request, route, freshness);
@@ -244,6 +276,44 @@ where
         Ok(Next::Again { request, freshness: matter.again.freshness(), retry: Retry::RateLimited })
     }
 
+    /// After a 401: once more with another token, of a credential that has some, unless the refused one was new.
+    async fn after_refusal(
+        &self,
+        ledger: &mut Ledger,
+        matter: &Matter,
+        response: Response<D>,
+        generation: u64,
+    ) -> Result<Next<D>, ProxyError> {
+        let (mut parts, data) = response.into_parts();
+        self.learn(ledger, matter, &Lesson::read(parts.status, &parts.headers));
+        let head = parts.extensions.remove::<Unprocessed>();
+        let renewed = self.gate.vault.renewed(matter.credential(), generation);
+        let request =
+            head.zip(renewed).and_then(|(head, renewed)| Some((matter.once_more(Retry::Renewed, head)?, renewed)));
+        let Some((request, renewed)) = request else {
+            return Ok(Next::Answer(Response::from_parts(parts, Peeked::whole(data))));
+        };
+        // Without another token the refusal is the answer; so it is when there is no turn for it any more.
+        if renewed.token().await.is_err() || self.take_turn(ledger, matter).await.is_err() {
+            return Ok(Next::Answer(Response::from_parts(parts, Peeked::whole(data))));
+        }
+        Ok(Next::Again { request, freshness: matter.again.freshness(), retry: Retry::Renewed })
+    }
+
+    /// Waits for the turn of a request that waited for something else before.
+    async fn take_turn(&self, ledger: &mut Ledger, matter: &Matter) -> Result<(), ProxyError> {
+        match self.gate.pace.enter(matter.credential(), matter.share, ledger.record.paced) {
+            Entry::Free(place) => ledger.place = place,
+            Entry::Held(turn) => {
+                ledger.hold();
+                ledger.place = Some(turn.await?);
+                ledger.release();
+            }
+            Entry::Refused(exhausted) => return Err(exhausted.into()),
+        }
+        Ok(())
+    }
+
     fn learn(&self, ledger: &mut Ledger, matter: &Matter, lesson: &Lesson) {
         self.gate.pace.learn(matter.credential(), matter.share.group, ledger.place.take(), lesson);
     }
@@ -253,10 +323,15 @@ where
     }
 
     fn authorization(&self, route: &Route) -> Result<Authorization, ProxyError> {
-        self.gate.vault.authorization(route.credential).map_err(|unavailable| ProxyError::CredentialUnavailable {
-            reason: unavailable.reason,
-            retry_after: unavailable.retry_after,
-        })
+        Ok(self.gate.vault.authorization(route.credential)?)
+    }
+
+    /// The same for who waited already: of a token that has ended meanwhile the next one.
+    async fn authorization_to_come(&self, route: &Route) -> Result<Authorization, ProxyError> {
+        match (self.authorization(route), self.gate.vault.awaited(route.credential)) {
+            (Err(_), Some(awaiting)) => Ok(awaiting.token().await?),
+            (authorization, _) => authorization,
+        }
     }
 
     fn accept(

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::accepted::Accepted;
 use super::answer::{self, Answer};
+use super::oauth;
 use super::params::Params;
 use super::probe;
 use super::records::{Failure, Fields, Resource};
@@ -29,6 +30,9 @@ pub(super) fn answer(world: &mut World, request: &Request<'_>) -> Answer {
 }
 
 fn route(world: &mut World, request: &Request<'_>) -> Answer {
+    if let Some(answer) = oauth::answer(world, request) {
+        return answer;
+    }
     let path = with_single_slashes(request.head.path());
     let Some(endpoint) = Endpoint::find(&path) else { return unknown_url() };
     if !path.ends_with('/') && !matches!(endpoint, Endpoint::Probe(_)) {

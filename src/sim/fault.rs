@@ -12,6 +12,10 @@ pub enum Trouble {
     CloseAfterAnswer,
     /// Reads the request, then closes the connection in place of an answer.
     CloseBeforeAnswer,
+    /// Does what the request asks for, then closes the connection in place of the answer.
+    LoseAnswer,
+    /// Reads the head and no body, then ends the connection by a TCP reset.
+    CloseUnread,
     /// Reads the request, then ends the connection by a TCP reset.
     ResetConnection,
     /// Ends the connection after so many bytes of the answer's body; a shorter body arrives whole.

@@ -18,6 +18,9 @@
 //!
 //! The places of a reflection are `header`, `location`, `body`, `split` (a body in two chunks), `json`, `percent`,
 //! `base64` and `trailer`.
+//!
+//! OAuth 2.0 stands in `oauth`: apps are known by [`Options::app`], and their access tokens are taken as Bearer. A fault
+//! ordered for `/oauth2/token/` is one of the token endpoint.
 
 mod accepted;
 mod answer;
@@ -26,6 +29,7 @@ mod deliver;
 mod fault;
 mod ids;
 mod listing;
+mod oauth;
 mod params;
 mod probe;
 mod rate;
@@ -47,11 +51,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 pub use accepted::{Accepted, DemoCredentials, demo_credentials};
 pub use fault::{Fault, Trouble};
+pub use oauth::{ClientAuthentication, Grant, OAuthApp, Reuse};
 pub use rate::{RateLimit, RateStyle};
 pub use seen::Seen;
 
@@ -63,6 +69,7 @@ use shared::{Expectations, Shared, World};
 #[derive(Debug, Clone)]
 pub struct Options {
     accepted: Vec<Accepted>,
+    apps: Vec<OAuthApp>,
     address: SocketAddr,
     tls: Option<Arc<rustls::ServerConfig>>,
     strict: bool,
@@ -75,6 +82,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             accepted: Vec::new(),
+            apps: Vec::new(),
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             tls: None,
             strict: false,
@@ -94,6 +102,12 @@ impl Options {
     /// Takes a credential.
     pub fn accept(mut self, credential: Accepted) -> Self {
         self.accepted.push(credential);
+        self
+    }
+
+    /// Knows an OAuth app.
+    pub fn app(mut self, app: OAuthApp) -> Self {
+        self.apps.push(app);
         self
     }
 
@@ -142,11 +156,19 @@ impl Simulator {
         let address = listener.local_addr()?;
         let mut world = World::new(options.rate)?;
         options.accepted.into_iter().for_each(|credential| world.accept(credential));
+        options.apps.into_iter().for_each(|app| world.register(app));
         let expectations = Expectations { strict: options.strict, host: options.host };
         let tls = options.tls.map(TlsAcceptor::from);
         let shared = Arc::new(Shared::new(expectations, tls, world, Ledger::new(options.remember)));
         task::spawn("the simulator's listener", serve::listen(Arc::clone(&shared), listener));
         Ok(Self { shared, address })
+    }
+
+    /// A connection to it within the process, in clear text: for tests whose clock stands still.
+    pub fn pipe(&self) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        serve::serve_pipe(&self.shared, theirs);
+        ours
     }
 
     /// Where it listens.
@@ -193,6 +215,26 @@ impl Simulator {
     /// Answers a credential with 401 from now on.
     pub fn revoke(&self, credential: &Accepted) {
         self.shared.world().revoke(credential);
+    }
+
+    /// Makes a grant of an app, as if a person had consented; no such app is a fault.
+    pub fn grant(&self, app: &OAuthApp) -> io::Result<Grant> {
+        self.shared.world().oauth.grant(app.client_id())
+    }
+
+    /// Every grant, oldest first.
+    pub fn grants(&self) -> Vec<Grant> {
+        self.shared.world().oauth.grants()
+    }
+
+    /// Ends the life of every access token that there is: they are answered with 401 from now on.
+    pub fn expire_access_tokens(&self) {
+        self.shared.world().oauth.expire();
+    }
+
+    /// Ends every grant, as a person does who takes the app's access away.
+    pub fn revoke_grants(&self) {
+        self.shared.world().oauth.revoke_all();
     }
 
     /// How many connections were accepted so far.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::accepted::Accepted;
 use super::answer::{self, Answer, Body};
-use super::params::Params;
+use super::params::{self, Params};
 use super::wire::Head;
 
 /// Whether the answer begins before the request's body has ended.
@@ -65,7 +65,7 @@ fn reflect(place: &str, caller: &Accepted) -> Option<Answer> {
         }
         "body" => Some(body(secret)),
         "json" => Some(answer::json(StatusCode::OK, &json!({ "secret": secret }))),
-        "percent" => Some(body(&percent(secret))),
+        "percent" => Some(body(&params::encode(secret))),
         "base64" => Some(body(caller.authorization().split(' ').next_back().unwrap_or_default())),
         "split" => Some(text(Body::Pieces { pieces: halves(secret), trailer: None })),
         "trailer" => {
@@ -80,12 +80,6 @@ fn reflect(place: &str, caller: &Accepted) -> Option<Answer> {
 fn halves(secret: &str) -> Vec<Bytes> {
     let (first, second) = secret.as_bytes().split_at(secret.len() / 2);
     vec![[b"before ", first].concat().into(), [second, b" after"].concat().into()]
-}
-
-fn percent(text: &str) -> String {
-    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-    let encode = |byte| if unreserved(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    text.bytes().map(encode).collect()
 }
 
 #[cfg(test)]

@@ -114,6 +114,11 @@ impl Organisation {
         }
     }
 
+    /// Its id, and its user's.
+    pub(super) fn identities(&self) -> (&str, &str) {
+        (&self.id, &self.user_id)
+    }
+
     /// The answer of `GET /me/`.
     pub(super) fn me(&self) -> Value {
         json!({

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use serde_json::json;
+use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::answer::{self, Answer, Body};
@@ -48,14 +49,28 @@ async fn back_off(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(20)).await;
 }
 
+/// Serves a pipe in memory as if it were a connection, in clear text.
+pub(super) fn serve_pipe(shared: &Arc<Shared>, pipe: DuplexStream) {
+    let (serial, live) = Arc::clone(shared).connected();
+    let shared = Arc::clone(shared);
+    task::spawn("a pipe of the simulator", async move {
+        until_stopped(&shared, serial, Conversation { shared: &shared, wire: Wire::new(pipe), serial }.run()).await;
+        drop(live);
+    });
+}
+
 async fn connection(shared: Arc<Shared>, socket: TcpStream, serial: usize, live: Counted<Arc<Shared>>) {
+    until_stopped(&shared, serial, converse(&shared, socket, serial)).await;
+    drop(live);
+}
+
+async fn until_stopped(shared: &Shared, serial: usize, conversation: impl Future<Output = io::Result<()>>) {
     tokio::select! {
         () = shared.stopped() => {}
-        ended = converse(&shared, socket, serial) => if let Err(error) = ended {
+        ended = conversation => if let Err(error) = ended {
             tracing::debug!(serial, %error, "a connection of the simulator ended early");
         }
     }
-    drop(live);
 }
 
 async fn converse(shared: &Shared, socket: TcpStream, serial: usize) -> io::Result<()> {
@@ -107,6 +122,9 @@ impl<S: Socket> Conversation<'_, S> {
             self.receive(number, framing).await?;
             return Ok(after(&head));
         }
+        if matches!(trouble, Some(Trouble::CloseUnread)) {
+            return Ok(Next::Reset);
+        }
         if head.expects_continue() && framing != Framing::Ended {
             self.wire.send(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
@@ -121,6 +139,10 @@ impl<S: Socket> Conversation<'_, S> {
     async fn answer(&mut self, head: &Head, body: Bytes, trouble: Option<Trouble>) -> io::Result<Next> {
         match trouble {
             Some(Trouble::CloseBeforeAnswer) => return Ok(Next::Close),
+            Some(Trouble::LoseAnswer) => {
+                drop(self.ordinary(head, &body));
+                return Ok(Next::Close);
+            }
             Some(Trouble::ResetConnection) => return Ok(Next::Reset),
             Some(Trouble::GarbageHead) => return self.close_with(b"\x16\x03\x01 \xffnot HTTP at all\r\n\r\n").await,
             Some(Trouble::Http09) => return self.close_with(b"{\"data\": [], \"has_more\": false}\n").await,

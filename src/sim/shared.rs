@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use super::accepted::Accepted;
 use super::fault::Faults;
 use super::ids::Ids;
+use super::oauth::{Authority, OAuthApp};
 use super::rate::{self, RateLimit, Standing, Window};
 use super::records::Organisation;
 use super::seed;
@@ -40,6 +41,7 @@ impl Expectations {
 pub(super) struct World {
     pub(super) ids: Ids,
     pub(super) rate: RateLimit,
+    pub(super) oauth: Authority,
     accepted: Vec<Accepted>,
     organisations: BTreeMap<String, Organisation>,
     windows: BTreeMap<(String, String), Window>,
@@ -50,6 +52,7 @@ impl World {
         Ok(Self {
             ids: Ids::seeded()?,
             rate,
+            oauth: Authority::default(),
             accepted: Vec::new(),
             organisations: BTreeMap::new(),
             windows: BTreeMap::new(),
@@ -58,9 +61,23 @@ impl World {
 
     /// Lets a credential in; its organisation begins with a few records.
     pub(super) fn accept(&mut self, credential: Accepted) {
-        let name = credential.organisation().to_owned();
-        self.organisations.entry(name.clone()).or_insert_with(|| seed::organisation(&name, &mut self.ids));
+        self.found(credential.organisation());
         self.accepted.push(credential);
+    }
+
+    /// Lets an OAuth app ask for grants of its organisation.
+    pub(super) fn register(&mut self, app: OAuthApp) {
+        self.found(app.organisation());
+        self.oauth.register(app);
+    }
+
+    fn found(&mut self, name: &str) {
+        self.organisations.entry(name.to_owned()).or_insert_with(|| seed::organisation(name, &mut self.ids));
+    }
+
+    /// The ids of an organisation and of its user.
+    pub(super) fn identities(&self, organisation: &str) -> (&str, &str) {
+        self.organisations.get(organisation).map_or(("", ""), Organisation::identities)
     }
 
     /// Shuts a credential out.
@@ -71,7 +88,11 @@ impl World {
     /// The credential that a request presents, to the byte.
     pub(super) fn identify(&self, head: &Head) -> Option<Accepted> {
         let presented = head.text("authorization")?;
-        self.accepted.iter().find(|each| each.authorization() == presented).cloned()
+        let known = self.accepted.iter().find(|each| each.authorization() == presented).cloned();
+        known.or_else(|| {
+            let token = presented.strip_prefix("Bearer ")?;
+            Some(Accepted::bearer(self.oauth.organisation_of(token)?, token))
+        })
     }
 
     /// The organisation that a credential opens, and the source of new ids.

@@ -378,6 +378,22 @@ async fn an_answer_can_be_held_cut_or_left_out() {
 }
 
 #[tokio::test]
+async fn an_answer_can_be_lost_after_or_before_what_was_asked_is_done() {
+    let simulator = simulator().await;
+    let made = || async {
+        let mut client = Client::to(&simulator).await;
+        client.get("/api/v1/lead/?query=name%3ALost").await.json()["total_results"].clone()
+    };
+    let body = "{\"name\": \"Lost\"}";
+    let create = head("POST", "/api/v1/lead/", &format!("content-length: {}\r\n", body.len())) + body;
+    for (trouble, leads) in [(Trouble::CloseUnread, 0), (Trouble::CloseBeforeAnswer, 0), (Trouble::LoseAnswer, 1)] {
+        simulator.script(trouble);
+        assert_eq!(raw(&simulator, &create).await, "");
+        assert_eq!(made().await, json!(leads));
+    }
+}
+
+#[tokio::test]
 async fn a_connection_closes_unannounced() {
     let simulator = simulator().await;
     simulator.script(Fault::new(Trouble::CloseAfterAnswer).always());

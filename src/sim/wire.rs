@@ -6,7 +6,7 @@
 use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -28,6 +28,11 @@ impl Socket for TlsStream<TcpStream> {
     fn reset_on_drop(&self) {
         self.get_ref().0.reset_on_drop();
     }
+}
+
+impl Socket for DuplexStream {
+    /// A pipe in memory knows no reset: it ends.
+    fn reset_on_drop(&self) {}
 }
 
 /// The head of a request, byte for byte.

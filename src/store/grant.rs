@@ -48,7 +48,7 @@ pub enum GrantState {
 
 /// The right to change a grant, until somebody else has a newer one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fence(u64);
+pub struct Fence(pub(crate) u64);
 
 /// New tokens of a grant.
 #[derive(Debug, Clone, PartialEq, Eq)]

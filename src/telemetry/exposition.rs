@@ -13,7 +13,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
 use super::families::{self as family, Family, Kind};
 use super::histogram::Histogram;
-use super::meters::{Meters, Reload, StoreState};
+use super::meters::{Meters, Refresh, Reload, StoreState};
 use super::names::{Label, Names};
 use super::process;
 use super::table::{EndpointSeries, RequestCell, RequestSeries, RouteCell, Table};
@@ -28,6 +28,7 @@ pub(super) struct Exposition {
     last_used: BTreeMap<Arc<str>, u64>,
     /// Gauges whose series may go again.
     credentials_up: BTreeMap<Arc<str>, f64>,
+    token_expiries: BTreeMap<Arc<str>, f64>,
     expiries: BTreeMap<Arc<str>, f64>,
     /// The quota of a credential and a group, and what is left of it.
     limits: BTreeMap<(Arc<str>, &'static str), (u64, u64)>,
@@ -36,9 +37,20 @@ pub(super) struct Exposition {
 impl Exposition {
     pub(super) fn new(names: Arc<Names>) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
-        let (durations, first_bytes, paced, last_used, credentials_up, expiries, limits) = Default::default();
-        let exposition =
-            Self { recorder, names, durations, first_bytes, paced, last_used, credentials_up, expiries, limits };
+        let (durations, first_bytes, paced, last_used) = Default::default();
+        let (credentials_up, token_expiries, expiries, limits) = Default::default();
+        let exposition = Self {
+            recorder,
+            names,
+            durations,
+            first_bytes,
+            paced,
+            last_used,
+            credentials_up,
+            token_expiries,
+            expiries,
+            limits,
+        };
         exposition.describe_all();
         let build = [env!("CARGO_PKG_VERSION"), REVISION, RUSTC];
         exposition.gauge(&family::BUILD_INFO, build.map(SharedString::const_str)).set(1.0);
@@ -85,9 +97,17 @@ impl Exposition {
             let labels = [self.name(*credential)];
             self.counter(&family::REJECTIONS, labels.clone()).absolute(meters.rejections.load(Relaxed));
             self.counter(&family::PROMOTIONS, labels).absolute(meters.promotions.load(Relaxed));
+            // A credential that is none of OAuth has no series.
+            for outcome in Refresh::ALL.into_iter().filter(|outcome| meters.refreshes.count(*outcome) > 0) {
+                let labels = [self.name(*credential), SharedString::const_str(outcome.as_str())];
+                self.counter(&family::REFRESHES, labels).absolute(meters.refreshes.count(outcome));
+            }
         }
-        let standing = meters.credentials.iter().filter(|(credential, _)| meters.standing.contains(credential));
-        let up = standing.map(|(credential, meters)| (self.names.text(*credential), number(meters.up.load(Relaxed))));
+        let standing = || meters.credentials.iter().filter(|(credential, _)| meters.standing.contains(credential));
+        let ends = standing().map(|(credential, meters)| (credential, meters.token_expiry.load(Relaxed)));
+        let ends = ends.filter(|(_, at)| *at != 0).map(|(credential, at)| (self.names.text(*credential), at as f64));
+        self.token_expiries = ends.collect();
+        let up = standing().map(|(credential, meters)| (self.names.text(*credential), number(meters.up.load(Relaxed))));
         self.credentials_up = up.collect();
         self.expiries = meters.expiries.iter().map(|(key, at)| (self.names.text(*key), *at as f64)).collect();
         let standing = meters.limits.iter().filter(|((credential, _), _)| meters.standing.contains(credential));
@@ -115,6 +135,7 @@ impl Exposition {
         self.write_limits(&family::LIMIT_QUOTA, |(quota, _)| quota, &mut text);
         self.write_limits(&family::LIMIT_REMAINING, |(_, remaining)| remaining, &mut text);
         write_gauges(&family::CREDENTIAL_UP, &self.credentials_up, &mut text);
+        write_gauges(&family::TOKEN_EXPIRY, &self.token_expiries, &mut text);
         write_gauges(&family::KEY_EXPIRY, &self.expiries, &mut text);
         process::write(&mut text);
         text
@@ -184,6 +205,7 @@ impl Exposition {
         self.describe(&family::REDACTIONS);
         self.describe(&family::REJECTIONS);
         self.describe(&family::PROMOTIONS);
+        self.describe(&family::REFRESHES);
         self.describe(&family::KEY_LAST_USED);
         self.describe(&family::UPSTREAM_CONNECTIONS);
         self.describe(&family::CONNECTIONS);

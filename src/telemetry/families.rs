@@ -110,7 +110,7 @@ pub(super) const PACING_WAIT: Family<1> = Family::histogram(
 pub(super) const CREDENTIAL_UP: Family<1> = Family::gauge(
     "closegate_credential_up",
     ["credential"],
-    "1 while the credential is used, 0 while it is unreadable or found rejected.",
+    "1 while the credential is used, 0 while it is unreadable, found rejected, or has no grant that works.",
 );
 pub(super) const REJECTIONS: Family<1> = Family::counter(
     "closegate_credential_rejections_total",
@@ -121,6 +121,16 @@ pub(super) const PROMOTIONS: Family<1> = Family::counter(
     "closegate_credential_promotions_total",
     ["credential"],
     "How often the credential's next secret took over.",
+);
+pub(super) const TOKEN_EXPIRY: Family<1> = Family::gauge(
+    "closegate_credential_token_expiry_timestamp_seconds",
+    ["credential"],
+    "When the access token of an OAuth credential ends, in seconds since 1970.",
+);
+pub(super) const REFRESHES: Family<2> = Family::counter(
+    "closegate_credential_refreshes_total",
+    ["credential", "outcome"],
+    "How often the access token of an OAuth credential was refreshed, by how that ended.",
 );
 pub(super) const KEY_LAST_USED: Family<1> = Family::gauge(
     "closegate_key_last_used_timestamp_seconds",

@@ -27,11 +27,61 @@ pub struct CredentialMeters {
     pub rejections: AtomicU64,
     /// How often its next secret took over.
     pub promotions: AtomicU64,
+    /// When its access token ends, in seconds since 1970; 0 while it has none.
+    pub token_expiry: AtomicI64,
+    /// How its refreshes ended.
+    pub refreshes: Refreshes,
+}
+
+/// How a refresh of an OAuth credential ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refresh {
+    /// With a new token.
+    Success,
+    /// With nothing; it is tried again.
+    Failure,
+    /// With a refusal of the grant, which is over.
+    Refused,
+}
+
+/// The refreshes so far, by how they ended.
+#[derive(Debug, Default)]
+pub struct Refreshes([AtomicU64; Refresh::ALL.len()]);
+
+impl Refresh {
+    pub(super) const ALL: [Self; 3] = [Self::Success, Self::Failure, Self::Refused];
+
+    /// The value of the label `outcome`.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl Refreshes {
+    /// Counts one.
+    pub fn add(&self, refresh: Refresh) {
+        self.0[refresh as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many ended like this.
+    pub fn count(&self, refresh: Refresh) -> u64 {
+        self.0[refresh as usize].load(Ordering::Relaxed)
+    }
 }
 
 impl Default for CredentialMeters {
     fn default() -> Self {
-        Self { up: AtomicBool::new(true), rejections: AtomicU64::new(0), promotions: AtomicU64::new(0) }
+        Self {
+            up: AtomicBool::new(true),
+            rejections: AtomicU64::new(0),
+            promotions: AtomicU64::new(0),
+            token_expiry: AtomicI64::new(0),
+            refreshes: Refreshes::default(),
+        }
     }
 }
 

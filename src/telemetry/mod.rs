@@ -33,7 +33,7 @@ pub use self::core::Core;
 use self::core::Cores;
 use self::exposition::Exposition;
 use self::meters::Meters;
-pub use self::meters::{CredentialMeters, LimitMeters, Reload, StoreState, UpstreamMeters};
+pub use self::meters::{CredentialMeters, LimitMeters, Refresh, Reload, StoreState, UpstreamMeters};
 pub use self::names::Label;
 use self::names::Names;
 pub use self::record::{Answerer, Client, Record, Retries, Retry};

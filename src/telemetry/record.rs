@@ -48,16 +48,19 @@ pub enum Retry {
     Refused,
     /// The upstream's rate limit was exhausted.
     RateLimited,
+    /// The access token was refused, and another one asked for.
+    Renewed,
 }
 
 impl Retry {
-    const ALL: [Self; 3] = [Self::Closed, Self::Refused, Self::RateLimited];
+    const ALL: [Self; 4] = [Self::Closed, Self::Refused, Self::RateLimited, Self::Renewed];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
             Self::Refused => "refused",
             Self::RateLimited => "rate_limited",
+            Self::Renewed => "renewed",
         }
     }
 

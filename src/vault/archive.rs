@@ -130,7 +130,6 @@ impl Archive {
     }
 
     /// A grant, and its tokens.
-    #[expect(dead_code, reason = "the credentials that renew their tokens come next")]
     pub(super) async fn grant(&self, name: &CredentialName) -> Result<Option<(Grant, Option<Secret>)>, ArchiveFault> {
         let Some(grant) = self.store.grant(name.as_str()).await? else { return Ok(None) };
         let tokens = match &grant.sealed {

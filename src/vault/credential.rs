@@ -15,7 +15,7 @@ use super::needle::{self, Form};
 use super::redactor::Needles;
 use super::secret::Secret;
 use super::source::{self, Supply, Unread, Warning};
-use crate::config::{Credential, CredentialKind, SecretRef};
+use crate::config::{Credential, CredentialKind, OAuth2, SecretRef};
 use crate::id::CredentialName;
 
 /// One secret of a credential: the setting that refers to it, and how it is sent.
@@ -35,6 +35,8 @@ pub(super) enum Scheme {
     Password(String),
     /// Bearer.
     Bearer,
+    /// Not at all to an upstream: with it an OAuth app asks for tokens, which are sent as Bearer.
+    App(Box<OAuth2>),
 }
 
 impl Slot {
@@ -45,6 +47,7 @@ impl Slot {
             CredentialKind::ApiKey { next: Some(_), .. } => (&["api_key.current", "api_key.next"], Scheme::ApiKey),
             CredentialKind::Basic { username, .. } => (&["basic.password"], Scheme::Password(username.clone())),
             CredentialKind::Bearer(_) => (&["bearer"], Scheme::Bearer),
+            CredentialKind::OAuth2(app) => (&["oauth2.client_secret"], Scheme::App(app.clone())),
         };
         let slot = |(key, reference): (&&str, &SecretRef)| Self {
             key: format!("credentials.{name}.{key}"),
@@ -57,6 +60,14 @@ impl Slot {
     /// The setting, such as `credentials.sales.api_key`.
     pub(super) fn key(&self) -> &str {
         &self.key
+    }
+
+    /// The app whose secret it is, if it is one's.
+    pub(super) fn app(&self) -> Option<&OAuth2> {
+        match &self.scheme {
+            Scheme::App(app) => Some(app),
+            Scheme::ApiKey | Scheme::Password(_) | Scheme::Bearer => None,
+        }
     }
 
     /// Whether a command gives the secret: it may fail now and work later.
@@ -86,18 +97,20 @@ impl Slot {
     pub(super) async fn read(&self, supply: &Supply) -> Result<(Candidate, Vec<Warning>), Unread> {
         let found = source::read(&self.reference, supply).await?;
         let warnings = found.exposure(&self.key, &self.reference).into_iter().chain(self.short(&found.secret));
-        let candidate = self.scheme.candidate(&found.secret).ok_or_else(|| {
+        let warnings: Vec<_> = warnings.collect();
+        let candidate = self.scheme.candidate(found.secret).ok_or_else(|| {
             Unread::new(
                 &self.reference,
                 "holds a blank or a character beyond ASCII",
                 "is it all of the secret, and only that?",
             )
         })?;
-        Ok((candidate, warnings.collect()))
+        Ok((candidate, warnings))
     }
 
     fn short(&self, secret: &Secret) -> Option<Warning> {
-        (secret.len() < needle::SHORTEST).then(|| Warning {
+        // What no upstream is sent, none sends back.
+        (secret.len() < needle::SHORTEST && self.app().is_none()).then(|| Warning {
             key: self.key.clone(),
             what: format!("the secret is shorter than {} bytes, and is not looked for in answers", needle::SHORTEST),
             hint: "use a longer one",
@@ -107,32 +120,57 @@ impl Slot {
 
 impl Scheme {
     /// `None` when the secret cannot stand in the header.
-    pub(super) fn candidate(&self, secret: &Secret) -> Option<Candidate> {
+    pub(super) fn candidate(&self, secret: Secret) -> Option<Candidate> {
         let pair = match self {
-            Self::Bearer if secret.is_visible() => None,
-            Self::ApiKey if secret.is_visible() => Some(joined(&[secret.expose(), b":"])),
             Self::Password(username) => Some(joined(&[username.as_bytes(), b":", secret.expose()])),
-            Self::Bearer | Self::ApiKey => return None,
+            _ if !secret.is_visible() => return None,
+            Self::Bearer => None,
+            Self::ApiKey => Some(joined(&[secret.expose(), b":"])),
+            // RFC 6749 2.3.1: each is encoded as in a form.
+            Self::App(app) => {
+                let (id, secret) = (needle::form(app.client_id.as_bytes()), needle::form(secret.expose()));
+                Some(joined(&[&id, b":", &secret]))
+            }
         };
         let line = match &pair {
             Some(pair) => basic(pair),
             None => joined(&[b"Bearer ", secret.expose()]),
         };
-        let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(line)).ok()?;
-        header.set_sensitive(true);
-        let forms = needle::forms(secret, pair.as_ref().map(|pair| pair.as_slice()));
-        Some(Candidate { header, forms: forms.into() })
+        let header = sensitive(line)?;
+        let forms = match self {
+            Self::App(_) => Vec::new(),
+            _ => needle::forms(&secret, pair.as_ref().map(|pair| pair.as_slice())),
+        };
+        let kept = matches!(self, Self::App(_)).then(|| Arc::new(secret));
+        Some(Candidate { header, forms: forms.into(), kept })
     }
 }
 
-/// A secret as its header and the forms it may come back in; the secret itself is gone.
+/// A secret as its header and the forms it may come back in; the secret itself is gone, but for that of an app.
 #[derive(Clone)]
 pub(super) struct Candidate {
     header: HeaderValue,
     forms: Arc<[Form]>,
+    kept: Option<Arc<Secret>>,
 }
 
 impl Candidate {
+    /// An access token.
+    pub(super) fn token(token: &Secret) -> Option<Self> {
+        let header = sensitive(joined(&[b"Bearer ", token.expose()])).filter(|_| token.is_visible())?;
+        Some(Self { header, forms: needle::forms(token, None).into(), kept: None })
+    }
+
+    /// The secret of an app, which a body may have to carry.
+    pub(super) fn app_secret(&self) -> Option<&Secret> {
+        self.kept.as_deref()
+    }
+
+    /// The header with which it is sent.
+    pub(super) fn header(&self) -> HeaderValue {
+        self.header.clone()
+    }
+
     /// Whether both would send the same.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.header == other.header
@@ -155,6 +193,13 @@ impl fmt::Debug for Candidate {
     }
 }
 
+/// A line as a header's value that nobody prints.
+fn sensitive(line: Zeroizing<Vec<u8>>) -> Option<HeaderValue> {
+    let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(line)).ok()?;
+    header.set_sensitive(true);
+    Some(header)
+}
+
 /// `Basic` and the Base64 of user name and password (RFC 7617).
 fn basic(pair: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut line = Zeroizing::new(String::with_capacity("Basic ".len() + pair.len().div_ceil(3) * 4));
@@ -164,7 +209,7 @@ fn basic(pair: &[u8]) -> Zeroizing<Vec<u8>> {
 }
 
 /// The parts in one vector of exactly their length.
-fn joined(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
+pub(super) fn joined(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     let mut whole = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len()).sum()));
     for part in parts {
         whole.extend_from_slice(part);
@@ -181,7 +226,7 @@ mod tests {
     }
 
     fn header(scheme: &Scheme, text: &str) -> Option<String> {
-        let candidate = scheme.candidate(&secret(text))?;
+        let candidate = scheme.candidate(secret(text))?;
         assert!(candidate.header.is_sensitive());
         assert_eq!(format!("{candidate:?} {:?}", candidate.header), "[secret] Sensitive");
         Some(candidate.header.to_str().unwrap().to_owned())

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::Holding;
 use super::authorization::Authorization;
 use super::credential::{Candidate, Slot};
+use super::oauth::{Death, Renewal};
 use super::redactor::Needles;
 use crate::id::CredentialName;
 use crate::origin::Origin;
@@ -29,6 +30,15 @@ pub enum State {
     /// Its secret cannot be had; it is tried again.
     Unavailable {
         /// Why, for people.
+        reason: &'static str,
+    },
+    /// Its access token has ended, and requests wait for the next one.
+    Refreshing,
+    /// Nobody has authorized it yet.
+    NeedsAuthorization,
+    /// Its grant is over: it must be authorized again.
+    Dead {
+        /// What ended it, for people.
         reason: &'static str,
     },
     /// Somebody took it out of use; it is not sent until somebody takes it back.
@@ -52,6 +62,10 @@ pub(super) enum Outage {
     Rejected,
     /// Its secret cannot be had.
     Unavailable,
+    /// Nobody has authorized it yet.
+    NeedsAuthorization,
+    /// Its grant is over.
+    Dead(Death),
     /// Somebody took it out of use.
     Disabled,
 }
@@ -62,6 +76,8 @@ impl Outage {
             Self::Rejected => "Close refused it",
             Self::Unavailable => "its secret cannot be had",
             Self::Disabled => "it is disabled",
+            Self::NeedsAuthorization => "nobody has authorized it yet",
+            Self::Dead(death) => death.reason(),
         }
     }
 
@@ -69,6 +85,8 @@ impl Outage {
         match self {
             Self::Rejected => State::Rejected,
             Self::Unavailable => State::Unavailable { reason: self.reason() },
+            Self::NeedsAuthorization => State::NeedsAuthorization,
+            Self::Dead(death) => State::Dead { reason: death.reason() },
             Self::Disabled => State::Disabled,
         }
     }
@@ -76,7 +94,23 @@ impl Outage {
 
 enum Standing {
     Ready(Authorization),
-    Out { outage: Outage, until: Instant },
+    /// Its token has ended; the next try to get another begins, or began, at that moment.
+    Awaited {
+        until: Instant,
+        reason: &'static str,
+    },
+    Out {
+        outage: Outage,
+        until: Instant,
+    },
+}
+
+impl Unavailable {
+    fn until(reason: &'static str, until: Instant) -> Self {
+        let wait = until.saturating_duration_since(Instant::now());
+        let retry_after = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self { reason, retry_after: retry_after.max(1) }
+    }
 }
 
 /// A credential's place in the vault: read by every request, written by its watch alone.
@@ -91,6 +125,8 @@ pub(super) struct Entry {
     known: Mutex<Vec<Option<Candidate>>>,
     standing: ArcSwap<Standing>,
     suspicion: Suspicion,
+    /// How requests ask for another token, of a credential that has some to give.
+    renewal: Option<Renewal>,
     retired: watch::Sender<bool>,
 }
 
@@ -120,6 +156,7 @@ impl Entry {
             Switch::Off => Standing::Out { outage: Outage::Disabled, until: Instant::now() + DISABLED },
         };
         let suspicion = Suspicion { origin: ArcSwapOption::empty(), bell: Notify::new() };
+        let renewal = slots.iter().any(|slot| slot.app().is_some()).then(Renewal::default);
         Self {
             name,
             meters,
@@ -128,6 +165,7 @@ impl Entry {
             known: Mutex::new(known),
             standing: ArcSwap::from_pointee(nothing_yet),
             suspicion,
+            renewal,
             retired: watch::Sender::new(false),
         }
     }
@@ -201,7 +239,7 @@ impl Entry {
     pub(super) fn uses(&self) -> usize {
         match &**self.standing.load() {
             Standing::Ready(authorization) => authorization.uses(),
-            Standing::Out { .. } => 0,
+            Standing::Awaited { .. } | Standing::Out { .. } => 0,
         }
     }
 
@@ -215,11 +253,8 @@ impl Entry {
     pub(super) fn authorization(&self) -> Result<Authorization, Unavailable> {
         match &**self.standing.load() {
             Standing::Ready(authorization) => Ok(authorization.again()),
-            Standing::Out { outage, until } => {
-                let wait = until.saturating_duration_since(Instant::now());
-                let retry_after = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-                Err(Unavailable { reason: outage.reason(), retry_after: retry_after.max(1) })
-            }
+            Standing::Awaited { until, reason } => Err(Unavailable::until(reason, *until)),
+            Standing::Out { outage, until } => Err(Unavailable::until(outage.reason(), *until)),
         }
     }
 
@@ -227,6 +262,7 @@ impl Entry {
         match &**self.standing.load() {
             Standing::Ready(_) if self.suspicion.is_raised() => State::Suspect,
             Standing::Ready(_) => State::Ready,
+            Standing::Awaited { .. } => State::Refreshing,
             Standing::Out { outage, .. } => outage.state(),
         }
     }
@@ -243,16 +279,42 @@ impl Entry {
         &self.suspicion
     }
 
+    /// How requests ask for another token; none where a secret is all that there is.
+    pub(super) fn renewal(&self) -> Option<&Renewal> {
+        self.renewal.as_ref()
+    }
+
     /// From now on requests carry this.
     pub(super) fn admit(&self, authorization: Authorization) {
         self.standing.store(Arc::new(Standing::Ready(authorization)));
         self.meters.up.store(true, Ordering::Relaxed);
+        self.renewal.iter().for_each(Renewal::moved);
+    }
+
+    /// From now on requests wait; the next try is `until`, and none has failed yet while that is now.
+    pub(super) fn expect(&self, reason: &'static str, until: Instant) {
+        self.standing.store(Arc::new(Standing::Awaited { until, reason }));
+        self.meters.up.store(until <= Instant::now(), Ordering::Relaxed);
+        self.renewal.iter().for_each(Renewal::moved);
     }
 
     /// From now on requests carry nothing; the next try is `until`.
     pub(super) fn withdraw(&self, outage: Outage, until: Instant) {
         self.standing.store(Arc::new(Standing::Out { outage, until }));
         self.meters.up.store(false, Ordering::Relaxed);
+        self.renewal.iter().for_each(Renewal::moved);
+    }
+
+    /// What a request that waits for a token is told now; none: to wait on. It is content with no token but one
+    /// beyond a generation, and with no try later than `patience`.
+    pub(super) fn prospect(&self, beyond: u64, patience: Instant) -> Option<Result<Authorization, Unavailable>> {
+        match &**self.standing.load() {
+            Standing::Ready(authorization) if authorization.generation() > beyond => Some(Ok(authorization.again())),
+            Standing::Ready(_) => None,
+            Standing::Awaited { until, .. } if *until <= patience => None,
+            Standing::Awaited { until, reason } => Some(Err(Unavailable::until(reason, *until))),
+            Standing::Out { outage, until } => Some(Err(Unavailable::until(outage.reason(), *until))),
+        }
     }
 }
 

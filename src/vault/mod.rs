@@ -23,8 +23,11 @@ mod credential;
 mod entry;
 mod handed;
 mod harden;
+mod lookout;
 mod master;
 mod needle;
+mod oauth;
+mod pause;
 mod probe;
 mod redactor;
 mod rekey;
@@ -40,6 +43,10 @@ pub use entry::{State, Unavailable};
 pub use handed::SecretText;
 pub use harden::{HardenFault, harden};
 pub use master::{MasterKey, NoMasterKey};
+pub use oauth::{
+    Awaiting, Condition, Consent, Death, Doing, Doubt, Flow, FlowFault, Grants, GrantsFault, MemoryGrants, Returned,
+    Sharing, Stored, Tokens, Verifier,
+};
 pub use probe::{Introduction, Named, Person, Undecided, Verdict};
 pub use redactor::Redactor;
 pub use rekey::{GivenKey, Rekeyed};
@@ -49,6 +56,7 @@ pub use watch::Watch;
 
 use credential::{Candidate, Slot};
 use entry::{Entry, Switch};
+use oauth::Under;
 use probe::Dial;
 use source::Unread;
 
@@ -95,6 +103,10 @@ pub enum Again {
 struct Means {
     supply: Arc<Supply>,
     dial: Arc<dyn Dial>,
+    /// Where the tokens of OAuth credentials lie.
+    grants: Arc<dyn Grants>,
+    /// What must not be dropped halfway; of all vaults that follow one another.
+    under: Arc<Under>,
 }
 
 impl Holdings {
@@ -124,7 +136,8 @@ impl Vault {
         meters: impl Fn(&CredentialName) -> Arc<CredentialMeters>,
         connector: Arc<Connector>,
     ) -> (Arc<Self>, Vec<Watch>) {
-        Self::open_over(None, holdings, meters, connector)
+        let grants = holdings.supply.grants();
+        Self::open_over(None, holdings, meters, connector, grants)
     }
 
     /// The vault that takes this one's place, and the watches over what is new in it, which are to be run.
@@ -137,7 +150,8 @@ impl Vault {
         meters: impl Fn(&CredentialName) -> Arc<CredentialMeters>,
         connector: Arc<Connector>,
     ) -> (Arc<Self>, Vec<Watch>) {
-        Self::open_over(Some(self), holdings, meters, connector)
+        let grants = Arc::clone(&self.means().grants);
+        Self::open_over(Some(self), holdings, meters, connector, grants)
     }
 
     fn open_over(
@@ -145,9 +159,11 @@ impl Vault {
         holdings: Holdings,
         meters: impl Fn(&CredentialName) -> Arc<CredentialMeters>,
         dial: Arc<dyn Dial>,
+        grants: Arc<dyn Grants>,
     ) -> (Arc<Self>, Vec<Watch>) {
         let Holdings { credentials, supply } = holdings;
-        let means = Arc::new(Means { supply, dial });
+        let under = before.map(|before| Arc::clone(&before.means().under)).unwrap_or_default();
+        let means = Arc::new(Means { supply, dial, grants, under });
         let means = match before {
             Some(before) => {
                 before.means.store(means);
@@ -171,7 +187,7 @@ impl Vault {
             let meters = meters(&name);
             let entry = Arc::new(Entry::new(name, meters, holding));
             match entry.switch() {
-                Switch::On => watches.push(Watch::begin(Arc::clone(&entry), Arc::clone(&means))),
+                Switch::On => watches.push(Watch::begin(&entry, &means)),
                 // Nothing about it changes by itself.
                 Switch::Off => entry.disable(),
             }
@@ -210,6 +226,28 @@ impl Vault {
         self.entry(id).authorization()
     }
 
+    /// Whether a credential has tokens that are renewed.
+    pub fn renews(&self, id: CredentialId) -> bool {
+        self.entry(id).renewal().is_some()
+    }
+
+    /// Of a credential whose access token has ended: waits for the next one, which is on its way already. None where there
+    /// are no tokens to wait for.
+    pub fn awaited(&self, id: CredentialId) -> Option<Awaiting> {
+        Awaiting::any(self.entry(id))
+    }
+
+    /// An upstream answered 401 to an authorization of that generation: has another token asked for, once for all who
+    /// are refused, and waits for it. None where that is of no use: the credential has no tokens, or this one is new.
+    pub fn renewed(&self, id: CredentialId, generation: u64) -> Option<Awaiting> {
+        Awaiting::beyond(self.entry(id), generation)
+    }
+
+    /// Waits until no token is on its way any more: a process that ends before may lose one.
+    pub async fn settled(&self) {
+        self.means().under.over().await;
+    }
+
     /// An upstream answered 401 to an authorization of that generation: has the [`Watch`] ask Close, once.
     pub fn suspect(&self, id: CredentialId, generation: u64, origin: &Origin) {
         self.entry(id).suspect(generation, origin);
@@ -218,7 +256,7 @@ impl Vault {
     /// Asks Close once whether it takes the credential; changes nothing.
     pub async fn verify(&self, id: CredentialId, origin: &Origin) -> Verdict {
         match self.authorization(id) {
-            Ok(authorization) => self.means.load_full().ask(origin, authorization).await,
+            Ok(authorization) => self.means().ask(origin, authorization).await,
             Err(unavailable) => Verdict::Undecided(Undecided::Unavailable(unavailable.reason)),
         }
     }
@@ -246,8 +284,12 @@ impl Vault {
         self.entries.iter().map(|entry| (entry.name().clone(), entry.state())).collect()
     }
 
-    fn entry(&self, id: CredentialId) -> &Entry {
+    fn entry(&self, id: CredentialId) -> &Arc<Entry> {
         &self.entries[id.0 as usize]
+    }
+
+    fn means(&self) -> Arc<Means> {
+        self.means.load_full()
     }
 }
 

@@ -43,6 +43,11 @@ fn add_text(forms: &mut Vec<Form>, text: &[u8]) {
     }
 }
 
+/// A text as a value of a form (`application/x-www-form-urlencoded`).
+pub(super) fn form(text: &[u8]) -> Form {
+    percent(text, b"-._~", UPPER)
+}
+
 fn add(forms: &mut Vec<Form>, form: Form) {
     if !forms.contains(&form) {
         forms.push(form);

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 
 use super::archive::{Archive, ArchiveFault};
 use super::master::NoMasterKey;
+use super::oauth::{Grants, MemoryGrants};
 use super::secret::Secret;
 use crate::config::{Config, KeySecret, SecretRef};
 use crate::id::CredentialName;
@@ -88,6 +89,14 @@ impl Supply {
     /// What the secrets of a configuration are read with; without an archive nothing of the store can be.
     pub fn new(withheld: Withheld, archive: Option<Arc<Archive>>) -> Self {
         Self { withheld, archive }
+    }
+
+    /// Where the tokens of OAuth credentials lie; without an archive there are none.
+    pub(super) fn grants(&self) -> Arc<dyn Grants> {
+        match &self.archive {
+            Some(archive) => Arc::clone(archive) as Arc<dyn Grants>,
+            None => Arc::new(MemoryGrants::default()),
+        }
     }
 }
 

@@ -113,7 +113,7 @@ impl Scene {
         let dial = Arc::new(Wiring(Arc::clone(&close)));
         let (holdings, warnings) =
             Holdings::read(&credentials, Arc::default(), &Circumstances::default()).await.unwrap();
-        let (vault, watches) = Vault::open_over(None, holdings, |_| Arc::clone(&meters), dial);
+        let (vault, watches) = Vault::open_over(None, holdings, |_| Arc::clone(&meters), dial, grants());
         watch_over(watches);
         Self { folder, credentials, close, meters, vault, warnings }
     }
@@ -123,7 +123,7 @@ impl Scene {
         let (holdings, _) = Holdings::read(&self.credentials, Arc::default(), &Circumstances::default()).await.unwrap();
         let same = self.vault.holds(&holdings);
         let (meters, dial) = (Arc::clone(&self.meters), Arc::new(Wiring(Arc::clone(&self.close))));
-        let (vault, watches) = Vault::open_over(Some(&self.vault), holdings, |_| Arc::clone(&meters), dial);
+        let (vault, watches) = Vault::open_over(Some(&self.vault), holdings, |_| Arc::clone(&meters), dial, grants());
         assert_eq!(watches.is_empty(), same);
         self.vault = vault;
         watch_over(watches)
@@ -191,6 +191,10 @@ fn watch_over(watches: Vec<Watch>) -> usize {
 
 fn name(text: &str) -> CredentialName {
     CredentialName::parse(text).unwrap()
+}
+
+fn grants() -> Arc<MemoryGrants> {
+    Arc::default()
 }
 
 fn origin() -> Origin {
@@ -532,7 +536,7 @@ async fn nothing_prints_a_secret() {
     let (holdings, warnings) =
         Holdings::read(&scene.credentials, Arc::default(), &Circumstances::default()).await.unwrap();
     let printed = format!("{holdings:?} {warnings:?} {:?}", holdings.credentials[&name("sales")].known);
-    let (vault, watches) = Vault::open_over(None, holdings, |_| Arc::default(), dial);
+    let (vault, watches) = Vault::open_over(None, holdings, |_| Arc::default(), dial, grants());
     let printed = format!("{printed} {vault:?} {watches:?} {:?}", vault.authorization(SALES));
     assert!(printed.contains("[secret]"));
     assert!(!printed.contains("planted") && !printed.contains("YXBp"), "{printed}");
@@ -547,7 +551,7 @@ impl Scene {
 
     fn follow(&self, holdings: Holdings) -> (Arc<Vault>, Vec<Watch>) {
         let (meters, dial) = (Arc::clone(&self.meters), Arc::new(Wiring(Arc::clone(&self.close))));
-        Vault::open_over(Some(&self.vault), holdings, |_| Arc::clone(&meters), dial)
+        Vault::open_over(Some(&self.vault), holdings, |_| Arc::clone(&meters), dial, grants())
     }
 }
 
@@ -568,6 +572,7 @@ async fn a_disabled_credential_is_sent_by_nobody_until_it_is_enabled() {
         scene.read(&Circumstances::default()).await.unwrap(),
         |_| Arc::clone(&scene.meters),
         Arc::new(Wiring(Arc::clone(&scene.close))),
+        grants(),
     );
     assert_eq!((watches.len(), back.states()[0].1), (1, State::Ready));
     assert!(scene.meters.up.load(Ordering::Relaxed));

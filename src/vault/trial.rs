@@ -37,7 +37,7 @@ impl Trial {
     fn of(scheme: &Scheme, secret: &SecretText) -> Result<Self, Unfit> {
         let fit = Some(secret).filter(|secret| !secret.is_empty() && secret.is_visible()).ok_or(Unfit)?;
         let secret = Secret::new(fit.expose().to_vec().into());
-        let candidate = scheme.candidate(&secret).ok_or(Unfit)?;
+        let candidate = scheme.candidate(secret).ok_or(Unfit)?;
         Ok(Self { candidate, key_id: None })
     }
 

@@ -20,6 +20,7 @@ mod h2;
 mod limits;
 mod load;
 mod manage;
+mod oauth;
 mod origin;
 mod outward;
 mod pacing;

@@ -197,6 +197,9 @@ fn shown(state: Option<State>) -> (CredentialState, Option<String>) {
         Some(State::Rejected) => (CredentialState::Rejected, Some("Close refused it".to_owned())),
         Some(State::Unavailable { reason }) => (CredentialState::Unavailable, Some(reason.to_owned())),
         Some(State::Disabled) => (CredentialState::Disabled, None),
+        Some(State::Refreshing) => (CredentialState::Refreshing, None),
+        Some(State::NeedsAuthorization) => (CredentialState::NeedsAuthorization, None),
+        Some(State::Dead { reason }) => (CredentialState::Dead, Some(reason.to_owned())),
     }
 }
 
@@ -210,6 +213,7 @@ fn method(kind: &CredentialKind) -> CredentialMethod {
         CredentialKind::ApiKey { .. } => CredentialMethod::ApiKey,
         CredentialKind::Basic { .. } => CredentialMethod::Basic,
         CredentialKind::Bearer(_) => CredentialMethod::Bearer,
+        CredentialKind::OAuth2(_) => CredentialMethod::Oauth2,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::record::{Answerer, Retry};
 use super::super::tests::record;
-use super::super::{Access, Options, Telemetry};
+use super::super::{Access, Options, Refresh, Telemetry};
 
 /// Names of families with their type and their labels.
 type Families = BTreeMap<String, (String, BTreeSet<String>)>;
@@ -42,7 +42,10 @@ fn everything() -> String {
     core.finish(&record);
     telemetry.key_expiries([(record.key, "2027-06-30T00:00:00Z".parse().unwrap())]);
     telemetry.stand([record.credential]);
-    telemetry.credential_meters(record.credential).up.store(false, Ordering::Relaxed);
+    let meters = telemetry.credential_meters(record.credential);
+    meters.up.store(false, Ordering::Relaxed);
+    meters.token_expiry.store(1_800_000_000, Ordering::Relaxed);
+    meters.refreshes.add(Refresh::Success);
     telemetry.limit_meters(record.credential, "leads").show(100, Some((7, Duration::from_secs(3600))));
     telemetry.upstream("api.close.com").idle.store(2, Ordering::Relaxed);
     telemetry.listener("default").store(1, Ordering::Relaxed);

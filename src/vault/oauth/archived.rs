@@ -1,0 +1,131 @@
+//! Grants in the archive: sealed, and shared by all that serve from its store.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::grants::{Condition, Death, Doing, Doubt, Flow, Grants, GrantsFault, Sharing, Stored, Verifier};
+use super::tokens::Tokens;
+use crate::id::CredentialName;
+use crate::store::{Content, Event, Fence, GrantState, Passing, Purpose, StoreError};
+use crate::vault::archive::{Archive, ArchiveFault};
+
+impl Grants for Archive {
+    fn stored<'a>(&'a self, name: &'a CredentialName) -> Doing<'a, Option<Stored>> {
+        Box::pin(async move {
+            let Some((grant, Some(tokens))) = self.grant(name).await? else { return Ok(None) };
+            let reason = grant.reason.as_deref();
+            let condition = match grant.state {
+                GrantState::Ready => Condition::Ready,
+                GrantState::Refreshing => Condition::Doubtful(Doubt::of(reason)),
+                GrantState::Dead => Condition::Dead(Death::of(reason)),
+                GrantState::NeedsAuthorization => return Ok(None),
+            };
+            let unusable = || GrantsFault::Unusable(format!("the tokens of `{name}` are none of this version"));
+            let tokens = Tokens::from_bytes(tokens.expose()).ok_or_else(unusable)?;
+            Ok(Some(Stored { tokens, condition }))
+        })
+    }
+
+    fn lease<'a>(&'a self, name: &'a CredentialName, owner: &'a str, time: Duration) -> Doing<'a, Option<Fence>> {
+        Box::pin(async move { Ok(self.store().lease_grant(name.as_str(), owner, time).await?) })
+    }
+
+    fn renew<'a>(&'a self, name: &'a CredentialName, fence: Fence, time: Duration) -> Doing<'a, ()> {
+        Box::pin(async move { Ok(self.store().renew_lease(name.as_str(), fence, time).await?) })
+    }
+
+    fn release<'a>(&'a self, name: &'a CredentialName, fence: Fence) -> Doing<'a, ()> {
+        Box::pin(async move { Ok(self.store().release_grant(name.as_str(), fence).await?) })
+    }
+
+    fn mark<'a>(&'a self, name: &'a CredentialName, condition: Condition, fence: Fence) -> Doing<'a, ()> {
+        Box::pin(async move {
+            let (state, reason) = match condition {
+                Condition::Ready => (GrantState::Ready, None),
+                Condition::Doubtful(doubt) => (GrantState::Refreshing, Some(doubt.reason())),
+                Condition::Dead(death) => (GrantState::Dead, Some(death.reason())),
+            };
+            self.store().mark_grant(name.as_str(), state, reason, fence).await?;
+            Ok(())
+        })
+    }
+
+    fn keep<'a>(&'a self, name: &'a CredentialName, tokens: &'a Tokens, fence: Fence) -> Doing<'a, ()> {
+        Box::pin(async move {
+            self.store_grant(name, &tokens.to_bytes(), Some(tokens.expires()), fence).await?;
+            Ok(())
+        })
+    }
+
+    fn put<'a>(&'a self, name: &'a CredentialName, tokens: &'a Tokens, actor: &'a str) -> Doing<'a, ()> {
+        Box::pin(async move {
+            let event = Event::now(actor, "credential.authorize", name.as_str());
+            self.put_grant(name, &tokens.to_bytes(), Some(tokens.expires()), &event).await?;
+            Ok(())
+        })
+    }
+
+    fn remove<'a>(&'a self, name: &'a CredentialName, actor: &'a str) -> Doing<'a, ()> {
+        Box::pin(async move {
+            let event = Event::now(actor, "credential.revoke", name.as_str());
+            Ok(self.store().remove_grant(name.as_str(), &event).await?)
+        })
+    }
+
+    fn remember<'a>(&'a self, state: [u8; 32], flow: &'a Flow, until: Timestamp) -> Doing<'a, ()> {
+        Box::pin(async move {
+            let body = json!({
+                "credential": flow.credential.as_str(),
+                "client_id": flow.client_id,
+                "redirect_uri": flow.redirect_uri,
+            });
+            let sealed = self.seal(&Content::Passing(Purpose::OAuthState, state), flow.verifier.0.expose()).await?;
+            let passing = Passing { body, sealed: Some(sealed), expires_at: until };
+            Ok(self.store().remember(Purpose::OAuthState, state, &passing).await?)
+        })
+    }
+
+    fn take(&self, state: [u8; 32]) -> Doing<'_, Option<Flow>> {
+        Box::pin(async move {
+            let Some(passing) = self.store().take(Purpose::OAuthState, state).await? else { return Ok(None) };
+            let unusable = || GrantsFault::Unusable("an authorization that was begun by another version".to_owned());
+            let text = |field: &str| passing.body.get(field).and_then(|value| value.as_str()).ok_or_else(unusable);
+            let credential = CredentialName::parse(text("credential")?).map_err(|_| unusable())?;
+            let (client_id, redirect_uri) = (text("client_id")?.to_owned(), text("redirect_uri")?.to_owned());
+            let sealed = passing.sealed.as_ref().ok_or_else(unusable)?;
+            let verifier = Verifier(self.unseal(&Content::Passing(Purpose::OAuthState, state), sealed).await?);
+            Ok(Some(Flow { credential, client_id, redirect_uri, verifier }))
+        })
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.store().grant_changes()
+    }
+
+    fn sharing(&self) -> Sharing {
+        if self.store().is_shared() { Sharing::Shared } else { Sharing::Alone }
+    }
+}
+
+impl From<StoreError> for GrantsFault {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unreachable { what } => Self::Unreachable(what),
+            StoreError::Stale { .. } => Self::Stale,
+            StoreError::NoGrant { .. } => Self::Absent,
+            other => Self::Unusable(other.to_string()),
+        }
+    }
+}
+
+impl From<ArchiveFault> for GrantsFault {
+    fn from(fault: ArchiveFault) -> Self {
+        match fault {
+            ArchiveFault::Store(error) => error.into(),
+            other => Self::Unusable(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! Keeps one grant: has it refreshed early, shared by whoever waits, and shows requests what came of it.
+//!
+//! The work that takes time, a refresh or a question to Close, is done beside it, one piece at a time, and is not
+//! dropped with it: tokens may be on their way.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::client::{Client, Manner, Trouble};
+use super::grants::{Condition, GrantsFault, Stored};
+use super::refresh::{By, Errand, Outcome, Setback};
+use super::renewal::Renewal;
+use super::tokens::Tokens;
+use crate::config::OAuth2;
+use crate::origin::Origin;
+use crate::task;
+use crate::telemetry::{CredentialMeters, Refresh};
+use crate::vault::Means;
+use crate::vault::authorization::Authorization;
+use crate::vault::credential::{Candidate, Slot};
+use crate::vault::entry::{Entry, Outage};
+use crate::vault::pause::{Pause, SHORTEST_PAUSE, drawn, reached};
+use crate::vault::probe::Verdict;
+use crate::vault::redactor::Needles;
+
+/// The watch over a grant, and the only writer of how its credential stands.
+pub(in crate::vault) struct Keeper {
+    entry: Arc<Entry>,
+    means: Arc<ArcSwap<Means>>,
+    app: OAuth2,
+    manner: Manner,
+    changes: watch::Receiver<u64>,
+    generation: u64,
+    held: Option<Held>,
+    work: Option<oneshot::Receiver<Done>>,
+    /// Where Close refused a token that was new.
+    rejected: Option<Origin>,
+    pause: Pause,
+    /// When it is refreshed, or looked for, next.
+    due: Option<Instant>,
+    /// Not before then is Close asked about another suspicion.
+    next_question: Instant,
+}
+
+/// The tokens in use.
+struct Held {
+    tokens: Arc<Tokens>,
+    candidate: Candidate,
+    /// The access token before: an answer may still repeat it.
+    before: Option<Candidate>,
+    ends: Instant,
+    ended: bool,
+}
+
+/// A piece of work that is done.
+enum Done {
+    Refreshed(Outcome),
+    Asked(Origin, Verdict),
+}
+
+enum Event {
+    Done(Done),
+    Suspected(Origin),
+    Wanted(u64),
+    Due,
+    Ended,
+    Changed,
+}
+
+impl Keeper {
+    /// Takes up the watch over an entry whose first slot is the secret of an app; none when it is something else.
+    pub(in crate::vault) fn begin(entry: Arc<Entry>, means: Arc<ArcSwap<Means>>) -> Option<Self> {
+        let app = entry.slots().first().and_then(Slot::app)?.clone();
+        let now = Instant::now();
+        entry.expect("its tokens are being read", now);
+        let changes = means.load().grants.changes();
+        Some(Self {
+            entry,
+            means,
+            app,
+            manner: Manner::default(),
+            changes,
+            generation: 0,
+            held: None,
+            work: None,
+            rejected: None,
+            pause: Pause::default(),
+            due: Some(now),
+            next_question: now,
+        })
+    }
+
+    pub(in crate::vault) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+
+    /// Keeps it, for as long as nobody drops this.
+    pub(in crate::vault) async fn run(mut self) {
+        loop {
+            match self.event().await {
+                Event::Done(Done::Refreshed(outcome)) => self.conclude(outcome),
+                Event::Done(Done::Asked(origin, verdict)) => self.judge(origin, &verdict),
+                Event::Suspected(origin) => self.question(origin).await,
+                Event::Wanted(generation) => self.renew(generation),
+                Event::Due if self.held.is_none() => self.look().await,
+                Event::Due => self.refresh(),
+                Event::Ended => self.lapse(),
+                Event::Changed => self.look().await,
+            }
+        }
+    }
+
+    async fn event(&mut self) -> Event {
+        let ends = self.held.as_ref().filter(|held| !held.ended).map(|held| held.ends);
+        let idle = self.work.is_none();
+        let due = self.due.filter(|_| idle);
+        let entry = Arc::clone(&self.entry);
+        let wanted = async {
+            match entry.renewal() {
+                Some(renewal) => renewal.wanted().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            done = finished(&mut self.work) => Event::Done(done),
+            () = reached(ends) => Event::Ended,
+            generation = wanted => Event::Wanted(generation),
+            () = reached(due) => Event::Due,
+            origin = entry.suspicion().raised(), if idle => Event::Suspected(origin),
+            // Its sender lives in the grants, which live in the means.
+            Ok(()) = self.changes.changed() => Event::Changed,
+        }
+    }
+
+    /// Reads what the store has, and puts it to use.
+    async fn look(&mut self) {
+        let grants = Arc::clone(&self.means().grants);
+        match grants.stored(self.entry.name()).await {
+            Ok(Some(Stored { condition: Condition::Dead(death), .. })) => self.withdraw(Outage::Dead(death)),
+            Ok(Some(stored)) if stored.tokens.client_id == self.app.client_id => self.take(stored.tokens),
+            Ok(_) => self.withdraw(Outage::NeedsAuthorization),
+            Err(fault) => self.missed(&fault),
+        }
+    }
+
+    /// The store did not tell; what is held goes on being used.
+    fn missed(&mut self, fault: &GrantsFault) {
+        if self.held.is_some() {
+            return;
+        }
+        tracing::warn!(credential = %self.entry.name(), "its tokens cannot be read: {fault}");
+        let until = Instant::now() + self.pause.next().min(LONGEST_PAUSE);
+        self.due = Some(until);
+        self.entry.expect("its tokens cannot be read from the store", until);
+    }
+
+    fn take(&mut self, tokens: Tokens) {
+        if self.held.as_ref().is_none_or(|held| !held.tokens.is_same(&tokens)) {
+            self.install(tokens);
+        }
+    }
+
+    /// Has requests carry another token, which the store has.
+    fn install(&mut self, tokens: Tokens) {
+        // What was parsed can be sent.
+        let Some(candidate) = Candidate::token(&tokens.access) else { return };
+        let now = Instant::now();
+        let (left, age) = (tokens.left(), tokens.age());
+        let tokens = Arc::new(tokens);
+        let before = self.held.take().map(|held| held.candidate);
+        self.entry.meters().token_expiry.store(tokens.expires().as_second(), Relaxed);
+        self.renewal(|renewal| renewal.renewed(age));
+        self.pause = Pause::default();
+        self.due = Some(now + early(tokens.lifetime()).saturating_sub(age));
+        let ends = now + left.unwrap_or_default();
+        self.held = Some(Held { tokens, candidate, before, ends, ended: left.is_none() });
+        if left.is_none() {
+            self.due = Some(now);
+            self.entry.expect(ENDED, now);
+        } else if self.rejected.is_none() {
+            self.admit();
+        }
+    }
+
+    /// Has requests carry the token that is held.
+    fn admit(&mut self) {
+        if let Some(authorization) = self.authorization() {
+            self.generation += 1;
+            self.entry.admit(authorization);
+        }
+    }
+
+    /// The token that is held, as the next generation; the answers to it are searched for the one before as well.
+    fn authorization(&self) -> Option<Authorization> {
+        let held = self.held.as_ref().filter(|held| !held.ended)?;
+        let forms = std::iter::once(&held.candidate).chain(&held.before).flat_map(Candidate::forms);
+        let needles = Needles::of(forms);
+        Some(held.candidate.authorization(self.generation + 1, Arc::new(needles)))
+    }
+
+    /// The access token has ended; requests wait for the next one, which is asked for at once.
+    fn lapse(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.ended = true;
+        }
+        let now = Instant::now();
+        self.due = Some(now);
+        if self.rejected.is_none() {
+            self.entry.expect(ENDED, now);
+        }
+    }
+
+    /// A request was refused with the token of a generation.
+    fn renew(&mut self, generation: u64) {
+        if generation != self.generation || self.held.is_none() {
+            return self.renewal(Renewal::moved);
+        }
+        match self.work {
+            None => self.refresh(),
+            // After it, unless it brings another token itself.
+            Some(_) => self.due = Some(Instant::now()),
+        }
+    }
+
+    /// Begins a refresh beside.
+    fn refresh(&mut self) {
+        let means = self.means();
+        let entry = Arc::clone(&self.entry);
+        let (app, manner) = (self.app.clone(), self.manner.clone());
+        let stale = self.held.as_ref().map(|held| Arc::clone(&held.tokens));
+        self.begin_work(
+            "a refresh",
+            async move { Done::Refreshed(refreshed(&means, &entry, app, manner, stale).await) },
+        );
+    }
+
+    fn begin_work(&mut self, name: &'static str, doing: impl Future<Output = Done> + Send + 'static) {
+        let (sender, receiver) = oneshot::channel();
+        let way = self.means().under.way();
+        self.work = Some(receiver);
+        task::spawn(name, async move {
+            // A keeper that is gone is not told: another one reads it from the store.
+            let _ = sender.send(doing.await);
+            drop(way);
+        });
+    }
+
+    fn conclude(&mut self, outcome: Outcome) {
+        let name = self.entry.name().clone();
+        match outcome {
+            Outcome::Renewed(tokens, by) => {
+                if by == By::Us {
+                    self.count(Refresh::Success);
+                    tracing::info!(credential = %name, "its access token is renewed");
+                }
+                self.take(tokens);
+                // A store that has what was held already has nothing newer.
+                self.renewal(Renewal::failed);
+                if let Some(origin) = self.rejected.clone() {
+                    self.ask(origin);
+                }
+            }
+            Outcome::Nothing => self.withdraw(Outage::NeedsAuthorization),
+            Outcome::Dead(death) => {
+                self.count(Refresh::Refused);
+                tracing::error!(credential = %name, "the grant is over: {}", death.reason());
+                self.withdraw(Outage::Dead(death));
+            }
+            Outcome::Later(setback) => self.put_off(&setback),
+        }
+    }
+
+    /// A refresh came to nothing: it is tried again later, and what is held goes on being used.
+    fn put_off(&mut self, setback: &Setback) {
+        self.count(Refresh::Failure);
+        let pause =
+            self.pause.next().min(LONGEST_PAUSE).max(setback.retry_after().unwrap_or_default().min(LONGEST_RETRY));
+        let now = Instant::now();
+        let mut next = now + pause;
+        tracing::warn!(credential = %self.entry.name(), "its access token is not renewed, and is tried again in {} s: {setback}", pause.as_secs());
+        match &self.held {
+            Some(held) if !held.ended => next = next.min(held.ends.max(now + SHORTEST_PAUSE)),
+            _ if self.rejected.is_none() => self.entry.expect(setback.reason(), next),
+            _ => {}
+        }
+        self.due = Some(next);
+        self.renewal(Renewal::failed);
+    }
+
+    /// An upstream answered 401 and another token was not to be had, or was new: Close is asked, at most once a second.
+    async fn question(&mut self, origin: Origin) {
+        tokio::time::sleep_until(self.next_question).await;
+        self.ask(origin);
+    }
+
+    fn ask(&mut self, origin: Origin) {
+        let Some(authorization) = self.authorization() else { return self.entry.suspicion().clear() };
+        let means = self.means();
+        self.begin_work("a question to Close", async move {
+            let verdict = means.ask(&origin, authorization).await;
+            Done::Asked(origin, verdict)
+        });
+    }
+
+    /// What Close says of the token that is held.
+    fn judge(&mut self, origin: Origin, verdict: &Verdict) {
+        self.next_question = Instant::now() + SHORTEST_PAUSE;
+        self.entry.suspicion().clear();
+        let renewable = self.entry.renewal().is_some_and(|renewal| renewal.renewable_from() <= Instant::now());
+        match (verdict, &self.rejected) {
+            (Verdict::Accepted, Some(_)) => {
+                tracing::info!(credential = %self.entry.name(), "the credential is available again");
+                self.rejected = None;
+                self.pause = Pause::default();
+                self.admit();
+            }
+            (Verdict::Rejected, None) if renewable => self.refresh(),
+            (Verdict::Rejected, None) => {
+                self.entry.meters().rejections.fetch_add(1, Relaxed);
+                tracing::warn!(credential = %self.entry.name(), "Close refuses this credential; it is not sent until Close takes it again");
+                self.reject(origin);
+            }
+            (Verdict::Rejected | Verdict::Undecided(_), Some(_)) => self.reject(origin),
+            (Verdict::Accepted | Verdict::Undecided(_), None) => {}
+        }
+    }
+
+    /// A new token was refused: the next one is tried later.
+    fn reject(&mut self, origin: Origin) {
+        let until = Instant::now() + self.pause.next();
+        self.rejected = Some(origin);
+        self.due = Some(until);
+        self.entry.withdraw(Outage::Rejected, until);
+    }
+
+    /// There is nothing to send until somebody does something, which the store will tell of.
+    fn withdraw(&mut self, outage: Outage) {
+        self.held = None;
+        self.rejected = None;
+        self.due = None;
+        self.entry.meters().token_expiry.store(0, Relaxed);
+        self.entry.withdraw(outage, Instant::now() + LONGEST_PAUSE);
+    }
+
+    fn count(&self, refresh: Refresh) {
+        let CredentialMeters { refreshes, .. } = self.entry.meters();
+        refreshes.add(refresh);
+    }
+
+    fn renewal(&self, told: impl FnOnce(&Renewal)) {
+        if let Some(renewal) = self.entry.renewal() {
+            told(renewal);
+        }
+    }
+
+    fn means(&self) -> Arc<Means> {
+        self.means.load_full()
+    }
+}
+
+/// A refresh with the secret of the app as it is, and once more as it has become when it is not taken.
+async fn refreshed(means: &Means, entry: &Entry, app: OAuth2, manner: Manner, stale: Option<Arc<Tokens>>) -> Outcome {
+    let mut tried: Option<Candidate> = None;
+    loop {
+        let secret = match secret(means, entry, tried.as_ref()).await {
+            Ok(secret) => secret,
+            Err(outcome) => return outcome,
+        };
+        let client =
+            Client { app: app.clone(), secret: secret.clone(), manner: manner.clone(), dial: Arc::clone(&means.dial) };
+        let errand =
+            Errand { name: entry.name().clone(), grants: Arc::clone(&means.grants), client, stale: stale.clone() };
+        match errand.run().await {
+            Outcome::Later(Setback::Endpoint(Trouble::Client)) if tried.is_none() => tried = Some(secret),
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The secret of an app: what is known, or, when that was not taken, what is there now, if it is another one.
+async fn secret(means: &Means, entry: &Entry, tried: Option<&Candidate>) -> Result<Candidate, Outcome> {
+    if let Some(known) = entry.known(0).filter(|_| tried.is_none()) {
+        return Ok(known);
+    }
+    let slot = entry.slots().first().ok_or(Outcome::Nothing)?;
+    let read = means.read(slot).await.map_err(|unread| Outcome::Later(Setback::Secret(unread.what)))?;
+    entry.remember(0, Some(read.clone()));
+    match tried {
+        Some(tried) if tried.is_same(&read) => Err(Outcome::Later(Setback::Endpoint(Trouble::Client))),
+        _ => Ok(read),
+    }
+}
+
+/// Waits for work that was begun; for none, for ever.
+async fn finished(work: &mut Option<oneshot::Receiver<Done>>) -> Done {
+    let Some(receiver) = work else { return std::future::pending().await };
+    let done = receiver.await.unwrap_or(Done::Refreshed(Outcome::Later(Setback::Broken)));
+    *work = None;
+    done
+}
+
+/// When, of its lifetime, a token is renewed: at 80 to 90 of 100, so that replicas do not do it in step.
+fn early(lifetime: Duration) -> Duration {
+    lifetime.mul_f64(0.8 + drawn() / 10.0)
+}
+
+const ENDED: &str = "its access token has ended";
+/// However often a refresh failed, it is tried again after a minute.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The longest that a token endpoint may ask to be left alone.
+const LONGEST_RETRY: Duration = Duration::from_secs(300);

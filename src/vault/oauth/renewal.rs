@@ -1,0 +1,130 @@
+//! How requests wait for a token: they share one refresh, and one that leaves takes nothing with it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::vault::authorization::Authorization;
+use crate::vault::entry::{Entry, Unavailable};
+
+/// A bell by which requests ask for another token, and how they hear what came of it.
+pub(in crate::vault) struct Renewal {
+    /// The generation that was refused; 0: none.
+    wanted: AtomicU64,
+    bell: Notify,
+    /// How many tries have failed; touched whenever the credential stands otherwise than before.
+    failures: watch::Sender<u64>,
+    /// Not before then is another token asked for: the one that is there is too new to blame its age.
+    renewable_from: Mutex<Instant>,
+}
+
+impl Default for Renewal {
+    fn default() -> Self {
+        let failures = watch::Sender::new(0);
+        let renewable_from = Mutex::new(Instant::now());
+        Self { wanted: AtomicU64::new(0), bell: Notify::new(), failures, renewable_from }
+    }
+}
+
+impl Renewal {
+    /// Waits until somebody wants another token than that of a generation.
+    pub(super) async fn wanted(&self) -> u64 {
+        loop {
+            match self.wanted.swap(0, Ordering::AcqRel) {
+                0 => self.bell.notified().await,
+                generation => return generation,
+            }
+        }
+    }
+
+    fn want(&self, generation: u64) {
+        self.wanted.fetch_max(generation, Ordering::AcqRel);
+        self.bell.notify_one();
+    }
+
+    /// The credential stands otherwise than before.
+    pub(in crate::vault) fn moved(&self) {
+        self.failures.send_modify(|_| {});
+    }
+
+    /// A try has failed.
+    pub(super) fn failed(&self) {
+        self.failures.send_modify(|failures| *failures += 1);
+    }
+
+    /// From when on a token may be asked to be renewed before its time.
+    pub(super) fn renewable_from(&self) -> Instant {
+        *self.renewable_from.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A token was given so long ago.
+    pub(super) fn renewed(&self, age: Duration) {
+        let from = Instant::now() + SHORTEST_LIFE.saturating_sub(age);
+        *self.renewable_from.lock().unwrap_or_else(PoisonError::into_inner) = from;
+    }
+}
+
+/// A request that waits for a token; nothing happens when it is dropped.
+pub struct Awaiting {
+    entry: Arc<Entry>,
+    /// Content with no token but one of a later generation.
+    beyond: u64,
+    failures: watch::Receiver<u64>,
+}
+
+impl Awaiting {
+    /// Waits for a token of whatever generation; none where a credential has no tokens to wait for.
+    pub(in crate::vault) fn any(entry: &Arc<Entry>) -> Option<Self> {
+        let failures = entry.renewal()?.failures.subscribe();
+        Some(Self { entry: Arc::clone(entry), beyond: 0, failures })
+    }
+
+    /// Asks for a token beyond one that was refused; none where there is none to be had, or where the refused one is too
+    /// new for that.
+    pub(in crate::vault) fn beyond(entry: &Arc<Entry>, generation: u64) -> Option<Self> {
+        let renewal = entry.renewal()?;
+        let failures = renewal.failures.subscribe();
+        let awaiting = Self { entry: Arc::clone(entry), beyond: generation, failures };
+        let current = entry.authorization().ok().map(|authorization| authorization.generation());
+        if current == Some(generation) {
+            if renewal.renewable_from() > Instant::now() {
+                return None;
+            }
+            renewal.want(generation);
+        }
+        Some(awaiting)
+    }
+
+    /// The token, once it is there; why there is none, once that is known, or after 15 s.
+    pub async fn token(mut self) -> Result<Authorization, Unavailable> {
+        let patience = Instant::now() + PATIENCE;
+        match tokio::time::timeout_at(patience, self.settled(patience)).await {
+            Ok(settled) => settled,
+            Err(_) => Err(Unavailable { reason: "its access token was not renewed in time", retry_after: 1 }),
+        }
+    }
+
+    async fn settled(&mut self, patience: Instant) -> Result<Authorization, Unavailable> {
+        let failures = *self.failures.borrow_and_update();
+        loop {
+            if let Some(told) = self.entry.prospect(self.beyond, patience) {
+                return told;
+            }
+            // It has a token, and it is the refused one: what else could be done for it has failed.
+            let still_has_one = self.entry.authorization().is_ok();
+            if still_has_one && *self.failures.borrow_and_update() > failures {
+                return Err(Unavailable { reason: "its access token could not be renewed", retry_after: 1 });
+            }
+            // The entry holds the sender.
+            let _ = self.failures.changed().await;
+        }
+    }
+}
+
+/// A token this new was not refused for its age, nor by an old revocation.
+const SHORTEST_LIFE: Duration = Duration::from_secs(10);
+/// How long a request waits: as long as a question to the token endpoint may take, and its answer to be stored.
+const PATIENCE: Duration = Duration::from_secs(15);

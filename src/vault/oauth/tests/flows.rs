@@ -1,0 +1,145 @@
+//! A person authorizes a credential: there and back, once, and with the right browser's answer.
+
+use super::*;
+use crate::vault::Returned;
+
+/// Opens the page, decides, and gives the URL that the browser is sent to.
+async fn decide(scene: &Scene, url: &str, decision: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let query = url.strip_prefix("https://app.close.com/oauth2/authorize/?").unwrap();
+    let form = format!("{query}&decision={decision}");
+    let mut pipe = scene.simulator.pipe();
+    let head = format!(
+        "POST /oauth2/authorize/ HTTP/1.1\r\nhost: h\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
+        form.len()
+    );
+    pipe.write_all(head.as_bytes()).await.unwrap();
+    pipe.shutdown().await.unwrap();
+    let mut answer = String::new();
+    pipe.read_to_string(&mut answer).await.unwrap();
+    let place = answer.lines().find_map(|line| line.strip_prefix("location: "));
+    place.unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_authorizes_and_the_credential_is_ready_everywhere() {
+    let mut scene = Scene::without_grant(|app| app).await;
+    scene.join().await;
+    scene.join().await;
+    let consent = scene.vault().begin_authorization(PARTNER).await.unwrap();
+    assert_eq!(consent.state.len(), 43);
+    let back = decide(&scene, &consent.url, "allow").await;
+    let returned = Returned::of_url(&back).unwrap();
+    assert_eq!(returned.state(), consent.state.as_str());
+    // Another replica may be the one that the browser comes back to.
+    let authorized = scene.replicas[1].vault.finish_authorization(returned, "test").await.unwrap();
+    assert_eq!(authorized, name());
+    scene.until(|| scene.state() == State::Ready && scene.state_of(1) == State::Ready).await;
+    assert_eq!(scene.carried().await, scene.newest());
+    let again = scene.vault().finish_authorization(Returned::of_url(&back).unwrap(), "test").await.unwrap_err();
+    assert_eq!(again, FlowFault::Unknown);
+    assert!(!scene.at_close().1, "the code was not sent a second time");
+    scene.token_is_due().await;
+    scene.until(|| scene.at_close().0 == 1).await;
+    let printed = format!("{consent:?} {:?}", Returned::of_url(&back).unwrap());
+    assert!(!printed.contains(consent.state.as_str()), "{printed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decline_a_stranger_and_a_late_answer_authorize_nothing() {
+    let mut scene = Scene::without_grant(|app| app).await;
+    scene.join().await;
+    let vault = Arc::clone(&scene.replicas[0].vault);
+    let consent = vault.begin_authorization(PARTNER).await.unwrap();
+    let declined = decide(&scene, &consent.url, "decline").await;
+    let finish = |url: String| {
+        let vault = Arc::clone(&vault);
+        async move { vault.finish_authorization(Returned::of_url(&url).unwrap(), "test").await.unwrap_err() }
+    };
+    assert_eq!(finish(declined.clone()).await, FlowFault::Declined("access_denied".to_owned()));
+    assert_eq!(finish(declined).await, FlowFault::Unknown, "its state is spent");
+    let stranger = "https://localhost/oauth/callback?code=planted&state=planted".to_owned();
+    assert_eq!(finish(stranger).await, FlowFault::Unknown);
+    let consent = vault.begin_authorization(PARTNER).await.unwrap();
+    let back = decide(&scene, &consent.url, "allow").await;
+    // Ten minutes later; the wall clock stands still, so what was remembered is remembered anew.
+    let flow = scene.grants.take(flow::digest_of(&consent.state)).await.unwrap().unwrap();
+    scene.grants.remember(flow::digest_of(&consent.state), &flow, Timestamp::UNIX_EPOCH).await.unwrap();
+    assert_eq!(finish(back).await, FlowFault::Unknown);
+    assert!((consent.expires.duration_since(Timestamp::now()).as_secs() - 600).abs() <= 5);
+    assert_eq!(scene.state(), State::NeedsAuthorization);
+    assert!(scene.asked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_is_good_for_the_app_that_asked_alone() {
+    let mut scene = Scene::without_grant(|app| app).await;
+    scene.join().await;
+    let consent = scene.vault().begin_authorization(PARTNER).await.unwrap();
+    let back = decide(&scene, &consent.url, "allow").await;
+    let Some(Credential { kind: CredentialKind::OAuth2(app), .. }) = scene.credentials.get_mut(&name()) else {
+        panic!("no app")
+    };
+    app.client_id = "oa2client_other".to_owned();
+    let other = scene.join().await;
+    let fault = scene.replicas[other].vault.finish_authorization(Returned::of_url(&back).unwrap(), "test").await;
+    assert_eq!(fault.unwrap_err(), FlowFault::Changed);
+}
+
+#[test]
+fn what_comes_back_is_read_to_the_letter() {
+    for good in [
+        "https://localhost/oauth/callback?code=a%2Bb&state=s",
+        "  https://h/x?state=s&scope=x+y&code=a%2bb#f\n",
+        "?error=access_denied&state=s",
+    ] {
+        assert_eq!(Returned::of_url(good).unwrap().state(), "s", "{good}");
+    }
+    for bad in [
+        "",
+        "https://localhost/oauth/callback",
+        "https://h/?code=a",
+        "https://h/?state=s",
+        "https://h/?state=&code=a",
+        "https://h/?state=s&code=",
+        "https://h/?state=s&code=a&code=b",
+        "https://h/?state=s&code=a&error=b",
+        "https://h/?state=s&code=%zz",
+        "https://h/?state=s&code=%f",
+    ] {
+        assert_eq!(Returned::of_url(bad).unwrap_err(), FlowFault::Malformed, "{bad}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_exists_is_taken_over_and_one_that_does_not_changes_nothing() {
+    let mut scene = Scene::without_grant(|app| app).await;
+    scene.join().await;
+    let grant = scene.simulator.grant(&scene.app).unwrap();
+    scene.vault().adopt(PARTNER, format!("{}\n", grant.refresh_token).as_bytes(), "test").await.unwrap();
+    scene.until(|| scene.state() == State::Ready).await;
+    assert_eq!((scene.carried().await, scene.at_close()), (scene.newest(), (1, false)));
+    let before = scene.carried().await;
+    for (token, told) in [(&b""[..], "empty"), (b"a b", "blank"), (b"planted-refresh-token", "`invalid_grant`")] {
+        let fault = scene.vault().adopt(PARTNER, token, "test").await.unwrap_err();
+        assert!(fault.to_string().contains(told) && !fault.hint().is_empty(), "{fault}");
+        assert!(!format!("{fault:?} {fault}").contains("planted"));
+    }
+    assert_eq!((scene.state(), scene.carried().await), (State::Ready, before));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_is_ended_at_close_as_far_as_close_can_be_reached() {
+    let scene = Scene::granted().await;
+    assert_eq!(scene.vault().revoke(PARTNER, "test").await, Ok(Ok(())));
+    scene.until(|| scene.state() == State::NeedsAuthorization).await;
+    assert!(scene.at_close().1);
+    assert_eq!(scene.vault().revoke(PARTNER, "test").await, Ok(Ok(())), "there is none to end");
+
+    let scene = Scene::granted().await;
+    *scene.line.cut.lock().unwrap() = true;
+    let told = scene.vault().revoke(PARTNER, "test").await.unwrap().unwrap_err();
+    assert_eq!(told.to_string(), "the token endpoint cannot be reached: the line is cut");
+    scene.until(|| scene.state() == State::NeedsAuthorization).await;
+    assert!(!scene.at_close().1, "it is forgotten here, and lives on there");
+}
