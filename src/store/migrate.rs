@@ -14,6 +14,9 @@ pub(super) const NEWEST: u64 = STEPS.len() as u64;
 
 /// Takes the steps that were not taken yet, all of them or none, under a lock.
 pub(super) async fn run(pool: &Pool) -> Result<(), StoreError> {
+    if known(&mut pool.read(super::LIMIT).await?).await? == Some(NEWEST) {
+        return Ok(());
+    }
     let mut session = pool.change(LIMIT).await?;
     if session.is_shared() {
         // The lock ends with the transaction.
@@ -31,23 +34,31 @@ pub(super) async fn run(pool: &Pool) -> Result<(), StoreError> {
     session.commit().await
 }
 
-/// The version of the database; 0 where there is nothing yet.
+/// The version of the database, made 0 where there is nothing yet.
 async fn version(session: &mut Session) -> Result<u64, StoreError> {
-    let known = if session.is_shared() {
-        "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'cg_schema'"
-    } else {
-        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'cg_schema'"
-    };
-    let known = session.row(known, Vec::new()).await?;
-    if known.is_some_and(|row| row.int(0).is_ok_and(|tables| tables > 0)) {
-        let row = session.row("SELECT version FROM cg_schema", Vec::new()).await?;
-        return row.ok_or_else(|| StoreError::corrupt("its version is missing"))?.count(0);
+    if let Some(known) = known(session).await? {
+        return Ok(known);
     }
     session.run("CREATE TABLE cg_schema (version BIGINT NOT NULL); INSERT INTO cg_schema VALUES (0)").await?;
     Ok(0)
 }
 
-/// A table may be large.
+/// The version of the database; none where there is nothing yet.
+async fn known(session: &mut Session) -> Result<Option<u64>, StoreError> {
+    let tables = if session.is_shared() {
+        "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'cg_schema'"
+    } else {
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'cg_schema'"
+    };
+    let tables = session.row(tables, Vec::new()).await?;
+    if !tables.is_some_and(|row| row.int(0).is_ok_and(|tables| tables > 0)) {
+        return Ok(None);
+    }
+    let row = session.row("SELECT version FROM cg_schema", Vec::new()).await?;
+    row.ok_or_else(|| StoreError::corrupt("its version is missing"))?.count(0).map(Some)
+}
+
+/// A table may be large, and who comes second waits for who came first.
 const LIMIT: Duration = Duration::from_secs(60);
 /// `closegat` in ASCII: advisory locks are shared by everything that uses the database.
 const LOCK: i64 = 0x636c_6f73_6567_6174;

@@ -1,7 +1,7 @@
 //! The store: what was added while the gateway runs, in SQLite, PostgreSQL or memory. Of secrets it knows sealed bytes.
 //!
 //! Every change is one transaction with its event, and tells whoever follows: in this process at once, in others within
-//! a second. Nothing here waits longer than five seconds. A file is made when something is first written, not before.
+//! a second. Nothing here waits longer than five seconds, but for a change of tables. A file is made when something is first written, not before.
 //! It runs on the service thread; no request waits for it.
 
 mod event;

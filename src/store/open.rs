@@ -23,7 +23,8 @@ pub(super) async fn is_there(place: &Place) -> bool {
         Place::Postgres(_) => true,
         Place::Sqlite { path, .. } => {
             let path = path.clone();
-            tokio::task::spawn_blocking(move || path.exists()).await.unwrap_or(true)
+            // One that may not be looked for is not taken for none.
+            tokio::task::spawn_blocking(move || path.try_exists().unwrap_or(true)).await.unwrap_or(true)
         }
     }
 }
@@ -34,7 +35,10 @@ pub(super) async fn make(place: &Place, role: Role) -> Result<Open, StoreError> 
         Place::Memory => memory(),
         Place::Postgres(url) => Open { pool: postgres(url)?, serving: None, in_memory: false },
         Place::Sqlite { path, otherwise } => match file(path.clone(), role).await {
-            Err(StoreError::Unusable { what }) if *otherwise == Otherwise::Memory => {
+            // What is there and cannot be used is not left out in silence.
+            Err(StoreError::Unusable { what })
+                if *otherwise == Otherwise::Memory && !matches!(path.try_exists(), Ok(true)) =>
+            {
                 tracing::warn!("{what}: what is added is kept in memory; hint: set `data_dir` to a folder to write to");
                 memory()
             }

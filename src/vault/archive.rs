@@ -9,7 +9,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use super::SecretText;
 use super::master::{MasterKey, NoMasterKey};
@@ -283,9 +282,8 @@ impl Named {
 
 /// Something known, sealed under the first key of a ring.
 pub(super) fn prove(ring: &Keyring) -> Result<Sealed, ArchiveFault> {
-    let known = Zeroizing::new(b"closegate".to_vec());
     let broken = |_| ArchiveFault::Broken { of: "the store itself".to_owned() };
-    ring.seal(ring.first(), PROOF, &known).map_err(broken)
+    ring.seal(ring.first(), PROOF, b"closegate").map_err(broken)
 }
 
 fn told(fault: SealFault, content: &Content) -> ArchiveFault {

@@ -130,7 +130,7 @@ fn unwritten(path: &Path, error: &io::Error) -> NoMasterKey {
     NoMasterKey { what, hint: "let this user write there, or set `store.master_key`" }
 }
 
-fn no_randomness() -> NoMasterKey {
+pub(super) fn no_randomness() -> NoMasterKey {
     NoMasterKey { what: "the system gives no random numbers".to_owned(), hint: "is `getrandom` permitted?" }
 }
 

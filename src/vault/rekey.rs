@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use super::archive::{Archive, ArchiveFault, Named, prove};
-use super::master::{self, NoMasterKey};
+use super::master::{self, MasterKey, NoMasterKey};
 use super::seal::Keyring;
 use crate::store::{Content, KeyId, Sealed};
 
@@ -52,12 +52,12 @@ impl Archive {
         let before = proof.key();
         if given.is_none() && known.first() != before {
             let secrets = self.reseal(&known, before).await?;
-            return Ok(Rekeyed::Done { secrets, before, now: known.first(), file: None });
+            return self.tidy(Rekeyed::Done { secrets, before, now: known.first(), file: None }, &known).await;
         }
         let file = self.key().file().ok_or_else(elsewhere)?.to_owned();
         let new = match given {
             Some(GivenKey(ring)) => ring,
-            None => Keyring::random().map_err(|_| elsewhere())?.0,
+            None => Keyring::random().map_err(|_| master::no_randomness())?.0,
         };
         if known.has(new.first()) {
             return Err(same().into());
@@ -69,6 +69,20 @@ impl Archive {
         master::replace(&file, &new).await?;
         self.go_by(new);
         Ok(Rekeyed::Done { secrets, before, now, file: Some(file) })
+    }
+
+    /// Takes the keys before out of the file that is this gateway's own. A reference may be read by others, who may not
+    /// know the new key yet: what is in it is for whoever wrote it.
+    async fn tidy(&self, rekeyed: Rekeyed, ring: &Keyring) -> Result<Rekeyed, ArchiveFault> {
+        match (self.key(), rekeyed) {
+            (MasterKey::Beside(path), Rekeyed::Done { secrets, before, now, .. }) => {
+                let first = ring.only_first();
+                master::replace(path, &first).await?;
+                self.go_by(first);
+                Ok(Rekeyed::Done { secrets, before, now, file: Some(path.clone()) })
+            }
+            (_, rekeyed) => Ok(rekeyed),
+        }
     }
 
     async fn reseal(&self, ring: &Keyring, before: KeyId) -> Result<usize, ArchiveFault> {

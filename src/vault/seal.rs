@@ -93,6 +93,11 @@ impl Keyring {
         Self(first.0.iter().chain(before).cloned().collect())
     }
 
+    /// The key to seal under, alone.
+    pub(super) fn only_first(&self) -> Self {
+        Self(self.0[..1].to_vec())
+    }
+
     /// The keys as a text that gives them again, one a line.
     pub(super) fn text(&self) -> Zeroizing<String> {
         // Room for all of it, so that nothing is left behind by growing.

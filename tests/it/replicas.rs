@@ -1,101 +1,12 @@
 //! Several gateways on one PostgreSQL, and what becomes of them when it is lost.
 
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::chown;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use closegate::admin::Code;
-use tempfile::TempDir;
-
 use crate::manage::{ADDED, Close, add, api_key, by, code, credential, key_name, new_key, wait, with_key};
+use crate::postgres::Postgres;
 use crate::world::{SECRET, Setup, World, gateway};
-
-/// A PostgreSQL of Debian's, on a port and in a folder of its own.
-struct Postgres {
-    folder: TempDir,
-    port: u16,
-    server: Option<Child>,
-}
-
-impl Postgres {
-    fn start() -> Self {
-        let folder = TempDir::new().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut postgres = Self { folder, port, server: None };
-        if let Some((uid, gid)) = unprivileged() {
-            chown(postgres.folder.path(), Some(uid), Some(gid)).unwrap();
-        }
-        let mut initdb = postgres.command("initdb");
-        initdb.args(["-A", "trust", "-U", "gate", "--no-sync", "-D"]).arg(postgres.data()).stdout(Stdio::null());
-        assert!(initdb.status().unwrap().success());
-        postgres.resume();
-        postgres
-    }
-
-    /// Starts the server, and waits until it takes connections.
-    fn resume(&mut self) {
-        let mut server = self.command("postgres");
-        server.args(["-F", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-D"]).arg(self.data());
-        server.arg("-k").arg(self.folder.path()).stderr(Stdio::piped());
-        let mut server = server.spawn().unwrap();
-        let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
-        let ready = lines.by_ref().any(|line| line.unwrap().contains("ready to accept connections"));
-        assert!(ready, "PostgreSQL did not start");
-        // Whatever else it says is read away, or it would stand still.
-        std::thread::spawn(move || lines.for_each(drop));
-        self.server = Some(server);
-    }
-
-    /// Ends the server at once: connections break.
-    fn halt(&mut self) {
-        let mut server = self.server.take().unwrap();
-        let pid = rustix::process::Pid::from_child(&server);
-        rustix::process::kill_process(pid, rustix::process::Signal::QUIT).unwrap();
-        server.wait().unwrap();
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    fn url(&self) -> String {
-        format!("postgres://gate@127.0.0.1:{}/postgres", self.port)
-    }
-
-    /// One of its programs, run by a user that it accepts: it refuses to be run by root.
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(programs().join(program));
-        command.current_dir(self.folder.path()).env_clear().env("LC_ALL", "C").stdin(Stdio::null());
-        if let Some((uid, gid)) = unprivileged() {
-            command.uid(uid).gid(gid);
-        }
-        command
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        if self.server.is_some() {
-            self.halt();
-        }
-    }
-}
-
-/// Where Debian keeps the programs: those of the newest version.
-fn programs() -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("install Debian's `postgresql`");
-    let newest = versions.map(|version| version.unwrap().path()).max();
-    newest.expect("install Debian's `postgresql`").join("bin")
-}
-
-/// The user `nobody`, where this process is root.
-fn unprivileged() -> Option<(u32, u32)> {
-    rustix::process::getuid().is_root().then_some((65534, 65534))
-}
+use closegate::admin::Code;
 
 /// A replica that shares the store.
 fn replica(upstream: SocketAddr, postgres: &Postgres, max_stale: &str) -> Setup {

@@ -160,9 +160,10 @@ async fn a_key_in_front_of_the_one_before_is_gone_over_to() {
     std::fs::write(&path, format!("{}\n{before}", *text)).unwrap();
     let command = archive(&folder, "master.key", Role::Visiting);
     command.check().await.unwrap();
+    // As it is left by one that was interrupted: it is ended, and the key before is taken away.
     let Rekeyed::Done { now, file, .. } = command.rekey(None).await.unwrap() else { panic!() };
-    assert_eq!((now, file), (given.first(), None));
-    std::fs::write(&path, text.as_bytes()).unwrap();
+    assert_eq!((now, file), (given.first(), Some(path.clone())));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", *text));
     let after = archive(&folder, "master.key", Role::Visiting);
     assert_eq!(after.secret(&name("sales"), version).await.unwrap().expose(), PLANTED);
     // One that was made elsewhere takes its place in the file.
@@ -173,6 +174,25 @@ async fn a_key_in_front_of_the_one_before_is_gone_over_to() {
     assert_eq!((now, std::fs::read_to_string(&path).unwrap()), (other.first(), format!("{}\n", *text)));
     let again = after.rekey(Some(GivenKey::parse(text.as_bytes()).unwrap())).await.unwrap_err();
     assert!(again.to_string().contains("in use already"), "{again}");
+}
+
+#[tokio::test]
+async fn a_reference_that_others_may_read_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let version = add(&archive(&folder, "master.key", Role::Serving), "sales", PLANTED).await;
+    let path = folder.path().join("master.key");
+    let before = std::fs::read_to_string(&path).unwrap();
+    let (given, text) = Keyring::random().unwrap();
+    let both = format!("{}\n{before}", *text);
+    std::fs::write(&path, &both).unwrap();
+    let reference = MasterKey::Reference(SecretRef::File(path.clone()));
+    let replica = Archive::new(store(&folder, Role::Visiting), reference, Withheld::default());
+    let Rekeyed::Done { now, file, .. } = replica.rekey(None).await.unwrap() else { panic!() };
+    assert_eq!((now, file), (given.first(), None));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), both);
+    std::fs::write(&path, text.as_bytes()).unwrap();
+    let after = archive(&folder, "master.key", Role::Visiting);
+    assert_eq!(after.secret(&name("sales"), version).await.unwrap().expose(), PLANTED);
 }
 
 #[tokio::test]

@@ -1,0 +1,243 @@
+//! What a store promises, whatever database it lies in: run on memory, a file and PostgreSQL.
+
+use std::time::Duration;
+
+use closegate::store::{
+    Content, Draft, Event, Expected, GrantState, KeyId, Kind, Page, Passing, Purpose, Recorded, Sealed, Step, Store,
+    StoreError, Token,
+};
+use jiff::{Timestamp, ToSpan};
+use serde_json::json;
+
+/// Asks for every promise, each of a store with nothing in it.
+pub(crate) async fn every_promise_is_kept(mut fresh: impl AsyncFnMut() -> Store) {
+    records_are_added_changed_and_removed_once(&settled(fresh().await).await).await;
+    a_change_is_made_whole_or_not_at_all(&settled(fresh().await).await).await;
+    what_is_disabled_is_enabled_again_and_forgotten_with_its_credential(&settled(fresh().await).await).await;
+    that_keys_were_defined_is_never_forgotten(&settled(fresh().await).await).await;
+    a_grant_is_renewed_by_whoever_holds_the_newest_lease(&settled(fresh().await).await).await;
+    a_lease_that_ran_out_is_taken_by_others_and_its_fence_with_it(&settled(fresh().await).await).await;
+    what_passes_is_taken_once_and_expires(&settled(fresh().await).await).await;
+    events_come_newest_first_by_pages_and_old_ones_go(&settled(fresh().await).await).await;
+    what_is_sealed_under_another_key_is_refused_and_resealing_is_whole(&settled(fresh().await).await).await;
+}
+
+/// Settles on the key that [`sealed`] seals under.
+async fn settled(store: Store) -> Store {
+    store.settle_on(&sealed(1, "proof")).await.unwrap();
+    store
+}
+
+/// Something sealed, as far as the store can tell.
+pub(crate) fn sealed(key: u8, text: &str) -> Sealed {
+    let mut bytes = vec![1];
+    bytes.extend([key; KeyId::LENGTH]);
+    bytes.extend(text.as_bytes());
+    Sealed::parse(bytes).unwrap()
+}
+
+pub(crate) fn event() -> Event {
+    Event::now("ops", "credential.add", "sales")
+}
+
+pub(crate) fn draft(kind: Kind, name: &str) -> Draft {
+    Draft { kind, name: name.to_owned(), body: json!({ "of": name }), sealed: None }
+}
+
+pub(crate) fn token(text: &str) -> Token {
+    Token { sealed: sealed(1, text), expires_at: Some(Timestamp::from_second(1_800_000_000).unwrap()) }
+}
+
+async fn records_are_added_changed_and_removed_once(store: &Store) {
+    let with_secret = Draft { sealed: Some(sealed(1, "one")), ..draft(Kind::Credential, "sales") };
+    let added = store.insert(with_secret.clone(), &event()).await.unwrap();
+    assert_eq!(added.body, json!({ "of": "sales" }));
+    assert_eq!(added.sealed, Some(sealed(1, "one")));
+    assert_eq!(store.record(Kind::Credential, "sales").await, Ok(Some(added.clone())));
+    let taken = StoreError::Taken { kind: Kind::Credential, name: "sales".to_owned() };
+    assert_eq!(store.insert(with_secret.clone(), &event()).await, Err(taken));
+    store.insert(draft(Kind::Route, "sales"), &event()).await.unwrap();
+
+    let changed = Draft { body: json!({ "of": "more" }), ..with_secret };
+    let replaced = store.replace(changed.clone(), Expected::Version(added.version), &event()).await.unwrap();
+    assert!(replaced.version > added.version);
+    let stale = store.replace(changed.clone(), Expected::Version(added.version), &event()).await;
+    let found = StoreError::Changed { kind: Kind::Credential, name: "sales".to_owned(), found: replaced.version };
+    assert_eq!(stale, Err(found.clone()));
+    assert_eq!(store.remove(Kind::Credential, "sales", Expected::Version(1), &event()).await, Err(found));
+    assert_eq!(store.records(Kind::Credential).await, Ok(vec![replaced.clone()]));
+
+    store.remove(Kind::Credential, "sales", Expected::Any, &event()).await.unwrap();
+    let absent = StoreError::Absent { kind: Kind::Credential, name: "sales".to_owned() };
+    assert_eq!(store.replace(changed.clone(), Expected::Any, &event()).await, Err(absent));
+    // One that comes back is not taken for the one before.
+    let again = store.insert(changed, &event()).await.unwrap();
+    assert!(again.version > replaced.version);
+}
+
+async fn a_change_is_made_whole_or_not_at_all(store: &Store) {
+    store.insert(draft(Kind::Route, "sales"), &event()).await.unwrap();
+    let (before, revision) = (events(store).await, store.revision().await.unwrap());
+    let steps = vec![
+        Step::Insert(draft(Kind::Credential, "sales")),
+        Step::Disable("sales".to_owned()),
+        Step::Insert(draft(Kind::Route, "sales")),
+    ];
+    assert!(matches!(store.change_all(steps, &event()).await, Err(StoreError::Taken { kind: Kind::Route, .. })));
+    assert_eq!(store.records(Kind::Credential).await, Ok(Vec::new()));
+    assert!(store.disabled().await.unwrap().is_empty());
+    assert_eq!((events(store).await, store.revision().await), (before, Ok(revision)));
+    let steps = vec![Step::Insert(draft(Kind::Credential, "sales")), Step::Insert(draft(Kind::Route, "partner"))];
+    let written = store.change_all(steps, &event()).await.unwrap();
+    assert_eq!(written.iter().map(|record| record.version).collect::<Vec<_>>(), [revision + 1, revision + 1]);
+}
+
+async fn what_is_disabled_is_enabled_again_and_forgotten_with_its_credential(store: &Store) {
+    let change = async |step| store.change_all(vec![step], &event()).await.map(drop);
+    store.insert(draft(Kind::Credential, "sales"), &event()).await.unwrap();
+    for name in ["sales", "of-the-file", "sales"] {
+        change(Step::Disable(name.to_owned())).await.unwrap();
+    }
+    assert_eq!(store.disabled().await.unwrap().into_iter().collect::<Vec<_>>(), ["of-the-file", "sales"]);
+    change(Step::Enable("of-the-file".to_owned())).await.unwrap();
+    store.put_grant("sales", &token("t"), &event()).await.unwrap();
+    store.remove(Kind::Credential, "sales", Expected::Any, &event()).await.unwrap();
+    assert!(store.disabled().await.unwrap().is_empty());
+    assert_eq!(store.grants().await, Ok(Vec::new()));
+}
+
+async fn that_keys_were_defined_is_never_forgotten(store: &Store) {
+    assert_eq!(store.keys_ever_defined().await, Ok(false));
+    store.insert(draft(Kind::Key, "tool"), &event()).await.unwrap();
+    store.remove(Kind::Key, "tool", Expected::Any, &event()).await.unwrap();
+    assert_eq!(store.keys_ever_defined().await, Ok(true));
+}
+
+async fn a_grant_is_renewed_by_whoever_holds_the_newest_lease(store: &Store) {
+    let none = StoreError::NoGrant { name: "partner".to_owned() };
+    assert_eq!(store.lease_grant("partner", "a", TTL).await, Err(none));
+    let put = store.put_grant("partner", &token("first"), &event()).await.unwrap();
+    assert_eq!(store.grant("partner").await, Ok(Some(put.clone())));
+    assert_eq!(put.state, GrantState::Ready);
+
+    let fence = store.lease_grant("partner", "a", TTL).await.unwrap().unwrap();
+    assert_eq!(store.lease_grant("partner", "b", TTL).await, Ok(None));
+    let marked = store.mark_grant("partner", GrantState::Refreshing, Some("sent"), fence).await.unwrap();
+    assert_eq!((marked.sealed, marked.reason.as_deref()), (Some(sealed(1, "first")), Some("sent")));
+    let stored = store.store_grant("partner", &token("second"), fence).await.unwrap();
+    assert!(stored.generation > put.generation);
+    assert_eq!((stored.state, &stored.reason), (GrantState::Ready, &None));
+    assert_eq!(store.grant("partner").await, Ok(Some(stored)));
+
+    store.release_grant("partner", fence).await.unwrap();
+    let stale = StoreError::Stale { name: "partner".to_owned() };
+    assert_eq!(store.store_grant("partner", &token("late"), fence).await, Err(stale.clone()));
+    assert_eq!(store.renew_lease("partner", fence, TTL).await, Err(stale.clone()));
+    let newer = store.lease_grant("partner", "b", TTL).await.unwrap().unwrap();
+    assert!(newer > fence);
+    // Gives back what is not its own any more.
+    store.release_grant("partner", fence).await.unwrap();
+    assert_eq!(store.lease_grant("partner", "c", TTL).await, Ok(None));
+    // Somebody authorizes anew: whoever renews the old tokens must not write over the new ones.
+    store.put_grant("partner", &token("authorized"), &event()).await.unwrap();
+    assert_eq!(store.store_grant("partner", &token("late"), newer).await, Err(stale.clone()));
+    assert_eq!(store.mark_grant("partner", GrantState::Dead, None, newer).await, Err(stale));
+    let now = store.grant("partner").await.unwrap().unwrap();
+    assert_eq!((now.sealed, now.state), (Some(sealed(1, "authorized")), GrantState::Ready));
+    store.remove_grant("partner", &event()).await.unwrap();
+    assert_eq!(store.grant("partner").await, Ok(None));
+}
+
+async fn a_lease_that_ran_out_is_taken_by_others_and_its_fence_with_it(store: &Store) {
+    store.put_grant("partner", &token("first"), &event()).await.unwrap();
+    let dead = store.lease_grant("partner", "a", Duration::ZERO).await.unwrap().unwrap();
+    // Nobody else has it yet: tokens that exist are not lost.
+    store.store_grant("partner", &token("second"), dead).await.unwrap();
+    let alive = store.lease_grant("partner", "b", TTL).await.unwrap().unwrap();
+    let stale = StoreError::Stale { name: "partner".to_owned() };
+    assert_eq!(store.store_grant("partner", &token("third"), dead).await, Err(stale));
+    store.store_grant("partner", &token("fourth"), alive).await.unwrap();
+}
+
+async fn what_passes_is_taken_once_and_expires(store: &Store) {
+    let later = Passing { body: json!({ "a": 1 }), sealed: Some(sealed(1, "verifier")), expires_at: in_hours(1) };
+    let past = Passing { expires_at: in_hours(-1), ..later.clone() };
+    for (digest, passing) in [([1; 32], &later), ([2; 32], &past)] {
+        store.remember(Purpose::OAuthState, digest, passing).await.unwrap();
+        store.remember(Purpose::Session, digest, passing).await.unwrap();
+    }
+    let stored = store.recall(Purpose::Session, [1; 32]).await.unwrap().unwrap();
+    assert_eq!((stored.body, stored.sealed), (later.body.clone(), later.sealed.clone()));
+    assert_eq!(store.recall(Purpose::Session, [2; 32]).await, Ok(None));
+    assert_eq!(store.take(Purpose::OAuthState, [2; 32]).await, Ok(None));
+    assert!(store.take(Purpose::OAuthState, [1; 32]).await.unwrap().is_some());
+    assert_eq!(store.take(Purpose::OAuthState, [1; 32]).await, Ok(None));
+    store.sweep().await.unwrap();
+    assert!(store.recall(Purpose::Session, [1; 32]).await.unwrap().is_some());
+    store.forget(Purpose::Session, [1; 32]).await.unwrap();
+    assert_eq!(store.recall(Purpose::Session, [1; 32]).await, Ok(None));
+}
+
+async fn events_come_newest_first_by_pages_and_old_ones_go(store: &Store) {
+    let old = Event { at: in_hours(-24 * 91), ..Event::now("ops", "old", "") };
+    store.note(&old).await.unwrap();
+    for number in 1..=5 {
+        store.note(&event().from("192.0.2.1").with(json!({ "number": number }))).await.unwrap();
+    }
+    let page = |before, limit| store.events(Page { before, limit });
+    let (first, next) = page(None, 2).await.unwrap();
+    let numbers = |events: &[Recorded]| events.iter().map(|at| at.event.detail["number"].clone()).collect::<Vec<_>>();
+    assert_eq!(numbers(&first), [5, 4]);
+    assert_eq!(first[0].event.origin.as_deref(), Some("192.0.2.1"));
+    let (second, next) = page(next, 3).await.unwrap();
+    assert_eq!(numbers(&second), [3, 2, 1]);
+    assert_eq!(page(next, 10).await.unwrap().0[0].event.action, "old");
+    store.sweep().await.unwrap();
+    assert_eq!(page(next, 10).await, Ok((Vec::new(), None)));
+}
+
+async fn what_is_sealed_under_another_key_is_refused_and_resealing_is_whole(store: &Store) {
+    let with = |name: &str, key| Draft { sealed: Some(sealed(key, name)), ..draft(Kind::Credential, name) };
+    assert_eq!(store.insert(with("a", 2), &event()).await, Err(StoreError::OtherKey));
+    store.insert(with("a", 1), &event()).await.unwrap();
+    store.put_grant("a", &token("t"), &event()).await.unwrap();
+    let passing = Passing { body: json!(null), sealed: Some(sealed(1, "p")), expires_at: in_hours(1) };
+    store.remember(Purpose::OAuthState, [1; 32], &passing).await.unwrap();
+    store.remember(Purpose::Session, [2; 32], &passing).await.unwrap();
+    assert_eq!(store.settle_on(&sealed(2, "proof")).await, Ok(sealed(1, "proof")), "settled before");
+
+    let proof = sealed(2, "proof");
+    let gives_up = store.reseal(&proof, |content, _| match content {
+        Content::Record(..) => Some(sealed(2, "new")),
+        Content::Grant(_) | Content::Passing(..) => None,
+    });
+    assert!(matches!(gives_up.await, Err(StoreError::Corrupt { .. })));
+    assert_eq!(store.proof().await, Ok(Some(sealed(1, "proof"))));
+    assert_eq!(store.record(Kind::Credential, "a").await.unwrap().unwrap().sealed, Some(sealed(1, "a")));
+
+    let mut seen = Vec::new();
+    let count = store.reseal(&proof, |content, _| {
+        seen.push(content.clone());
+        (*content != Content::Passing(Purpose::Session, [2; 32])).then(|| sealed(2, "new"))
+    });
+    assert_eq!(count.await, Ok(4));
+    assert_eq!(seen.len(), 4);
+    assert_eq!(store.proof().await, Ok(Some(sealed(2, "proof"))));
+    assert_eq!(store.record(Kind::Credential, "a").await.unwrap().unwrap().sealed, Some(sealed(2, "new")));
+    assert_eq!(store.grant("a").await.unwrap().unwrap().sealed, Some(sealed(2, "new")));
+    assert_eq!(store.take(Purpose::OAuthState, [1; 32]).await.unwrap().unwrap().sealed, Some(sealed(2, "new")));
+    assert_eq!(store.take(Purpose::Session, [2; 32]).await, Ok(None));
+    assert_eq!(store.insert(with("b", 1), &event()).await, Err(StoreError::OtherKey));
+    let fence = store.lease_grant("a", "o", TTL).await.unwrap().unwrap();
+    assert_eq!(store.store_grant("a", &token("t"), fence).await, Err(StoreError::OtherKey));
+}
+
+async fn events(store: &Store) -> usize {
+    store.events(Page { before: None, limit: 1_000 }).await.unwrap().0.len()
+}
+
+fn in_hours(hours: i64) -> Timestamp {
+    Timestamp::now() + hours.hours()
+}
+
+const TTL: Duration = Duration::from_secs(60);
