@@ -87,10 +87,14 @@ pub(super) fn of(config: &Config, file: Option<&Path>) -> BTreeSet<PathBuf> {
         SecretRef::File(path) | SecretRef::Systemd { path, .. } => Some(path.as_path()),
         SecretRef::Env(_) | SecretRef::Command { .. } | SecretRef::Stored { .. } => None,
     });
+    let named = file.into_iter().chain(config.upstream.ca.as_deref()).chain(secrets).map(Path::to_owned);
+    named.chain(certificates(config)).collect()
+}
+
+/// The files of its certificates alone.
+pub(super) fn certificates(config: &Config) -> impl Iterator<Item = PathBuf> {
     let tables = config.all_listeners().filter_map(|named| named.listener.tls.as_ref()).chain(&config.admin.tls);
-    let certificates = tables.flat_map(|tls| [Some(&tls.cert), Some(&tls.key), tls.client_ca.as_ref()]).flatten();
-    let named = config.upstream.ca.as_deref().into_iter().chain(certificates.map(PathBuf::as_path));
-    file.into_iter().chain(named).chain(secrets).map(Path::to_owned).collect()
+    tables.flat_map(|tls| [Some(&tls.cert), Some(&tls.key), tls.client_ca.as_ref()]).flatten().cloned()
 }
 
 /// Watches over files.

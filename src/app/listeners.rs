@@ -28,6 +28,7 @@ pub(super) struct Listening {
 }
 
 /// The certificate of a listener, read again at a reload.
+#[derive(Clone)]
 pub(super) struct Certificate {
     table: String,
     tls: Arc<ServerTls>,
@@ -37,17 +38,41 @@ pub(super) struct Certificate {
 pub(super) struct Renewed(Vec<(Arc<ServerTls>, Session)>);
 
 impl Certificate {
-    /// Reads them all again; nothing changes yet.
-    pub(super) fn read_again(all: &[Self]) -> Result<Renewed, Vec<Fault>> {
+    /// Reads them all again, where that may block; nothing changes yet. Where the configuration names other files by now,
+    /// or none, those of the start are in use until a restart, and may be gone.
+    pub(super) async fn read_again(all: &[Self], config: &Config) -> Result<Renewed, Vec<Fault>> {
+        let all: Vec<_> = all.iter().map(|certificate| (certificate.clone(), certificate.standing(config))).collect();
+        let read = tokio::task::spawn_blocking(move || Self::read_all(&all)).await;
+        // One that panicked has said so.
+        read.unwrap_or_else(|_| Err(vec![unread()]))
+    }
+
+    fn read_all(all: &[(Self, Standing)]) -> Result<Renewed, Vec<Fault>> {
         let (mut renewed, mut faults) = (Vec::new(), Vec::new());
-        for Self { table, tls } in all {
-            match tls.read_again() {
-                Ok(session) => renewed.extend(session.map(|session| (tls.clone(), session))),
-                Err(fault) => faults.push(unusable(table, fault)),
+        for (Self { table, tls }, standing) in all {
+            match (tls.read_again(), standing) {
+                (Ok(session), _) => renewed.extend(session.map(|session| (tls.clone(), session))),
+                (Err(fault), Standing::Named) => faults.push(unusable(table, fault)),
+                (Err(_), Standing::Moved) => {}
             }
         }
         if faults.is_empty() { Ok(Renewed(renewed)) } else { Err(faults) }
     }
+
+    fn standing(&self, config: &Config) -> Standing {
+        let tables = config.all_listeners().map(|named| (named.key, named.listener.tls.as_ref()));
+        let mut tables = tables.chain([("admin".to_owned(), config.admin.tls.as_ref())]);
+        let named = tables.find(|(table, _)| *table == self.table).and_then(|(_, files)| files);
+        if named.is_some_and(|files| self.tls.is_of(files)) { Standing::Named } else { Standing::Moved }
+    }
+}
+
+/// How the files of a certificate stand to the configuration as it is now.
+enum Standing {
+    /// It names them.
+    Named,
+    /// It does not any more.
+    Moved,
 }
 
 impl Renewed {
@@ -89,6 +114,7 @@ pub(super) fn bind(config: &Config) -> Result<Sockets, Vec<Fault>> {
         let label = named.label.to_owned();
         proxy.extend(sockets.map(|sockets| Listening { label, sockets, tls }));
     }
+    inherited.warn_of_the_rest();
     let admin = told(edge::bind_tcp(config.admin.address), "admin.address", &mut faults);
     let admin_tls = tls(config.admin.tls.as_ref(), Offer::H1, "admin", &mut faults);
     let metrics = config.metrics.address.map(edge::bind_tcp).transpose();
@@ -174,6 +200,11 @@ fn told<T>(bound: Result<T, edge::ListenFault>, key: &str, faults: &mut Vec<Faul
 
 fn tls(files: Option<&Tls>, offer: Offer, table: &str, faults: &mut Vec<Fault>) -> Option<Arc<ServerTls>> {
     ServerTls::new(files?, offer).map_err(|fault| faults.push(unusable(table, fault))).ok()
+}
+
+fn unread() -> Fault {
+    let what = "certificates could not be read to their end".to_owned();
+    Fault { key: "listen".to_owned(), what, hint: "this is a bug of closegate: the log says where" }
 }
 
 fn unusable(table: &str, fault: edge::TlsFault) -> Fault {

@@ -16,7 +16,7 @@ mod service;
 mod storage;
 mod worker;
 
-use std::fmt;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -48,17 +48,16 @@ pub use reload::{Bell, Change, Outcome, Provenance, Reloaded};
 pub use secrets::{Fault, Secrets};
 pub use storage::archive;
 
-/// Why a gateway does not start: everything that is wrong, each in a sentence or three.
-#[derive(Debug)]
-pub struct StartFaults(pub Vec<String>);
-
-impl fmt::Display for StartFaults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n\n"))
-    }
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFaults {
+    /// Everything that is wrong with what it was told, each in a sentence or three.
+    #[error("{}", .0.join("\n\n"))]
+    Configured(Vec<String>),
+    /// The system lacks what it needs, such as files or threads: another time it may not.
+    #[error("error: {0}")]
+    System(#[from] io::Error),
 }
-
-impl std::error::Error for StartFaults {}
 
 /// Where the workers are on their way from serving to gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,23 +123,22 @@ impl Gateway {
     pub fn start(
         loaded: &Loaded,
         provenance: Option<Provenance>,
-        out: impl std::io::Write + Send + 'static,
+        out: impl io::Write + Send + 'static,
     ) -> Result<Self, StartFaults> {
         let config = &loaded.config;
         let telemetry = Telemetry::new(assemble::telemetry_options(config), out);
         let sockets = listeners::bind(config);
         // What the service thread goes on with is begun on its runtime: connections to the store live on it.
-        let runtime = service::runtime().map_err(|error| StartFaults(vec![format!("error: {error}")]))?;
+        let runtime = service::runtime()?;
         let beginning = runtime.block_on(begin(loaded, provenance, &telemetry));
         let (sockets, beginning) = match (sockets, beginning) {
             (Ok(sockets), Ok(beginning)) => (sockets, beginning),
             (sockets, beginning) => {
                 let faults = [sockets.err(), beginning.err()].into_iter().flatten().flatten();
-                return Err(StartFaults(faults.map(|fault| fault.to_string()).collect()));
+                return Err(StartFaults::Configured(faults.map(|fault| fault.to_string()).collect()));
             }
         };
-        Self::run(config, telemetry, sockets, beginning, runtime)
-            .map_err(|error| StartFaults(vec![format!("error: {error}")]))
+        Ok(Self::run(config, telemetry, sockets, beginning, runtime)?)
     }
 
     fn run(
@@ -149,7 +147,7 @@ impl Gateway {
         sockets: listeners::Sockets,
         beginning: Beginning,
         runtime: Runtime,
-    ) -> std::io::Result<Self> {
+    ) -> io::Result<Self> {
         let Beginning { provenance, seen, effective, current, chores, archive } = beginning;
         let (listeners, admin) = (sockets.places(), sockets.admin.local_addr()?);
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;

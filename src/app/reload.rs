@@ -345,7 +345,7 @@ impl Reloader {
             faults.into_iter().map(at).collect()
         };
         let renewed = match scope {
-            Scope::Everything => Certificate::read_again(&self.certificates),
+            Scope::Everything => Certificate::read_again(&self.certificates, &loaded.config).await,
             Scope::Store => Ok(Renewed::none()),
         };
         let (material, renewed) = match (gathered, renewed) {
@@ -364,7 +364,10 @@ impl Reloader {
         };
         renewed.adopt();
         if scope == Scope::Everything {
-            self.watcher.watch_only(&files::of(&loaded.config, loaded.file.as_deref()));
+            // The certificates of the start are in use for as long as it runs.
+            let mut files = files::of(&loaded.config, loaded.file.as_deref());
+            files.extend(files::certificates(&self.started));
+            self.watcher.watch_only(&files);
         }
         self.show(loaded, snapshot);
         Ok(Outcome { change, waiting })

@@ -97,8 +97,8 @@ fn start(args: &Args) -> Result<Demo, Box<dyn std::error::Error>> {
         key("report", "Reads from sales", report.digest, &["sales"], Some(Scopes::NONE.with(Scope::Read)))?,
     ]
     .into();
-    let gateway = Gateway::start(&Loaded::fixed(config), None, io::stdout())?;
     let signals = Signals::take_over(&runtime)?;
+    let gateway = Gateway::start(&Loaded::fixed(config), None, io::stdout())?;
     Ok(Demo { runtime, simulator, gateway, signals, sync: sync.text, report: report.text, _files: files, _log: log })
 }
 

@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{CONFIGURATION, notify};
-use crate::app::{self, Bell, End, Fault, Gateway, Provenance, Secrets};
+use crate::app::{self, Bell, End, Fault, Gateway, Provenance, Secrets, StartFaults};
 use crate::config::{Config, Loaded, Sources};
 use crate::telemetry::log::{self, LogFault};
 
@@ -36,6 +36,11 @@ pub(super) fn run(loaded: &Loaded, sources: &Sources) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return unsignalled(&error),
     };
+    // What is sent while it starts is heeded once it has.
+    let (signals, hangup) = match Signals::take_over(&runtime).and_then(|signals| Ok((signals, hangup(&runtime)?))) {
+        Ok(signals) => signals,
+        Err(error) => return unsignalled(&error),
+    };
     let provenance = Provenance { sources: sources.clone(), file: loaded.file.clone() };
     let gateway = match Gateway::start(loaded, Some(provenance), std::io::stdout()) {
         Ok(gateway) => gateway,
@@ -43,12 +48,11 @@ pub(super) fn run(loaded: &Loaded, sources: &Sources) -> ExitCode {
             // After the warnings.
             log.flush();
             eprintln!("{faults}");
-            return ExitCode::from(CONFIGURATION);
+            return match faults {
+                StartFaults::Configured(_) => ExitCode::from(CONFIGURATION),
+                StartFaults::System(_) => ExitCode::FAILURE,
+            };
         }
-    };
-    let (signals, hangup) = match Signals::take_over(&runtime).and_then(|signals| Ok((signals, hangup(&runtime)?))) {
-        Ok(signals) => signals,
-        Err(error) => return unsignalled(&error),
     };
     announce(&gateway, loaded);
     notify::ready();

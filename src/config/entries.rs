@@ -296,9 +296,20 @@ fn peer(walk: &mut Walk, path: String, node: &Node) -> Option<u32> {
         let wrong = Wrong::new("missing", "`peer = { uid = 1000 }`; `id -u NAME` prints the number");
         walk.fault(at.key("uid"), at.place().clone(), wrong);
     }
-    let uid = at.optional(walk, "uid", kinds::count(0..=MAX_UID));
+    let uid = at.optional(walk, "uid", user);
     at.close(walk);
     uid.and_then(|uid| u32::try_from(uid).ok())
+}
+
+/// The number of a user that stands for that user alone.
+fn user(node: &Node) -> Result<usize, Wrong> {
+    match kinds::count(0..=MAX_UID)(node)? {
+        OVERFLOW_UID => Err(Wrong::new(
+            format!("`{OVERFLOW_UID}` stands for every user whom the system cannot name"),
+            "give the client a user of its own; those of another user namespace (containers) all look like this one",
+        )),
+        uid => Ok(uid),
+    }
 }
 
 fn key_routes(walk: &mut Walk, at: &mut Section<'_>, names: &Names) -> Vec<RouteName> {
@@ -355,5 +366,7 @@ fn credential_of<'t>(name: &'t str, route: &'t Node) -> &'t str {
 
 /// The greatest number of a user; the one after it means none.
 const MAX_UID: usize = u32::MAX as usize - 1;
+/// What the system says of a user that has no number here (`/proc/sys/kernel/overflowuid`, user_namespaces(7)).
+const OVERFLOW_UID: usize = 65_534;
 
 const ROLES: &[(&str, TokenRole)] = &[("admin", TokenRole::Admin), ("viewer", TokenRole::Viewer)];

@@ -108,6 +108,11 @@ impl Bound {
     pub fn local(&self) -> &Local {
         &self.local
     }
+
+    /// Whether it is a socket that connections can be accepted from (`SO_ACCEPTCONN` of socket(7)).
+    fn listens(&self) -> bool {
+        rustix::net::sockopt::socket_acceptconn(self).unwrap_or(false)
+    }
 }
 
 #[cfg(test)]
@@ -158,7 +163,14 @@ impl Inherited {
         let mut names = names.split(':');
         let taken = (0..handed.len()).filter_map(|at| {
             let name = names.next().unwrap_or_default().to_owned();
-            take(&mut handed, at).map(|bound| (name, bound))
+            let taken = take(&mut handed, at).filter(Bound::listens);
+            if taken.is_none() {
+                tracing::warn!(
+                    "systemd handed over `{name}`, which is no stream socket that listens; hint: `ListenStream=` and \
+                     `Accept=no` in its socket unit"
+                );
+            }
+            taken.map(|bound| (name, bound))
         });
         Self(taken.collect())
     }
@@ -166,6 +178,17 @@ impl Inherited {
     /// No socket at all.
     pub fn none() -> Self {
         Self(Vec::new())
+    }
+
+    /// Says which no listener has taken: nobody will ever answer there.
+    pub fn warn_of_the_rest(&self) {
+        for (name, bound) in &self.0 {
+            tracing::warn!(
+                "systemd handed over `{name}` ({}), and no listener takes it; hint: a listener of that name with \
+                 `address = \"systemd\"`, or another `FileDescriptorName=`",
+                bound.local()
+            );
+        }
     }
 
     /// Those of a listener's name; `[listen]` takes those that no name tells apart as well.

@@ -26,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::body::RequestBody;
 use super::head::{self, HeadLimits, WireFault};
 use super::line::{Line, Message};
+use super::opening::LATECOMER;
 use super::serve::{Arrival, Edge, Handler, Rules};
 use super::stream::Peer;
 use crate::clock::{Deadline, Sweep};
@@ -70,7 +71,8 @@ pub(super) async fn serve<H: Handler, IO: AsyncRead + AsyncWrite + Unpin>(
     let mut resting = false;
     let ended = poll_fn(|cx| {
         if edge.drain.is_leaving() && stage == Stage::Serving {
-            stage = Stage::Ending;
+            // Whoever rests already does so for as long as one that is told to go.
+            (stage, resting) = (Stage::Ending, false);
             connection.as_mut().graceful_shutdown();
         }
         loop {
@@ -79,7 +81,11 @@ pub(super) async fn serve<H: Handler, IO: AsyncRead + AsyncWrite + Unpin>(
             }
             streams.0.connection.replace(Some(cx.waker().clone()));
             match (streams.0.live.get() == 0, resting) {
-                (true, false) => rest.set(if stage == Stage::Serving { rules.timeouts.idle } else { LINGER }),
+                (true, false) => rest.set(match (stage, number.get()) {
+                    (Stage::Serving, _) => rules.timeouts.idle,
+                    (Stage::Ending, 0) => LATECOMER,
+                    (Stage::Ending, _) => LINGER,
+                }),
                 (false, true) => rest.clear(),
                 _ => {}
             }
@@ -346,5 +352,5 @@ const ENTRY: usize = 32;
 const HEAD_ROOM: usize = 16 * 1024;
 /// What a header line has beside its name and value: `: ` and the end of the line.
 const FIELD_REST: usize = 4;
-/// How long a client that was told to go is waited for.
+/// How long a client that has asked for something and was told to go is waited for.
 const LINGER: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use futures_util::future::try_join_all;
@@ -162,6 +162,7 @@ impl Entrance {
         #[expect(deprecated, reason = "what is unsound for some type that lies about its descriptor is sound for ours")]
         let socket = AsyncFd::new(socket)?;
         let mut pause = FIRST_PAUSE;
+        let mut turned_away = TurnedAway::default();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -171,18 +172,19 @@ impl Entrance {
             match accepted {
                 Ok((socket, peer)) => {
                     pause = FIRST_PAUSE;
-                    if let Some(pass) = doors.admit(peer) {
+                    match doors.admit(peer) {
                         // A worker that is gone has stopped the gateway already.
-                        let _ = next().send(Accepted { socket, peer, listener, pass });
+                        Some(pass) => drop(next().send(Accepted { socket, peer, listener, pass })),
+                        None => turned_away.note(peer, Instant::now()),
                     }
                 }
-                Err(error) if is_exhaustion(&error) => {
+                Err(error) if is_of_a_connection(&error) => {}
+                // EMFILE and its kin, or what nobody has thought of: trying again at once would spin (security.md 38).
+                Err(error) => {
                     tracing::warn!(%error, ?pause, "no connection can be accepted for now");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LAST_PAUSE);
                 }
-                // The client went away before it was accepted.
-                Err(_) => {}
             }
         }
     }
@@ -210,12 +212,88 @@ async fn accept(listener: &AsyncFd<Bound>, doors: &Doors) -> io::Result<(OwnedFd
         .await
 }
 
-/// EMFILE, ENFILE, ENOBUFS, ENOMEM: it passes, and trying again at once would spin (security.md 38).
-fn is_exhaustion(error: &io::Error) -> bool {
+/// Connections of one peer that were one too many, for the log: told at most once in so long.
+#[derive(Default)]
+struct TurnedAway {
+    told: Option<Instant>,
+    since: u64,
+}
+
+impl TurnedAway {
+    fn note(&mut self, peer: Peer, now: Instant) {
+        if let Some(count) = self.due(now) {
+            tracing::warn!(
+                ?peer,
+                count,
+                "connections are refused: the peer has listen.max_connections_per_peer of them; hint: raise it, or name \
+                 a proxy that speaks for many in trusted_proxies"
+            );
+        }
+    }
+
+    /// How many there were since that was told last, if it is time to tell.
+    fn due(&mut self, now: Instant) -> Option<u64> {
+        self.since += 1;
+        if self.told.is_some_and(|told| now.duration_since(told) < BETWEEN_WARNINGS) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.since))
+    }
+}
+
+/// Whether it is a matter of one connection, which ended before it was accepted, and not of the socket (accept(2)).
+fn is_of_a_connection(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    error.raw_os_error().is_some_and(|code| exhausted.iter().any(|errno| errno.raw_os_error() == code))
+    let passing = [
+        Errno::CONNABORTED,
+        Errno::CONNRESET,
+        Errno::INTR,
+        Errno::NETDOWN,
+        Errno::PROTO,
+        Errno::NOPROTOOPT,
+        Errno::HOSTDOWN,
+        Errno::NONET,
+        Errno::HOSTUNREACH,
+        Errno::OPNOTSUPP,
+        Errno::NETUNREACH,
+        Errno::NOTCONN,
+    ];
+    let code = error.raw_os_error();
+    error.kind() == io::ErrorKind::NotConnected || passing.iter().any(|errno| code == Some(errno.raw_os_error()))
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// Between two warnings of the same thing.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_once_a_minute_with_their_number() {
+        let (mut turned_away, begun) = (TurnedAway::default(), Instant::now());
+        assert_eq!(turned_away.due(begun), Some(1));
+        let second = Duration::from_secs(1);
+        assert!((1..60).all(|after| turned_away.due(begun + after * second).is_none()));
+        assert_eq!(turned_away.due(begun + 60 * second), Some(60));
+        assert_eq!(turned_away.due(begun + 61 * second), None);
+    }
+
+    #[test]
+    fn line_38_only_what_concerns_one_connection_is_passed_over_at_once() {
+        use rustix::io::Errno;
+        for (errno, passes) in [
+            (Errno::CONNABORTED, true),
+            (Errno::PROTO, true),
+            (Errno::MFILE, false),
+            (Errno::NOMEM, false),
+            (Errno::INVAL, false),
+            (Errno::PERM, false),
+        ] {
+            assert_eq!(is_of_a_connection(&errno.into()), passes, "{errno:?}");
+        }
+    }
+}

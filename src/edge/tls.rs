@@ -64,6 +64,11 @@ impl ServerTls {
         Ok((!same).then_some(session))
     }
 
+    /// Whether it is made of these files.
+    pub fn is_of(&self, files: &Tls) -> bool {
+        self.files == *files
+    }
+
     /// New connections use this from now on; those that are open stay as they are.
     pub fn adopt(&self, session: Session) {
         self.session.store(Arc::new(session));

@@ -97,7 +97,7 @@ impl Connector {
         }
         let found = (self.resolve)(target.place.clone()).await.map_err(ConnectError::Resolve)?;
         let addresses = target.permission.admitted(&target.place, found)?;
-        dial::connect(&addresses).await.map_err(ConnectError::Connect)
+        dial::connect(&addresses, self.connect_timeout).await.map_err(ConnectError::Connect)
     }
 
     /// The proxy resolves the name, where that leads cannot be judged here; clear text does not leave this machine.
@@ -109,7 +109,7 @@ impl Connector {
         };
         let found = (self.resolve)(place.clone()).await.map_err(TunnelFault::Resolve)?;
         let addresses = permission.admitted(&place, found)?;
-        let socket = dial::connect(&addresses).await.map_err(TunnelFault::Connect)?;
+        let socket = dial::connect(&addresses, self.connect_timeout).await.map_err(TunnelFault::Connect)?;
         Ok(tunnel::open(socket, target).await?)
     }
 
@@ -196,6 +196,30 @@ mod tests {
                 Err(error) => assert!(!connects && matches!(error, ConnectError::Prohibited(_)), "{what}: {error}"),
             }
         }
+    }
+
+    /// Where a connection is never taken: one that waits already has all the room there is.
+    fn mute() -> (socket2::Socket, std::net::TcpStream, SocketAddr) {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        (socket, std::net::TcpStream::connect(address).unwrap(), address)
+    }
+
+    #[tokio::test]
+    async fn an_address_behind_which_nobody_answers_leaves_the_next_one_its_time() {
+        let ((_listener, here), (_socket, _waiting, dead)) = (listener().await, mute());
+        let connect_timeout = Duration::from_secs(2);
+        let to = |addresses: &[SocketAddr]| Connector { connect_timeout, ..leading_to(addresses, None) };
+        let localhost = origin("http://localhost", Reach::Public);
+        let connected = to(&[dead, here]).connect(&localhost, Offer::Http1).await;
+        let Ok(Stream::Plain(socket)) = connected else { panic!("the second takes it") };
+        assert_eq!(socket.peer_addr().unwrap(), here);
+        let user_timeout = socket2::SockRef::from(&socket).tcp_user_timeout().unwrap();
+        assert!(user_timeout.is_some(), "what is not acknowledged is not waited for");
+        let alone = to(&[dead]).connect(&localhost, Offer::Http1).await;
+        assert!(matches!(alone, Err(ConnectError::ConnectTimeout)), "it is as dead as the test needs it");
     }
 
     #[tokio::test]

@@ -244,10 +244,15 @@ async fn file(reference: &SecretRef, path: PathBuf) -> Result<(Zeroizing<Vec<u8>
 fn read_file(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, bool)> {
     let mut file = File::open(path)?;
     let others_may_read = file.metadata()?.permissions().mode() & 0o044 != 0;
-    let in_memory = rustix::fs::fstatfs(&file).is_ok_and(|on| on.f_type == TMPFS_MAGIC);
+    let in_memory = rustix::fs::fstatfs(&file).is_ok_and(|on| lies_in_memory(on.f_type));
     let mut bytes = roomy();
     file.by_ref().take(LONGEST as u64 + 1).read_to_end(&mut bytes)?;
     Ok((bytes, others_may_read && !in_memory))
+}
+
+/// Whether a file system of that kind keeps nothing on a disk.
+fn lies_in_memory(kind: rustix::fs::FsWord) -> bool {
+    matches!(kind, TMPFS_MAGIC | RAMFS_MAGIC)
 }
 
 async fn command(reference: &SecretRef, argv: &[String], withheld: &Withheld) -> Result<Zeroizing<Vec<u8>>, Unread> {
@@ -317,6 +322,8 @@ const SHORTEST_KEY: usize = 16;
 const COMMAND_LIMIT: Duration = Duration::from_secs(10);
 /// `TMPFS_MAGIC` of statfs(2).
 const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+/// `RAMFS_MAGIC` of statfs(2): older systemds keep credentials there.
+const RAMFS_MAGIC: rustix::fs::FsWord = 0x8584_58f6;
 const ENV_HINT: &str = "set it where the gateway is started, or refer to a file with `{ file = \"PATH\" }`";
 const KEY_HINT: &str = "a gateway key is at least 16 visible ASCII characters on one line";
 

@@ -84,6 +84,32 @@ fn without_a_socket_there_is_nothing_to_start() {
 }
 
 #[test]
+fn what_nobody_takes_of_systemd_is_named() {
+    let origin = Origin::plain();
+    let folder = gateway(origin.address).key("\"sales\"").write();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut process = Process::start(activated(folder.path(), listener, "somebodys"));
+    process.stderr.wait_for("the admin listener listens", 1);
+    let text = process.stderr.text();
+    assert!(text.contains("`somebodys` (127.0.0.1:") && text.contains("no listener takes it"), "{text}");
+    process.signal(Signal::TERM);
+    assert!(process.wait().success());
+}
+
+#[test]
+fn a_socket_that_does_not_listen_is_named_and_not_served() {
+    let origin = Origin::plain();
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let folder = systemd(&origin).write();
+    let ended = run(&mut activated(folder.path(), socket, "default"));
+    assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+    for said in ["`default`, which is no stream socket that listens", "handed over no socket"] {
+        assert!(ended.stderr.contains(said), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn line_45_commands_get_neither_the_socket_nor_a_word_of_systemd() {
     let origin = Origin::plain();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -180,6 +180,33 @@ fn a_new_certificate_is_shown_after_a_reload_and_a_broken_one_never() {
 }
 
 #[test]
+fn files_that_move_wait_for_a_restart_and_hold_up_no_reload() {
+    let origin = Origin::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let authority = Authority::new();
+    let world = with_tls(&origin, &authority.sign("localhost"), "").start_reloading();
+    let now = || shown(&shake(authority.client(None, &[]), world.place(TLS)).unwrap());
+    let first = now();
+    let moved = authority.sign("localhost");
+    world.write("moved.crt", &moved.cert);
+    world.write("moved.key", &moved.key);
+    world.edit("cert = \"tls.crt\", key = \"tls.key\"", "cert = \"moved.crt\", key = \"moved.key\"");
+    let waiting = world.reload().unwrap().waiting;
+    assert!(waiting.iter().any(|setting| setting.starts_with("listeners.tls")), "{waiting:?}");
+
+    // Those of the start are renewed for as long as they are in use.
+    let renewed = authority.sign("localhost");
+    world.write("tls.crt", &renewed.cert);
+    world.write("tls.key", &renewed.key);
+    world.reload().unwrap();
+    let second = now();
+    assert_ne!(second, first);
+    std::fs::remove_file(world.folder.path().join("tls.crt")).unwrap();
+    std::fs::remove_file(world.folder.path().join("tls.key")).unwrap();
+    world.reload().unwrap();
+    assert_eq!(now(), second);
+}
+
+#[test]
 fn the_admin_listener_speaks_tls_where_that_is_said() {
     let origin = Origin::answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     let authority = Authority::new();

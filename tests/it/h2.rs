@@ -4,6 +4,7 @@ mod client;
 mod conformance;
 mod floods;
 mod messages;
+mod timeouts;
 
 use std::net::SocketAddr;
 

@@ -499,7 +499,8 @@ fn line_38_a_gateway_without_files_for_its_workers_does_not_start() {
     let origin = Origin::plain();
     let folder = gateway(origin.address).replace("listen", "address = \"127.0.0.1:0\"\nworkers = 64").write();
     let ended = spawned::run(&mut closegate_with_files(folder.path(), 64));
-    assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+    // The configuration is not at fault: another attempt may find files enough.
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("Too many open files"), "{}", ended.stderr);
     assert!(!ended.stderr.contains("the proxy listens"), "{}", ended.stderr);
 }

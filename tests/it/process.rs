@@ -432,6 +432,26 @@ fn line_39_a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn what_is_sent_while_the_gateway_starts_is_heeded_once_it_has() {
+    let origin = Origin::plain();
+    let setup = gateway(origin.address)
+        .key("\"sales\"")
+        .file("look", "[ -e seen ] || { echo begun > begun; read go < go; echo > seen; }; echo a-secret-of-a-command")
+        .replace("credentials.sales", "bearer = { command = [\"sh\", \"look\"] }");
+    let made = Command::new("mkfifo").args(["begun", "go"]).current_dir(setup.path()).status().unwrap();
+    assert!(made.success());
+    let folder = setup.write();
+    let at = |name: &str| folder.path().join(name);
+    let mut process = Process::start(closegate(folder.path()));
+    assert_eq!(std::fs::read_to_string(at("begun")).unwrap(), "begun\n", "the start waits for a secret");
+    process.signal(rustix::process::Signal::HUP);
+    process.signal(rustix::process::Signal::TERM);
+    std::fs::write(at("go"), "go\n").unwrap();
+    assert!(process.wait().success(), "{}", process.stderr.text());
+    assert!(process.stderr.text().contains("drained"), "{}", process.stderr.text());
+}
+
+#[test]
 fn during_the_shutdown_delay_requests_are_served_and_told_to_go() {
     let origin = Origin::plain();
     let world = gateway(origin.address).key("\"sales\"").set("listen", "shutdown_delay = \"1h\"").spawn();

@@ -32,6 +32,15 @@ bearer = { command = ["op", "read"], refresh = "15m" }
 }
 
 #[test]
+fn a_user_whom_the_system_cannot_name_is_no_peer() {
+    let text = |uid: u32| format!("{SALES}[keys.k]\nroutes = [\"sales\"]\npeer = {{ uid = {uid} }}\n");
+    let (at, _, what) = only(&text(65_534), &[]);
+    assert_eq!(at, "keys.k.peer.uid");
+    assert!(what.contains("cannot name") && what.contains("namespace"), "{what}");
+    assert_eq!(good(&text(65_533), &[]).config.keys[&KeyName::parse("k").unwrap()].peer, Some(65_533));
+}
+
+#[test]
 fn what_systemd_hands_over_is_found_by_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().to_str().unwrap();
