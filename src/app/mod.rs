@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes a running gateway. The only place that knows every part.
 
 mod assemble;
+mod desk;
 mod files;
 mod keep;
 mod listeners;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use self::files::{Seen, Watcher};
 use self::keep::Keep;
@@ -32,7 +34,7 @@ use self::part::Ends;
 use self::reload::{Current, Effective, Reloader, Standing};
 use self::secrets::{Beside, Material};
 use self::service::Chores;
-use crate::admin::{Health, Management, Phase};
+use crate::admin::{Api, Desk, Health, Invitation, Management, Phase, Tokens};
 use crate::config::{Config, Loaded};
 use crate::edge::{Acceptor, Local};
 use crate::pace::Pacer;
@@ -92,6 +94,8 @@ pub struct Gateway {
     pub admin: SocketAddr,
     /// Where the metrics listener listens, if there is one.
     pub metrics: Option<SocketAddr>,
+    /// The link that lets one person into the page, where there is no credential yet.
+    pub invitation: Option<Zeroizing<String>>,
     telemetry: Arc<Telemetry>,
     health: Arc<Health>,
     stage: watch::Sender<Stage>,
@@ -113,6 +117,7 @@ struct Beginning {
     current: Current,
     chores: Chores,
     archive: Arc<Archive>,
+    tokens: Tokens,
 }
 
 impl Gateway {
@@ -150,7 +155,8 @@ impl Gateway {
         beginning: Beginning,
         runtime: Runtime,
     ) -> std::io::Result<Self> {
-        let Beginning { provenance, seen, effective, current, chores, archive } = beginning;
+        let Beginning { provenance, seen, effective, current, chores, archive, tokens } = beginning;
+        let invited = effective.loaded.config.credentials.is_empty();
         let (listeners, admin) = (sockets.places(), sockets.admin.local_addr()?);
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stage, staged) = watch::channel(Stage::Serving);
@@ -160,6 +166,15 @@ impl Gateway {
         let (effective, in_force) = watch::channel(Arc::new(effective));
         let health = service::health(in_force.clone(), archive.store().health());
         let management = Arc::new(Manager::running(Arc::clone(&archive), bell.clone(), in_force));
+        let (invitation, drawn) = if invited { invitation(config, admin)? } else { (None, None) };
+        let sessions = Arc::new(desk::Stored(archive.store().clone()));
+        let asked: Arc<dyn Management> = management.clone();
+        let office = Desk::new(asked, sessions, management.clone(), tokens, desk::house(config));
+        let office = office.at(desk::place(config, &listeners));
+        let api = Api::new(match drawn {
+            Some(drawn) => office.inviting(drawn),
+            None => office,
+        });
         let cores =
             config.process.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let certificates = sockets.certificates(config);
@@ -189,7 +204,17 @@ impl Gateway {
         let admins = admins.into_iter().flatten().collect();
         let others = vec![
             service::spawn_acceptor(acceptor, closing, &watched)?,
-            service::spawn(runtime, admins, telemetry.clone(), health.clone(), chores, reloader, staged, &watched)?,
+            service::spawn(
+                runtime,
+                admins,
+                api,
+                telemetry.clone(),
+                health.clone(),
+                chores,
+                reloader,
+                staged,
+                &watched,
+            )?,
         ];
         health.enter(Phase::Ready);
         let (grace, delay) = (config.process.shutdown_grace, config.process.shutdown_delay);
@@ -197,6 +222,7 @@ impl Gateway {
             listeners,
             admin,
             metrics,
+            invitation,
             telemetry,
             health,
             stage,
@@ -276,14 +302,16 @@ async fn begin(
     let loaded = with_added(loaded, &snapshot);
     let beside = Beside { archive: Some(&archive), snapshot: loaded.base.as_ref().map(|_| &snapshot), before: None };
     let material = Material::gather(&loaded.config, beside).await;
-    let (doubt, material) = match (stored, material) {
-        (Ok(doubt), Ok(material)) => (doubt, material),
-        (stored, material) => {
-            return Err(stored.err().into_iter().chain(material.err().into_iter().flatten()).collect());
+    let tokens = desk::tokens(&loaded.config).await;
+    let (doubt, material, (tokens, warnings)) = match (stored, material, tokens) {
+        (Ok(doubt), Ok(material), Ok(tokens)) => (doubt, material, tokens),
+        (stored, material, tokens) => {
+            let others = material.err().into_iter().chain(tokens.err()).flatten();
+            return Err(stored.err().into_iter().chain(others).collect());
         }
     };
     snapshot.warn();
-    for warning in doubt.iter().chain(&material.warnings) {
+    for warning in doubt.iter().chain(&material.warnings).chain(&warnings) {
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
     let (config, key_texts) = (loaded.config.clone(), material.key_texts.clone());
@@ -294,7 +322,13 @@ async fn begin(
     let effective = Effective { loaded, snapshot, standing, vault: Some(Arc::clone(&parts.gate.vault)) };
     let current = Current { config, key_texts, parts };
     let chores = Chores { watches, dispatcher };
-    Ok(Beginning { provenance, seen, effective, current, chores, archive })
+    Ok(Beginning { provenance, seen, effective, current, chores, archive, tokens })
+}
+
+/// The link that lets one person in, and what it is known by.
+fn invitation(config: &Config, admin: SocketAddr) -> std::io::Result<(Option<Zeroizing<String>>, Option<Invitation>)> {
+    let (drawn, end) = Invitation::draw().map_err(std::io::Error::other)?;
+    Ok((Some(Zeroizing::new(format!("{}{}", desk::page(config, admin), *end))), Some(drawn)))
 }
 
 /// The configuration with what was added at run time.

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::Stage;
 use super::part::Parts;
 use super::reload::{Effective, Reloader};
-use crate::admin::{self, Details, Health, Surface};
+use crate::admin::{self, Api, Details, Health, Surface};
 use crate::edge::{Acceptor, ServerTls};
 use crate::pace::Dispatcher;
 use crate::store;
@@ -72,6 +72,7 @@ pub(super) fn runtime() -> io::Result<Runtime> {
 pub(super) fn spawn(
     runtime: Runtime,
     listeners: Vec<(TcpListener, Option<Arc<ServerTls>>)>,
+    api: Api,
     telemetry: Arc<Telemetry>,
     health: Arc<Health>,
     chores: Chores,
@@ -99,8 +100,14 @@ pub(super) fn spawn(
                 let _part = following;
                 match store.follow().await {}
             });
+            // The first listener is that of operators; scrapers must not reach the API.
+            let mut api = Some(api);
             for ((listener, tls), part) in listeners {
-                let surface = Surface::probes(telemetry.clone(), health.clone());
+                let probes = Surface::probes(telemetry.clone(), health.clone());
+                let surface = match api.take() {
+                    Some(api) => probes.with_api(api),
+                    None => probes,
+                };
                 let served = admin::serve(listener, tls, surface, gone(stage.clone()));
                 task::spawn("admin", async move {
                     let _part = part;

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Manager, refuse};
-use crate::admin::model::{Actor, EventPage, EventQuery, EventView};
-use crate::admin::{Code, Refusal};
+use crate::admin::model::{Actor, EventPage, EventQuery, EventView, NewEvent};
+use crate::admin::{Answer, Code, Journal, Refusal};
 use crate::store::{Event, Page, Recorded};
 
 /// An event of now.
@@ -59,6 +59,17 @@ impl Manager {
                 return Ok(EventPage { data, next: None });
             }
         }
+    }
+}
+
+impl Journal for Manager {
+    fn note(&self, new: NewEvent) -> Answer<'_, ()> {
+        let NewEvent { by, action, subject, detail } = new;
+        let event = event(&by, action, subject.as_deref().unwrap_or_default(), Value::Object(detail));
+        Box::pin(async move {
+            Self::note(self, event).await;
+            Ok(())
+        })
     }
 }
 
