@@ -35,7 +35,7 @@ pub(super) async fn check(archive: &Archive) -> Result<Option<Warning>, Fault> {
 fn place(config: &Config, role: Role) -> Place {
     match &config.store.url {
         StoreUrl::Memory => Place::Memory,
-        StoreUrl::Postgres(url) => Place::Postgres(url.expose().to_owned()),
+        StoreUrl::Postgres(url) => Place::Postgres(url.whole().to_owned()),
         StoreUrl::Sqlite(path) => {
             // What the command line adds to memory would be gone at once.
             let may_pass = role == Role::Serving && path.parent() == Some(Path::new(&config.data_dir));

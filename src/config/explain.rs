@@ -68,7 +68,7 @@ fn fixed(config: &Config) -> Values {
     let data_dir = ("data_dir".to_owned(), data_dir.display().to_string());
     // Compared, and never shown: a password that was changed is a change.
     let url = match &store.url {
-        StoreUrl::Postgres(url) => Some(("store.url".to_owned(), url.expose().to_owned())),
+        StoreUrl::Postgres(url) => Some(("store.url".to_owned(), url.whole().to_owned())),
         StoreUrl::Sqlite(_) | StoreUrl::Memory => None,
     };
     let store = store_values(store).into_iter().chain(url);

@@ -59,7 +59,7 @@ impl Store {
 
 impl PostgresUrl {
     /// The URL, for who connects: it may hold a password, and goes into no text.
-    pub fn expose(&self) -> &str {
+    pub fn whole(&self) -> &str {
         &self.0
     }
 
@@ -236,7 +236,7 @@ mod tests {
             let parsed = PostgresUrl(url.to_owned());
             assert_eq!((parsed.to_string(), format!("{parsed:?}")), (shown.to_owned(), shown.to_owned()));
             assert_eq!((parsed.has_password(), parsed.is_guarded()), (password, guarded), "{url}");
-            assert_eq!(parsed.expose(), url);
+            assert_eq!(parsed.whole(), url);
         }
     }
 }

@@ -515,6 +515,7 @@ impl<IO: Socket> AsyncWrite for Guard<IO> {
     /// send a reset, and that would take the answer away from a client that has not read it yet (RFC 9112 9.6).
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.line.note_parting();
         if this.line.is_reset() {
             return Poll::Ready(Ok(()));
         }

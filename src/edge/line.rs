@@ -46,6 +46,8 @@ pub struct Line {
     answered: Cell<u64>,
     reset: Cell<bool>,
     hurried: Cell<bool>,
+    /// Whether the connection is being closed: it does not rest any more.
+    parting: Cell<bool>,
 }
 
 impl Line {
@@ -62,6 +64,7 @@ impl Line {
             answered: Cell::new(0),
             reset: Cell::new(false),
             hurried: Cell::new(false),
+            parting: Cell::new(false),
         })
     }
 
@@ -125,7 +128,13 @@ impl Line {
         self.held_up.set(held_up);
     }
 
-    /// Whether everything that was asked is answered and written, and nothing of another request has come.
+    /// Notes that the last answer is written and the connection is being closed.
+    pub(super) fn note_parting(&self) {
+        self.parting.set(true);
+    }
+
+    /// Whether everything that was asked is answered and written, and nothing of another request has come, on a
+    /// connection that stays.
     pub(super) fn is_idle(&self) -> bool {
         let asked = self.judged.get();
         asked > 0
@@ -133,6 +142,7 @@ impl Line {
             && self.verdicts.borrow().is_empty()
             && !self.inside_head.get()
             && !self.held_up.get()
+            && !self.parting.get()
     }
 
     pub(super) fn answered(&self) -> u64 {

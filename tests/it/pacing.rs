@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use closegate::sim::{Accepted, Options, RateLimit, RateStyle, Simulator};
+
 use crate::errors::told_limit;
 use crate::faults::{WHOLE, exchange, get, head};
 use crate::origin::Origin;
 use crate::signal::Signal;
-use crate::world::{RUNTIME, World, gateway};
+use crate::world::{KEY, OTHER_KEY, RUNTIME, SECRET, World, gateway};
 
 /// A 429 with these header lines (each with its CRLF) and this body.
 fn refusal(lines: &str, body: &str) -> String {
@@ -183,4 +185,58 @@ fn a_client_that_leaves_gives_its_turn_up() {
     let left = records.iter().find(|record| record["status"] == 499).unwrap();
     assert_eq!((&left["attempts"], &left["origin"]), (&0.into(), &"client".into()), "{left}");
     assert_eq!(origin.seen().len(), 3);
+}
+
+/// Four clients of two keys ask one after the other, each as fast as it is answered; the records of all.
+fn crowd(style: RateStyle) -> Vec<serde_json::Value> {
+    let limit = RateLimit { style, ..RateLimit::new(12, Duration::from_secs(1)) };
+    let options = Options::new().accept(Accepted::api_key("acme", SECRET)).rate_limit(limit);
+    let simulator = RUNTIME.block_on(Simulator::start(options)).unwrap();
+    let lines = "max_wait = \"20s\"";
+    let world = gateway(simulator.address()).key("\"sales\"").other_key("\"sales\"").set("pace", lines).start();
+    // One teaches the others.
+    assert_eq!(world.get("/sales/api/v1/me/", "").status, 200);
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let (mut client, key) = (world.connect(), [KEY, OTHER_KEY][number % 2]);
+            scope.spawn(move || {
+                for _ in 0..9 {
+                    let request = "GET /sales/api/v1/me/ HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: ";
+                    let answer = exchange(&mut client, &format!("{request}{key}\r\n\r\n"));
+                    assert_eq!(answer.status, 200, "{style:?}");
+                }
+            });
+        }
+    });
+    world.records.wait_for(37)
+}
+
+#[test]
+fn a_crowd_keeps_within_the_limits_that_close_tells() {
+    for style in [RateStyle::Semicolons, RateStyle::Commas, RateStyle::Legacy] {
+        let records = crowd(style);
+        assert!(records.iter().all(|record| record["attempts"] == 1), "none was turned away: {style:?} {records:#?}");
+        assert!(records.iter().any(|record| record["paced_ms"].as_f64() > Some(100.0)), "{style:?} {records:#?}");
+    }
+}
+
+#[test]
+fn a_crowd_gets_through_where_only_429s_tell() {
+    for style in [RateStyle::RetryAfter, RateStyle::Body, RateStyle::Silence] {
+        let records = crowd(style);
+        assert!(records.iter().any(|record| record["attempts"] == 2), "{style:?} {records:#?}");
+    }
+}
+
+#[test]
+fn how_long_a_request_may_wait_is_changed_without_a_restart() {
+    let origin = Origin::answering(refusal("retry-after: 1\r\n", "{}"));
+    let setup = gateway(origin.address).key("\"sales\"").set("pace", "max_wait = \"0s\"");
+    let world = setup.set("credentials.sales", "organization = \"acme\"").start_reloading();
+    assert_eq!(exchange(&mut world.connect(), &get()).status, 429);
+    assert_eq!(origin.seen().len(), 1);
+    world.edit("max_wait = \"0s\"", "max_wait = \"5s\"");
+    world.reload().unwrap();
+    assert_eq!(exchange(&mut world.connect(), &get()).status, 429);
+    assert_eq!(origin.seen().len(), 3, "sent again");
 }
