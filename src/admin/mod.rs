@@ -24,7 +24,7 @@ mod tokens;
 mod ui;
 
 pub use self::api::{Api, Desk, openapi};
-pub use self::client::{Client, call, reachable};
+pub use self::client::{Client, call, is_there, reachable};
 pub use self::health::{Details, Health, Phase};
 pub use self::house::House;
 pub use self::invitation::Invitation;
@@ -33,7 +33,7 @@ pub use self::management::{Answer, Management};
 pub use self::refusal::{Code, FieldFault, Kind, Refusal};
 pub use self::serve::{Surface, serve};
 pub use self::session::{InMemory, Session, SessionId, Sessions};
-pub use self::tokens::{Token, Tokens};
+pub use self::tokens::{Token, Tokens, draw_token};
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ mod listeners;
 mod load;
 mod manage;
 mod managed;
+mod operators;
 mod outward;
 mod part;
 mod rehearse;
@@ -33,18 +34,19 @@ use self::managed::Snapshot;
 use self::part::Ends;
 use self::reload::{Current, Effective, Reloader, Standing};
 use self::secrets::{Beside, Material};
-use self::service::Chores;
-use crate::admin::{Api, Desk, Health, Invitation, Management, Phase, Tokens};
-use crate::config::{Config, Loaded};
+use self::service::{Chores, Post};
+use crate::admin::{Api, Desk, Health, House, Invitation, Management, Phase, Surface, Token, Tokens};
+use crate::config::{Admin, Config, Loaded};
 use crate::edge::{Acceptor, Local};
 use crate::pace::Pacer;
 use crate::store::Role;
 use crate::telemetry::Telemetry;
-use crate::vault::Archive;
+use crate::vault::{Archive, Supply, Withheld};
 
 pub use listeners::unusable_certificates;
 pub use load::load;
 pub use manage::Manager;
+pub use operators::{TokenPlace, own_token};
 pub use rehearse::Rehearsal;
 pub use reload::{Bell, Change, Outcome, Provenance, Reloaded};
 pub use secrets::{Fault, Secrets};
@@ -117,7 +119,7 @@ struct Beginning {
     current: Current,
     chores: Chores,
     archive: Arc<Archive>,
-    tokens: Tokens,
+    tokens: Vec<Token>,
 }
 
 impl Gateway {
@@ -156,7 +158,7 @@ impl Gateway {
         runtime: Runtime,
     ) -> std::io::Result<Self> {
         let Beginning { provenance, seen, effective, current, chores, archive, tokens } = beginning;
-        let invited = effective.loaded.config.credentials.is_empty();
+        let is_empty = effective.loaded.config.credentials.is_empty();
         let (listeners, admin) = (sockets.places(), sockets.admin.local_addr()?);
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stage, staged) = watch::channel(Stage::Serving);
@@ -166,15 +168,9 @@ impl Gateway {
         let (effective, in_force) = watch::channel(Arc::new(effective));
         let health = service::health(in_force.clone(), archive.store().health());
         let management = Arc::new(Manager::running(Arc::clone(&archive), bell.clone(), in_force));
-        let (invitation, drawn) = if invited { invitation(config, admin)? } else { (None, None) };
-        let sessions = Arc::new(desk::Stored(archive.store().clone()));
-        let asked: Arc<dyn Management> = management.clone();
-        let office = Desk::new(asked, sessions, management.clone(), tokens, desk::house(config));
-        let office = office.at(desk::place(config, &listeners));
-        let api = Api::new(match drawn {
-            Some(drawn) => office.inviting(drawn),
-            None => office,
-        });
+        let office = office(config, &management, &archive, tokens).at(desk::place(config, &listeners));
+        let (office, invitation) = if is_empty { invite(config, office, admin)? } else { (office, None) };
+        let api = Api::new(office);
         let cores =
             config.process.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let certificates = sockets.certificates(config);
@@ -200,21 +196,13 @@ impl Gateway {
             watched: watched.clone(),
         };
         let acceptor = Acceptor { entrances, workers: senders };
-        let admins = [Some((sockets.admin, sockets.admin_tls)), sockets.metrics.map(|socket| (socket, None))];
-        let admins = admins.into_iter().flatten().collect();
+        let surface = || Surface::probes(telemetry.clone(), health.clone());
+        let admin_post = Post { socket: sockets.admin, tls: sockets.admin_tls, surface: surface().with_api(api) };
+        let metrics_post = sockets.metrics.map(|socket| Post { socket, tls: None, surface: surface() });
+        let posts = std::iter::once(admin_post).chain(metrics_post).collect();
         let others = vec![
             service::spawn_acceptor(acceptor, closing, &watched)?,
-            service::spawn(
-                runtime,
-                admins,
-                api,
-                telemetry.clone(),
-                health.clone(),
-                chores,
-                reloader,
-                staged,
-                &watched,
-            )?,
+            service::spawn(runtime, posts, chores, reloader, staged, &watched)?,
         ];
         health.enter(Phase::Ready);
         let (grace, delay) = (config.process.shutdown_grace, config.process.shutdown_delay);
@@ -302,16 +290,25 @@ async fn begin(
     let loaded = with_added(loaded, &snapshot);
     let beside = Beside { archive: Some(&archive), snapshot: loaded.base.as_ref().map(|_| &snapshot), before: None };
     let material = Material::gather(&loaded.config, beside).await;
-    let tokens = desk::tokens(&loaded.config).await;
-    let (doubt, material, (tokens, warnings)) = match (stored, material, tokens) {
+    let supply = Supply::new(Withheld::of(&loaded.config), None);
+    // Who brings a configuration of its own brings its tokens with it.
+    let tokens = match &loaded.base {
+        Some(_) => operators::tokens(&loaded.config, &supply).await,
+        None => operators::configured(&loaded.config, &supply).await,
+    };
+    let (doubt, material, (tokens, token_warnings)) = match (stored, material, tokens) {
         (Ok(doubt), Ok(material), Ok(tokens)) => (doubt, material, tokens),
         (stored, material, tokens) => {
-            let others = material.err().into_iter().chain(tokens.err()).flatten();
-            return Err(stored.err().into_iter().chain(others).collect());
+            let faults = [material.err(), tokens.err()].into_iter().flatten().flatten();
+            return Err(stored.err().into_iter().chain(faults).collect());
         }
     };
+    let shared = operators::shared(&tokens, &material.key_texts);
+    if !shared.is_empty() {
+        return Err(shared);
+    }
     snapshot.warn();
-    for warning in doubt.iter().chain(&material.warnings).chain(&warnings) {
+    for warning in doubt.iter().chain(&material.warnings).chain(&token_warnings) {
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
     let (config, key_texts) = (loaded.config.clone(), material.key_texts.clone());
@@ -325,10 +322,20 @@ async fn begin(
     Ok(Beginning { provenance, seen, effective, current, chores, archive, tokens })
 }
 
-/// The link that lets one person in, and what it is known by.
-fn invitation(config: &Config, admin: SocketAddr) -> std::io::Result<(Option<Zeroizing<String>>, Option<Invitation>)> {
-    let (drawn, end) = Invitation::draw().map_err(std::io::Error::other)?;
-    Ok((Some(Zeroizing::new(format!("{}{}", desk::page(config, admin), *end))), Some(drawn)))
+/// Draws the link that lets one person into the page.
+fn invite(config: &Config, office: Desk, admin: SocketAddr) -> std::io::Result<(Desk, Option<Zeroizing<String>>)> {
+    let (invitation, end) = Invitation::draw().map_err(std::io::Error::other)?;
+    let link = Zeroizing::new(format!("{}{}", desk::page(config, admin), *end));
+    Ok((office.inviting(invitation), Some(link)))
+}
+
+/// What the admin API of a gateway works with.
+fn office(config: &Config, management: &Arc<Manager>, archive: &Arc<Archive>, tokens: Vec<Token>) -> Desk {
+    let Admin { public_url, hosts, address, .. } = &config.admin;
+    let house = House { public_url: public_url.clone(), hosts: hosts.clone(), address: Some(address.ip()) };
+    let sessions = Arc::new(operators::StoredSessions(Arc::clone(archive)));
+    let (does, notes) = (Arc::clone(management), Arc::clone(management));
+    Desk::new(does, sessions, notes, Tokens::new(tokens), house)
 }
 
 /// The configuration with what was added at run time.

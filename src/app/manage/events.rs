@@ -27,6 +27,17 @@ pub(super) fn tell(event: &Event) {
     tracing::info!(target: "closegate::events", %actor, %action, %subject, %from, "an administrative change");
 }
 
+impl Journal for Manager {
+    fn note(&self, noted: NewEvent) -> Answer<'_, ()> {
+        let NewEvent { by, action, subject, detail } = noted;
+        Box::pin(async move {
+            let detail = if detail.is_empty() { Value::Null } else { Value::Object(detail) };
+            self.note(event(&by, action, &subject.unwrap_or_default(), detail)).await;
+            Ok(())
+        })
+    }
+}
+
 impl Manager {
     /// Notes what changed nothing in the store; a store that is lost keeps nobody from it.
     pub(super) async fn note(&self, event: Event) {
@@ -59,17 +70,6 @@ impl Manager {
                 return Ok(EventPage { data, next: None });
             }
         }
-    }
-}
-
-impl Journal for Manager {
-    fn note(&self, new: NewEvent) -> Answer<'_, ()> {
-        let NewEvent { by, action, subject, detail } = new;
-        let event = event(&by, action, subject.as_deref().unwrap_or_default(), Value::Object(detail));
-        Box::pin(async move {
-            Self::note(self, event).await;
-            Ok(())
-        })
     }
 }
 

@@ -34,7 +34,6 @@ use crate::store::{Event, Expected, Step, Store};
 use crate::vault::Archive;
 
 pub(super) use self::body::{CredentialBody, KeyBody, RouteBody};
-pub(super) use self::refuse::by_store;
 
 /// Does what the admin API and the command line ask for.
 pub struct Manager {

@@ -6,7 +6,7 @@ use crate::store::{self, StoreError};
 use crate::vault::{ArchiveFault, Undecided};
 
 /// What the store did not do.
-pub(in crate::app) fn by_store(fault: &StoreError) -> Refusal {
+pub(super) fn by_store(fault: &StoreError) -> Refusal {
     match fault {
         StoreError::Taken { kind, name } => Refusal::taken(shown(*kind), name, None),
         StoreError::Changed { kind, name, .. } => Refusal::stale(shown(*kind), name),
