@@ -48,6 +48,11 @@ impl Tokens {
         found
     }
 
+    /// A token that may do everything.
+    pub(super) fn of_an_admin(&self) -> Option<&Token> {
+        self.0.iter().find(|token| token.role == Role::Admin)
+    }
+
     /// The token of a name.
     pub(super) fn named(&self, name: &str) -> Option<&Token> {
         self.0.iter().find(|token| token.name == name)

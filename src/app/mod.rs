@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes a running gateway. The only place that knows every part.
 
 mod assemble;
+mod desk;
 mod files;
 mod keep;
 mod listeners;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use self::files::{Seen, Watcher};
 use self::keep::Keep;
@@ -33,7 +35,7 @@ use self::part::Ends;
 use self::reload::{Current, Effective, Reloader, Standing};
 use self::secrets::{Beside, Material};
 use self::service::{Chores, Post};
-use crate::admin::{Api, Desk, Health, House, Management, Phase, Surface, Token, Tokens};
+use crate::admin::{Api, Desk, Health, House, Invitation, Management, Phase, Surface, Token, Tokens};
 use crate::config::{Admin, Config, Loaded};
 use crate::edge::{Acceptor, Local};
 use crate::pace::Pacer;
@@ -93,6 +95,8 @@ pub struct Gateway {
     pub admin: SocketAddr,
     /// Where the metrics listener listens, if there is one.
     pub metrics: Option<SocketAddr>,
+    /// The link that lets one person into the page, where there is no credential yet.
+    pub invitation: Option<Zeroizing<String>>,
     telemetry: Arc<Telemetry>,
     health: Arc<Health>,
     stage: watch::Sender<Stage>,
@@ -152,6 +156,7 @@ impl Gateway {
         runtime: Runtime,
     ) -> io::Result<Self> {
         let Beginning { provenance, seen, effective, current, chores, archive, tokens } = beginning;
+        let is_empty = effective.loaded.config.credentials.is_empty();
         let (listeners, admin) = (sockets.places(), sockets.admin.local_addr()?);
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stage, staged) = watch::channel(Stage::Serving);
@@ -161,7 +166,9 @@ impl Gateway {
         let (effective, in_force) = watch::channel(Arc::new(effective));
         let health = service::health(in_force.clone(), archive.store().health());
         let management = Arc::new(Manager::running(Arc::clone(&archive), bell.clone(), in_force));
-        let api = api(config, &management, &archive, tokens);
+        let office = office(config, &management, &archive, tokens).at(desk::place(config, &listeners));
+        let (office, invitation) = if is_empty { invite(config, office, admin)? } else { (office, None) };
+        let api = Api::new(office);
         let cores =
             config.process.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let certificates = sockets.certificates(config);
@@ -201,6 +208,7 @@ impl Gateway {
             listeners,
             admin,
             metrics,
+            invitation,
             telemetry,
             health,
             stage,
@@ -312,13 +320,20 @@ async fn begin(
     Ok(Beginning { provenance, seen, effective, current, chores, archive, tokens })
 }
 
-/// The admin API of a gateway.
-fn api(config: &Config, management: &Arc<Manager>, archive: &Arc<Archive>, tokens: Vec<Token>) -> Api {
+/// Draws the link that lets one person into the page.
+fn invite(config: &Config, office: Desk, admin: SocketAddr) -> std::io::Result<(Desk, Option<Zeroizing<String>>)> {
+    let (invitation, end) = Invitation::draw().map_err(std::io::Error::other)?;
+    let link = Zeroizing::new(format!("{}{}", desk::page(config, admin), *end));
+    Ok((office.inviting(invitation), Some(link)))
+}
+
+/// What the admin API of a gateway works with.
+fn office(config: &Config, management: &Arc<Manager>, archive: &Arc<Archive>, tokens: Vec<Token>) -> Desk {
     let Admin { public_url, hosts, address, .. } = &config.admin;
     let house = House { public_url: public_url.clone(), hosts: hosts.clone(), address: Some(address.ip()) };
     let sessions = Arc::new(operators::StoredSessions(Arc::clone(archive)));
     let (does, notes) = (Arc::clone(management), Arc::clone(management));
-    Api::new(Desk::new(does, sessions, notes, Tokens::new(tokens), house))
+    Desk::new(does, sessions, notes, Tokens::new(tokens), house)
 }
 
 /// The configuration with what was added at run time.

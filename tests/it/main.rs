@@ -24,6 +24,7 @@ mod oauth;
 mod origin;
 mod outward;
 mod pacing;
+mod page;
 mod policy;
 mod postgres;
 mod process;
