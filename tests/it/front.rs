@@ -215,7 +215,7 @@ fn the_admin_listener_speaks_tls_where_that_is_said() {
         .start();
     let mut session = shake(authority.client(None, &[b"h2", b"http/1.1"]), world.admin).unwrap();
     assert_eq!(session.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
-    session.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    session.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     session.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"ready\""), "{answer}");

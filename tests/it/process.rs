@@ -474,7 +474,9 @@ fn line_44_the_process_is_closed_to_others_of_its_user() {
     // A user that is not root: root may read everything. The program may lie where only root can go.
     let (user, binary) = (65534, folder.path().join("closegate"));
     let root = std::fs::metadata(folder.path()).unwrap().uid() == 0;
-    std::fs::copy(env!("CARGO_BIN_EXE_closegate"), &binary).unwrap();
+    // Copied by another process: a file that this one has open for writing would be open in what other tests start at
+    // that moment, and could not be run (ETXTBSY).
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_closegate")).arg(&binary).status().unwrap().success());
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         std::fs::set_permissions(entry.unwrap().path(), PermissionsExt::from_mode(0o755)).unwrap();
     }
