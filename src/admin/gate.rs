@@ -1,7 +1,7 @@
 //! Who asks, and whether they may: before any of the admin API is reached.
 //!
 //! In this order: the listener's name, the page that asks, a token or a session, the role, and for a session the value
-//! that only its own page knows. Two paths can be asked without a token: to sign in, and to come back from Close.
+//! that only its own page knows. Without a token can be asked: the page, to sign in, and to come back from Close.
 
 use std::sync::Arc;
 
@@ -66,6 +66,9 @@ fn open_to_all(method: &Method, path: &str) -> Option<Visit> {
     match path {
         SESSION if method == Method::POST => Some(Visit::Own),
         CALLBACK if is_safe(method) => Some(Visit::Arrival),
+        // The page is static and holds nothing; links to it may stand anywhere.
+        "/" if is_safe(method) => Some(Visit::Arrival),
+        part if part.starts_with("/ui/") && is_safe(method) => Some(Visit::Own),
         _ => None,
     }
 }

@@ -10,6 +10,7 @@ mod client;
 mod gate;
 mod health;
 mod house;
+mod invitation;
 mod journal;
 mod management;
 pub mod model;
@@ -20,17 +21,19 @@ mod respond;
 mod serve;
 mod session;
 mod tokens;
+mod ui;
 
 pub use self::api::{Api, Desk, openapi};
-pub use self::client::{Client, call, reachable};
+pub use self::client::{Client, call, is_there, reachable};
 pub use self::health::{Details, Health, Phase};
 pub use self::house::House;
+pub use self::invitation::Invitation;
 pub use self::journal::Journal;
 pub use self::management::{Answer, Management};
 pub use self::refusal::{Code, FieldFault, Kind, Refusal};
 pub use self::serve::{Surface, serve};
 pub use self::session::{InMemory, Session, SessionId, Sessions};
-pub use self::tokens::{Token, Tokens};
+pub use self::tokens::{Token, Tokens, draw_token};
 
 #[cfg(test)]
 mod tests;

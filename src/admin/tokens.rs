@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::rand;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::model::Role;
 use super::refusal::{Code, Refusal};
@@ -44,10 +48,22 @@ impl Tokens {
         found
     }
 
+    /// A token that may do everything.
+    pub(super) fn of_an_admin(&self) -> Option<&Token> {
+        self.0.iter().find(|token| token.role == Role::Admin)
+    }
+
     /// The token of a name.
     pub(super) fn named(&self, name: &str) -> Option<&Token> {
         self.0.iter().find(|token| token.name == name)
     }
+}
+
+/// Draws a token of 256 random bits; none when the system gives no random bytes.
+pub fn draw_token() -> Option<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    rand::fill(bytes.as_mut_slice()).ok()?;
+    Some(Zeroizing::new(format!("cga_{}", *Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice())))))
 }
 
 /// The SHA-256 of some bytes.

@@ -1,12 +1,14 @@
 //! The composition root: a configuration becomes a running gateway. The only place that knows every part.
 
 mod assemble;
+mod desk;
 mod files;
 mod keep;
 mod listeners;
 mod load;
 mod manage;
 mod managed;
+mod operators;
 mod outward;
 mod part;
 mod rehearse;
@@ -24,6 +26,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use self::files::{Seen, Watcher};
 use self::keep::Keep;
@@ -31,18 +34,19 @@ use self::managed::Snapshot;
 use self::part::Ends;
 use self::reload::{Current, Effective, Reloader, Standing};
 use self::secrets::{Beside, Material};
-use self::service::Chores;
-use crate::admin::{Health, Management, Phase};
-use crate::config::{Config, Loaded};
+use self::service::{Chores, Post};
+use crate::admin::{Api, Desk, Health, House, Invitation, Management, Phase, Surface, Token, Tokens};
+use crate::config::{Admin, Config, Loaded};
 use crate::edge::{Acceptor, Local};
 use crate::pace::Pacer;
 use crate::store::Role;
 use crate::telemetry::Telemetry;
-use crate::vault::Archive;
+use crate::vault::{Archive, Supply, Withheld};
 
 pub use listeners::unusable_certificates;
 pub use load::load;
 pub use manage::Manager;
+pub use operators::{TokenPlace, own_token};
 pub use rehearse::Rehearsal;
 pub use reload::{Bell, Change, Outcome, Provenance, Reloaded};
 pub use secrets::{Fault, Secrets};
@@ -92,6 +96,8 @@ pub struct Gateway {
     pub admin: SocketAddr,
     /// Where the metrics listener listens, if there is one.
     pub metrics: Option<SocketAddr>,
+    /// The link that lets one person into the page, where there is no credential yet.
+    pub invitation: Option<Zeroizing<String>>,
     telemetry: Arc<Telemetry>,
     health: Arc<Health>,
     stage: watch::Sender<Stage>,
@@ -113,6 +119,7 @@ struct Beginning {
     current: Current,
     chores: Chores,
     archive: Arc<Archive>,
+    tokens: Vec<Token>,
 }
 
 impl Gateway {
@@ -150,7 +157,8 @@ impl Gateway {
         beginning: Beginning,
         runtime: Runtime,
     ) -> std::io::Result<Self> {
-        let Beginning { provenance, seen, effective, current, chores, archive } = beginning;
+        let Beginning { provenance, seen, effective, current, chores, archive, tokens } = beginning;
+        let is_empty = effective.loaded.config.credentials.is_empty();
         let (listeners, admin) = (sockets.places(), sockets.admin.local_addr()?);
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stage, staged) = watch::channel(Stage::Serving);
@@ -160,6 +168,9 @@ impl Gateway {
         let (effective, in_force) = watch::channel(Arc::new(effective));
         let health = service::health(in_force.clone(), archive.store().health());
         let management = Arc::new(Manager::running(Arc::clone(&archive), bell.clone(), in_force));
+        let office = office(config, &management, &archive, tokens).at(desk::place(config, &listeners));
+        let (office, invitation) = if is_empty { invite(config, office, admin)? } else { (office, None) };
+        let api = Api::new(office);
         let cores =
             config.process.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let certificates = sockets.certificates(config);
@@ -185,11 +196,13 @@ impl Gateway {
             watched: watched.clone(),
         };
         let acceptor = Acceptor { entrances, workers: senders };
-        let admins = [Some((sockets.admin, sockets.admin_tls)), sockets.metrics.map(|socket| (socket, None))];
-        let admins = admins.into_iter().flatten().collect();
+        let surface = || Surface::probes(telemetry.clone(), health.clone());
+        let admin_post = Post { socket: sockets.admin, tls: sockets.admin_tls, surface: surface().with_api(api) };
+        let metrics_post = sockets.metrics.map(|socket| Post { socket, tls: None, surface: surface() });
+        let posts = std::iter::once(admin_post).chain(metrics_post).collect();
         let others = vec![
             service::spawn_acceptor(acceptor, closing, &watched)?,
-            service::spawn(runtime, admins, telemetry.clone(), health.clone(), chores, reloader, staged, &watched)?,
+            service::spawn(runtime, posts, chores, reloader, staged, &watched)?,
         ];
         health.enter(Phase::Ready);
         let (grace, delay) = (config.process.shutdown_grace, config.process.shutdown_delay);
@@ -197,6 +210,7 @@ impl Gateway {
             listeners,
             admin,
             metrics,
+            invitation,
             telemetry,
             health,
             stage,
@@ -276,14 +290,25 @@ async fn begin(
     let loaded = with_added(loaded, &snapshot);
     let beside = Beside { archive: Some(&archive), snapshot: loaded.base.as_ref().map(|_| &snapshot), before: None };
     let material = Material::gather(&loaded.config, beside).await;
-    let (doubt, material) = match (stored, material) {
-        (Ok(doubt), Ok(material)) => (doubt, material),
-        (stored, material) => {
-            return Err(stored.err().into_iter().chain(material.err().into_iter().flatten()).collect());
+    let supply = Supply::new(Withheld::of(&loaded.config), None);
+    // Who brings a configuration of its own brings its tokens with it.
+    let tokens = match &loaded.base {
+        Some(_) => operators::tokens(&loaded.config, &supply).await,
+        None => operators::configured(&loaded.config, &supply).await,
+    };
+    let (doubt, material, (tokens, token_warnings)) = match (stored, material, tokens) {
+        (Ok(doubt), Ok(material), Ok(tokens)) => (doubt, material, tokens),
+        (stored, material, tokens) => {
+            let faults = [material.err(), tokens.err()].into_iter().flatten().flatten();
+            return Err(stored.err().into_iter().chain(faults).collect());
         }
     };
+    let shared = operators::shared(&tokens, &material.key_texts);
+    if !shared.is_empty() {
+        return Err(shared);
+    }
     snapshot.warn();
-    for warning in doubt.iter().chain(&material.warnings) {
+    for warning in doubt.iter().chain(&material.warnings).chain(&token_warnings) {
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
     let (config, key_texts) = (loaded.config.clone(), material.key_texts.clone());
@@ -294,7 +319,23 @@ async fn begin(
     let effective = Effective { loaded, snapshot, standing, vault: Some(Arc::clone(&parts.gate.vault)) };
     let current = Current { config, key_texts, parts };
     let chores = Chores { watches, dispatcher };
-    Ok(Beginning { provenance, seen, effective, current, chores, archive })
+    Ok(Beginning { provenance, seen, effective, current, chores, archive, tokens })
+}
+
+/// Draws the link that lets one person into the page.
+fn invite(config: &Config, office: Desk, admin: SocketAddr) -> std::io::Result<(Desk, Option<Zeroizing<String>>)> {
+    let (invitation, end) = Invitation::draw().map_err(std::io::Error::other)?;
+    let link = Zeroizing::new(format!("{}{}", desk::page(config, admin), *end));
+    Ok((office.inviting(invitation), Some(link)))
+}
+
+/// What the admin API of a gateway works with.
+fn office(config: &Config, management: &Arc<Manager>, archive: &Arc<Archive>, tokens: Vec<Token>) -> Desk {
+    let Admin { public_url, hosts, address, .. } = &config.admin;
+    let house = House { public_url: public_url.clone(), hosts: hosts.clone(), address: Some(address.ip()) };
+    let sessions = Arc::new(operators::StoredSessions(Arc::clone(archive)));
+    let (does, notes) = (Arc::clone(management), Arc::clone(management));
+    Desk::new(does, sessions, notes, Tokens::new(tokens), house)
 }
 
 /// The configuration with what was added at run time.

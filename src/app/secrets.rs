@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::managed::Snapshot;
+use super::operators;
 use super::outward::{self, Outward};
 use super::reload::Current;
 use super::storage;
@@ -117,8 +118,15 @@ impl Secrets {
     }
 
     async fn read(config: &Config, archive: Option<&Arc<Archive>>) -> Result<Self, Vec<Fault>> {
-        let Material { holdings, outward, warnings, .. } =
-            Material::gather(config, Beside { archive, ..Beside::default() }).await?;
+        let material = Material::gather(config, Beside { archive, ..Beside::default() }).await;
+        let tokens = operators::configured(config, &Supply::new(Withheld::of(config), None)).await;
+        let (Material { holdings, outward, mut warnings, .. }, (_, doubts)) = match (material, tokens) {
+            (Ok(material), Ok(tokens)) => (material, tokens),
+            (material, tokens) => {
+                return Err([material.err(), tokens.err()].into_iter().flatten().flatten().collect());
+            }
+        };
+        warnings.extend(doubts);
         let (vault, _unwatched) = Vault::open(holdings, |_| Arc::default(), Arc::clone(&outward.connector));
         Ok(Self { vault, warnings })
     }

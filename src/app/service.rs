@@ -19,7 +19,6 @@ use crate::edge::{Acceptor, ServerTls};
 use crate::pace::Dispatcher;
 use crate::store;
 use crate::task;
-use crate::telemetry::Telemetry;
 use crate::vault::{State, Watch};
 
 /// The health that `/readyz` shows, with the credentials that cannot be used and a store that is lost.
@@ -68,12 +67,17 @@ pub(super) fn runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
 }
 
-#[expect(clippy::too_many_arguments, reason = "the thread is given everything that it does")]
+/// An operator's listener.
+pub(super) struct Post {
+    pub(super) socket: TcpListener,
+    pub(super) tls: Option<Arc<ServerTls>>,
+    /// What it answers.
+    pub(super) surface: Surface,
+}
+
 pub(super) fn spawn(
     runtime: Runtime,
-    listeners: Vec<(TcpListener, Option<Arc<ServerTls>>)>,
-    telemetry: Arc<Telemetry>,
-    health: Arc<Health>,
+    posts: Vec<Post>,
     chores: Chores,
     reloader: Reloader,
     stage: watch::Receiver<Stage>,
@@ -82,7 +86,7 @@ pub(super) fn spawn(
     let (part, reloading, following) = (watched.part("service"), watched.part("reload"), watched.part("store"));
     let pacing = watched.part("pace");
     let store = reloader.keep.store().clone();
-    let listeners: Vec<_> = listeners.into_iter().map(|listener| (listener, watched.part("admin"))).collect();
+    let posts: Vec<_> = posts.into_iter().map(|post| (post, watched.part("admin"))).collect();
     std::thread::Builder::new().name("service".to_owned()).spawn(move || {
         let _part = part;
         runtime.block_on(async move {
@@ -99,9 +103,8 @@ pub(super) fn spawn(
                 let _part = following;
                 match store.follow().await {}
             });
-            for ((listener, tls), part) in listeners {
-                let surface = Surface::probes(telemetry.clone(), health.clone());
-                let served = admin::serve(listener, tls, surface, gone(stage.clone()));
+            for (Post { socket, tls, surface }, part) in posts {
+                let served = admin::serve(socket, tls, surface, gone(stage.clone()));
                 task::spawn("admin", async move {
                     let _part = part;
                     if let Err(error) = served.await {

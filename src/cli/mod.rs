@@ -2,10 +2,14 @@
 
 pub mod check;
 mod completions;
+mod credential;
 mod demo;
+mod desk;
 mod endpoints;
+mod entered;
 mod explain;
 mod health;
+mod key;
 mod live;
 mod man;
 mod notify;
@@ -58,7 +62,13 @@ enum Command {
     Check(check::Args),
     /// Ask the gateway of this configuration whether it is ready: exit code 0 when it is
     Health,
-    /// Show the routes of the configuration, and what would become of a request
+    /// Add credentials to the store, and look after them
+    #[command(subcommand)]
+    Credential(credential::Command),
+    /// Make gateway keys, and end them
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Show, add and remove routes, and say what would become of a request
     #[command(subcommand)]
     Route(route::Command),
     /// List the operations that Close documents: endpoint, the group it is limited in, the scope that a key needs
@@ -109,6 +119,10 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => configured(Secrets::faults_of_part, &|loaded| check::run(&args, loaded, cli.output)),
         Command::Health => configured(|_| Vec::new(), &|loaded| health::run(&loaded.config.admin)),
+        Command::Credential(command) => {
+            answer(config::load_names(&sources), &|loaded| credential::run(&command, loaded, cli.output))
+        }
+        Command::Key(command) => answer(config::load_names(&sources), &|loaded| key::run(&command, loaded, cli.output)),
         Command::Route(command) => {
             answer(config::load_names(&sources), &|loaded| route::run(&command, loaded, cli.output))
         }

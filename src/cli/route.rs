@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Output, explain, print, refuse, table, told};
+use super::credential::Removed;
+use super::{Output, desk, explain, print, refuse, table, told};
+use crate::admin::Kind;
+use crate::admin::model::{NewRoute, RouteView};
 use crate::app::Rehearsal;
 use crate::config::{Loaded, Place, Route};
 use crate::id::RouteName;
@@ -15,14 +18,98 @@ use crate::rule::Rules;
 /// What is asked about routes.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
+    /// Add a route to the store
+    #[command(after_help = ADD)]
+    Add(Add),
+    /// Remove a route from the store
+    Remove(Name),
     /// List the routes with their prefixes, credentials, upstreams and rules, and where they are declared
     List,
     /// Say which route, credential and upstream URL a request would get, or why it would be refused
     Explain(explain::Args),
 }
 
-/// Answers from the configuration; no gateway is asked and no secret is read.
+/// A route to add; what is left out is as in the configuration file.
+#[derive(Debug, clap::Args)]
+pub(super) struct Add {
+    /// Its name
+    #[arg(value_parser = parse_name)]
+    name: RouteName,
+    /// Stripped from the path [default: "/" and the name]
+    #[arg(long, value_name = "PREFIX")]
+    prefix: Option<String>,
+    /// As whom requests are sent [default: the credential of the route's name]
+    #[arg(long, value_name = "CREDENTIAL")]
+    credential: Option<String>,
+    /// Where they are sent [default: `upstream.url`]
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// What may be asked; with any, the rest is refused: 'METHOD[,METHOD] PATTERN'
+    #[arg(long, value_name = "RULE")]
+    allow: Vec<String>,
+    /// What may not be asked
+    #[arg(long, value_name = "RULE")]
+    deny: Vec<String>,
+    /// Callers on loopback and Unix sockets need no key
+    #[arg(long)]
+    anonymous: bool,
+}
+
+/// The name of a route.
+#[derive(Debug, clap::Args)]
+pub(super) struct Name {
+    /// Its name
+    #[arg(value_parser = parse_name)]
+    name: RouteName,
+}
+
+const ADD: &str = "Examples:
+  closegate route add sales-read --credential sales --allow 'GET,HEAD /api/v1/**'";
+
+fn parse_name(text: &str) -> Result<RouteName, String> {
+    RouteName::parse(text).map_err(|fault| fault.to_string())
+}
+
+impl Add {
+    fn route(&self) -> NewRoute {
+        NewRoute {
+            name: self.name.to_string(),
+            prefix: self.prefix.clone(),
+            credential: self.credential.clone(),
+            upstream: self.upstream.clone(),
+            allow: self.allow.clone(),
+            deny: self.deny.clone(),
+            anonymous: self.anonymous,
+        }
+    }
+}
+
+/// A route that was added.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Added(RouteView);
+
+impl fmt::Display for Added {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RouteView { name, prefix, credential, upstream, .. } = &self.0;
+        write!(f, "the route `{name}` sends `{prefix}` to {upstream} with the credential `{credential}`")
+    }
+}
+
+/// Adds and removes in the gateway that runs, else on the store; the rest is answered from the configuration alone, and no
+/// secret is read.
 pub(super) fn run(command: &Command, loaded: &Loaded, output: Output) -> ExitCode {
+    match command {
+        Command::Add(add) => {
+            let added = desk::ask(loaded, async |desk, by| desk.add_route(add.route(), by).await);
+            return desk::respond(added.map(Added), output);
+        }
+        Command::Remove(Name { name }) => {
+            let removed = desk::ask(loaded, async |desk, by| desk.remove_route(name, None, by).await);
+            return desk::respond(removed.map(|()| Removed { removed: name.to_string(), kind: Kind::Route }), output);
+        }
+        Command::List | Command::Explain(_) => {}
+    }
     let rehearsal = match Rehearsal::of(&loaded.config) {
         Ok(rehearsal) => rehearsal,
         Err(faults) => return refuse(&told(loaded, faults), output),
@@ -30,6 +117,8 @@ pub(super) fn run(command: &Command, loaded: &Loaded, output: Output) -> ExitCod
     match command {
         Command::List => list(&Listing::of(loaded, &rehearsal), output),
         Command::Explain(args) => explain::run(args, loaded, &rehearsal, output),
+        // Those have been answered.
+        Command::Add(_) | Command::Remove(_) => ExitCode::SUCCESS,
     }
 }
 

@@ -110,6 +110,10 @@ fn announce(gateway: &Gateway, loaded: &Loaded) {
     if let Some(address) = gateway.metrics {
         tracing::info!(%address, "the metrics listener listens");
     }
+    if let Some(link) = &gateway.invitation {
+        // Whoever reads this may follow it, once and within an hour.
+        tracing::warn!("there is no credential yet: add the first credential at {}", **link);
+    }
     let config = &loaded.config;
     for (name, route) in &config.routes {
         tracing::info!(route = %name, prefix = route.prefix.as_str(), credential = %route.credential, upstream = %route.upstream, "a route");

@@ -43,7 +43,7 @@ pub use master::{MasterKey, NoMasterKey};
 pub use probe::{Introduction, Named, Person, Undecided, Verdict};
 pub use redactor::Redactor;
 pub use rekey::{GivenKey, Rekeyed};
-pub use source::{KeyText, SecretFault, Supply, Warning, Withheld, digest};
+pub use source::{KeyText, SecretFault, Supply, Warning, Withheld, digest, token_digest};
 pub use trial::{Trial, Unfit};
 pub use watch::Watch;
 

@@ -59,7 +59,8 @@ impl Withheld {
             KeySecret::Reference(reference) => Some(reference),
             KeySecret::Digest(_) | KeySecret::Peer => None,
         });
-        let references = credentials.chain(keys).chain(&config.store.master_key);
+        let tokens = config.admin.tokens.values().map(|token| &token.secret);
+        let references = credentials.chain(keys).chain(tokens).chain(&config.store.master_key);
         Self(references.filter_map(variable).cloned().collect())
     }
 
@@ -116,6 +117,22 @@ pub async fn digest(
     let text = found.secret.expose();
     let opaque_length = (!text.starts_with(b"cgk_")).then_some(text.len());
     Ok((KeyText { digest: Some(bytes), opaque_length }, found.exposure(key, reference)))
+}
+
+/// Digests a token of the admin API, which must be at least 16 visible ASCII characters; the text goes no further.
+pub async fn token_digest(
+    key: &str,
+    reference: &SecretRef,
+    supply: &Supply,
+) -> Result<([u8; 32], Option<Warning>), SecretFault> {
+    let found = read(reference, supply).await.map_err(|unread| unread.at(key))?;
+    if found.secret.len() < SHORTEST_KEY || !found.secret.is_visible() {
+        let hint = "a token is at least 16 visible ASCII characters on one line";
+        return Err(Unread::new(reference, "holds no token", hint).at(key));
+    }
+    let mut digest = [0; 32];
+    digest.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, found.secret.expose()).as_ref());
+    Ok((digest, found.exposure(key, reference)))
 }
 
 /// A secret, and whether its file lets others in.

@@ -1,6 +1,8 @@
 //! The admin listener: beside a data plane that has no place left (invariant 8), and what its API does.
 
 mod api;
+mod command_line;
+mod document;
 mod entry;
 mod memory;
 mod office;

@@ -433,6 +433,6 @@ fn line_30_the_data_plane_and_the_admin_listener_do_not_serve_each_other() {
     let mut admin = Raw::connect(world.admin);
     admin.send(format!("GET /sales/api/v1/me/ HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\nAuthorization: Bearer {KEY}\r\n\r\n"));
     let answer = admin.answer();
-    assert_eq!((answer.status, answer.code()), (404, None));
+    assert_eq!((answer.status, answer.code()), (401, None));
     assert_eq!(origin.connections(), 0);
 }

@@ -23,6 +23,7 @@ mod manage;
 mod origin;
 mod outward;
 mod pacing;
+mod page;
 mod policy;
 mod postgres;
 mod process;

@@ -647,6 +647,6 @@ fn a_client_connection_is_plain_http() {
     let mut client = Raw::connect(world.proxy);
     assert!(client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     assert_eq!(client.answer().status, 401);
-    assert_eq!(world.ask_admin("/sales/api/v1/me/").status, 404);
+    assert_eq!(world.ask_admin("/sales/api/v1/me/").status, 401);
     assert_eq!(origin.connections(), 0);
 }

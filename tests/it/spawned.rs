@@ -277,6 +277,16 @@ impl Stream {
         self.wait_until(|bytes| String::from_utf8_lossy(bytes).matches(text).count() >= times);
     }
 
+    /// Waits for the word that follows a text.
+    pub(crate) fn after(&self, text: &str) -> String {
+        let word = |written: &str| {
+            let (_, after) = written.split_once(text)?;
+            Some(after[..after.find(char::is_whitespace)?].to_owned())
+        };
+        self.wait_until(|bytes| word(&String::from_utf8_lossy(bytes)).is_some());
+        word(&self.text()).unwrap()
+    }
+
     fn address_after(&self, text: &str) -> SocketAddr {
         let line = |bytes: &[u8]| {
             let after = &bytes[find(bytes, text.as_bytes())? + text.len()..];

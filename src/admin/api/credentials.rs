@@ -1,4 +1,4 @@
-//! `/api/v1/credentials`.
+//! `/api/v1/credentials`: credentials are listed, added, verified, rotated, authorized and removed.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `/api/v1/keys`.
+//! `/api/v1/keys`: gateway keys are listed, made, changed and ended.
 
 use std::sync::Arc;
 

@@ -8,11 +8,14 @@ use utoipa_axum::routes;
 
 use super::gate;
 use super::house::House;
+use super::invitation::Invitation;
 use super::journal::Journal;
 use super::management::Management;
+use super::model::Place;
 use super::respond::closed;
 use super::session::Sessions;
-use super::tokens::{Attempts, Tokens};
+use super::tokens::{Attempts, Token, Tokens};
+use super::ui;
 
 mod callback;
 mod credentials;
@@ -39,6 +42,10 @@ pub struct Desk {
     /// The names of the listener.
     pub house: House,
     pub(super) attempts: Attempts,
+    /// Lets one person in without a token.
+    pub(super) invitation: Option<Invitation>,
+    /// What the gateway says of itself.
+    pub(super) place: Place,
 }
 
 /// The admin API of a listener.
@@ -53,7 +60,34 @@ impl Desk {
         tokens: Tokens,
         house: House,
     ) -> Self {
-        Self { management, sessions, journal, tokens, house, attempts: Attempts::default() }
+        Self {
+            management,
+            sessions,
+            journal,
+            tokens,
+            house,
+            attempts: Attempts::default(),
+            invitation: None,
+            place: Place::default(),
+        }
+    }
+
+    /// Lets one person in who follows a link.
+    #[must_use]
+    pub fn inviting(self, invitation: Invitation) -> Self {
+        Self { invitation: Some(invitation), ..self }
+    }
+
+    /// The token for which somebody is let in who followed the link.
+    fn invited(&self, text: &[u8]) -> Option<&Token> {
+        let token = self.tokens.of_an_admin()?;
+        self.invitation.as_ref()?.accept(text).then_some(token)
+    }
+
+    /// Tells where tools reach the gateway.
+    #[must_use]
+    pub fn at(self, place: Place) -> Self {
+        Self { place, ..self }
     }
 }
 
@@ -66,7 +100,7 @@ impl Api {
     pub(super) fn router(self) -> Router {
         let (router, document) = paths().split_for_parts();
         let document = document::finished(document);
-        let router = router.merge(document::router(&document)).with_state(self.0.clone());
+        let router = router.merge(document::router(&document)).merge(ui::routes()).with_state(self.0.clone());
         closed(router).layer(middleware::from_fn_with_state(self.0, gate::admit))
     }
 }
@@ -95,6 +129,7 @@ fn paths() -> OpenApiRouter<Arc<Desk>> {
         .routes(routes!(overview::events))
         .routes(routes!(overview::endpoints))
         .routes(routes!(overview::config))
+        .routes(routes!(overview::gateway))
         .routes(routes!(overview::reload))
         .routes(routes!(sign_in::open, sign_in::show, sign_in::close))
         .routes(routes!(callback::returned))

@@ -11,7 +11,7 @@ use super::Desk;
 use super::page::within;
 use super::request::Query;
 use crate::admin::gate::Caller;
-use crate::admin::model::{EndpointView, EventPage, EventQuery, Reload, SettingView, Usage, UsageQuery};
+use crate::admin::model::{EndpointView, EventPage, EventQuery, Place, Reload, SettingView, Usage, UsageQuery};
 use crate::admin::refusal::Refusal;
 use crate::admin::respond::{JSON, json};
 use crate::catalogue::Catalogue;
@@ -61,6 +61,15 @@ pub(super) async fn endpoints() -> Answered {
     responses((status = 200, description = "The settings", body = [SettingView])))]
 pub(super) async fn config(State(desk): State<Arc<Desk>>) -> Answered {
     Ok(json(StatusCode::OK, JSON, &desk.management.config().await?))
+}
+
+/// Show the gateway
+///
+/// Its version, and where tools reach it.
+#[utoipa::path(get, path = "/api/v1/gateway", operation_id = "show_gateway", tag = "overview",
+    responses((status = 200, description = "The gateway", body = Place)))]
+pub(super) async fn gateway(State(desk): State<Arc<Desk>>) -> Answered {
+    Ok(json(StatusCode::OK, JSON, &desk.place))
 }
 
 /// Reload the configuration

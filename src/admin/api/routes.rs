@@ -1,4 +1,4 @@
-//! `/api/v1/routes`.
+//! `/api/v1/routes`: routes are listed, added, replaced and removed.
 
 use std::sync::Arc;
 

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::admin::refusal::{Code, Refusal};
 use crate::config::{Admin, Tls};
 use crate::net::pinned;
 
@@ -27,6 +28,26 @@ pub fn reachable(admin: &Admin) -> SocketAddr {
         IpAddr::V4(_) | IpAddr::V6(_) => {}
     }
     address
+}
+
+/// Whether somebody listens where the admin listener of a configuration would.
+///
+/// # Errors
+///
+/// `gateway_unreachable` when that cannot be told.
+pub async fn is_there(admin: &Admin) -> Result<bool, Refusal> {
+    let address = reachable(admin);
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
+    match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::AddrNotAvailable) => {
+            Ok(false)
+        }
+        Err(error) => {
+            let detail = format!("whether a gateway listens at `{address}` cannot be told: {error}");
+            Err(Refusal::new(Code::GatewayUnreachable, detail).hint("is `admin.address` one of this machine?"))
+        }
+    }
 }
 
 /// Asks the admin listener of a configuration; `patience` is for all of it.
@@ -73,6 +94,7 @@ where
     }
 }
 
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Most bytes of an answer: a page of 500 keys is far below it.
 const MAX_ANSWER: usize = 16 << 20;
 

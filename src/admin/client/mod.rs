@@ -25,7 +25,7 @@ use crate::config::Admin;
 use crate::id::{CredentialName, KeyName, RouteName};
 use crate::vault::Presented;
 
-pub use self::call::{call, reachable};
+pub use self::call::{call, is_there, reachable};
 
 mod call;
 

@@ -14,6 +14,7 @@ mod checked;
 mod credential;
 mod event;
 mod key;
+mod place;
 mod route;
 mod session;
 mod setting;
@@ -27,6 +28,7 @@ pub use self::credential::{
 };
 pub use self::event::{EventPage, EventQuery, EventView, NewEvent};
 pub use self::key::{CreatedKey, KeyRotation, KeySettings, KeyState, KeyText, KeyView, Mode, NewKey, Scope};
+pub use self::place::{Entrance, Place};
 pub use self::route::{NewRoute, RouteSettings, RouteView};
 pub use self::session::{Actor, Identity, Role, Way};
 pub use self::setting::{EndpointView, Reload, SettingView};

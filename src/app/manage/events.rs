@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Manager, refuse};
-use crate::admin::model::{Actor, EventPage, EventQuery, EventView};
-use crate::admin::{Code, Refusal};
+use crate::admin::model::{Actor, EventPage, EventQuery, EventView, NewEvent};
+use crate::admin::{Answer, Code, Journal, Refusal};
 use crate::store::{Event, Page, Recorded};
 
 /// An event of now.
@@ -25,6 +25,17 @@ pub(super) fn tell(event: &Event) {
     let Event { actor, action, subject, origin, .. } = event;
     let from = origin.as_deref().unwrap_or("-");
     tracing::info!(target: "closegate::events", %actor, %action, %subject, %from, "an administrative change");
+}
+
+impl Journal for Manager {
+    fn note(&self, noted: NewEvent) -> Answer<'_, ()> {
+        let NewEvent { by, action, subject, detail } = noted;
+        Box::pin(async move {
+            let detail = if detail.is_empty() { Value::Null } else { Value::Object(detail) };
+            self.note(event(&by, action, &subject.unwrap_or_default(), detail)).await;
+            Ok(())
+        })
+    }
 }
 
 impl Manager {

@@ -1,0 +1,272 @@
+// One credential: its state and what to do about it, who may use it, and what can be done with it.
+import { html, useMemo, useState, useLoaded, useTask } from './view.js';
+import * as api from './api.js';
+import { go, to } from './address.js';
+import {
+  Badge,
+  Button,
+  ButtonLink,
+  CopyLine,
+  Fault,
+  Field,
+  Head,
+  Loaded,
+  Note,
+  Said,
+  SecretField,
+  StateBadge,
+  When,
+} from './parts.js';
+import { Confirm, Dialog } from './dialogs.js';
+import { toast } from './toasts.js';
+import { METHODS, plural, scopesText, sourceText, stateOf, unproven, usable } from './words.js';
+import { baseUrl, origin, useGateway } from './gateway.js';
+import { Authorize } from './authorize.js';
+import { Happenings } from './happenings.js';
+import { useMayChange } from './session.js';
+
+export function Credential({ name }) {
+  const loaded = useLoaded(`credential ${name}`, () => api.credential(name), { every: 5000 });
+  const list = useLoaded('credentials', api.credentials);
+  const keys = useLoaded('keys', api.keys);
+  const changed = (credential) => {
+    loaded.put(credential);
+    list.again();
+  };
+  return html`<${Loaded} of=${loaded} what="the credential">
+    ${(credential) => html`<${Known} credential=${credential} keys=${keys.data ?? []} changed=${changed}
+    gone=${list.again} />`}<//>`;
+}
+
+function Known({ credential, keys, changed, gone }) {
+  const mayChange = useMayChange();
+  const [asking, ask] = useState(null);
+  const [busy, fault, run] = useTask();
+  const { name } = credential;
+  const path = `/api/v1/credentials/${encodeURIComponent(name)}`;
+  const managed = credential.source.kind === 'managed';
+  const users = useMemo(
+    () => keys.filter((key) => key.state === 'active' && key.routes.some((route) => credential.routes.includes(route))),
+    [keys, credential.routes],
+  );
+  const close = () => ask(null);
+  const verify = () =>
+    run(async () => {
+      const { verdict, detail, credential: now } = await api.create(`${path}/verify`);
+      changed(now);
+      toast(
+        { accepted: `Close accepts ${name}.`, rejected: `Close refuses ${name}.` }[verdict] ??
+          `Close could not be asked${detail ? `: ${detail}` : '.'}`,
+      );
+    });
+  const enable = async () => {
+    changed(await api.create(`${path}/enable`));
+    toast(`${name} is in use again.`);
+  };
+  return html`<${Head} back=${[to('credentials'), 'Credentials']} title=${name} text=${credential.description}
+    badge=${html`<${StateBadge} credential=${credential} />`}>
+      ${
+        mayChange &&
+        html`${usable(credential) && html`<${ButtonLink} icon="plug" href=${to('connect', name)}>Connect a tool<//>`}
+        <${Button} busy=${busy} busyText="Asking Close…" onClick=${verify}>Verify<//>
+        ${managed && html`<${Button} onClick=${() => ask('rotate')}>Rotate<//>`}
+        ${
+          credential.state === 'disabled'
+            ? html`<${Button} onClick=${() => run(enable)}>Enable<//>`
+            : html`<${Button}
+          onClick=${() => ask('disable')}>Disable<//>`
+        }`
+      }<//>
+    <${Fault} fault=${fault} />
+    <${Trouble} credential=${credential} mayChange=${mayChange} ask=${ask} />
+    ${credential.method === 'oauth2' && mayChange && ['needs_authorization', 'dead'].includes(credential.state) && html`<${Authorize} credential=${credential} changed=${changed} />`}
+    <div class="columns"><div class="stack">
+        <section class="card"><div class="card-head"><h2>About</h2>
+          ${managed && mayChange && html`<${Button} kind="quiet tiny" onClick=${() => ask('describe')}>Edit description<//>`}</div>
+          <${About} credential=${credential} /></section>
+        <${Reach} credential=${credential} />
+      </div><div class="stack">
+        <${Users} users=${users} credential=${credential} mayChange=${mayChange} />
+        <section class="card"><h2>Recent changes</h2><${Happenings} about=${{ subject: name }} limit="6" /></section>
+        ${
+          managed &&
+          mayChange &&
+          html`<section class="card stack tight"><h2>Remove</h2>
+          <p class="soft">Takes the credential and its route away for good.${credential.method === 'oauth2' ? ' The authorization is revoked at Close.' : ' The key itself stays valid at Close: delete it there as well.'}</p><div><${Button} kind="danger" onClick=${() => ask('remove')}>Remove credential<//></div></section>`
+        }
+      </div></div>
+    ${asking === 'rotate' && html`<${Rotate} credential=${credential} path=${path} changed=${changed} onClose=${close} />`}
+    ${asking === 'describe' && html`<${Describe} credential=${credential} path=${path} changed=${changed} onClose=${close} />`}
+    ${
+      asking === 'disable' &&
+      html`<${Confirm} title=${`Disable ${name}?`} action="Disable" busyText="Disabling…" onClose=${close}
+      act=${() => api.create(`${path}/disable`)}
+      onDone=${(now) => {
+        close();
+        changed(now);
+        toast(`${name} is disabled.`, () => run(enable));
+      }}>
+      <p>At once, every request through it is answered with 503, and nothing is sent to Close. You can enable it again at any time.</p><${Damage} users=${users} /><//>`
+    }
+    ${
+      asking === 'remove' &&
+      html`<${Confirm} title=${`Remove ${name}?`} action="Remove for good" busyText="Removing…" typed=${name}
+      onClose=${close} act=${() => api.remove(path, credential.version)}
+      onDone=${() => {
+        close();
+        gone();
+        toast(`${name} is removed.`);
+        go(to('credentials'));
+      }}>
+      <p>The sealed secret is deleted, with the route made for it. This cannot be undone.</p><${Damage} users=${users} /><//>`
+    }`;
+}
+
+/** Names who loses something: the keys that used it in the last day, before those that only could. */
+function Damage({ users }) {
+  const lately = users.filter((key) => key.last_used_at && Date.now() - new Date(key.last_used_at) < 86_400_000);
+  if (users.length === 0) return html`<${Note} tone="good" title="No active key reaches it." />`;
+  const names = (keys) =>
+    html`<ul>${keys.slice(0, NAMED).map(
+      (key) => html`<li key=${key.name}><code>${key.name}</code>
+    ${key.description ? ` ${key.description}` : ''}${
+      key.last_used_at
+        ? html`, used <${When}
+    at=${key.last_used_at} />`
+        : ''
+    }</li>`,
+    )}${keys.length > NAMED && html`<li>and ${keys.length - NAMED} more</li>`}</ul>`;
+  if (lately.length === 0)
+    return html`<${Note} tone="warn"
+    title=${`${plural(users.length, 'active key')} can reach it; none was used in the last day.`}>${names(users)}<//>`;
+  return html`<${Note} tone="bad"
+    title=${lately.length === 1 ? 'A tool that used its key in the last day stops working:' : `${lately.length} tools that used their keys in the last day stop working:`}>${names(lately)}<//>`;
+}
+
+const NAMED = 8;
+
+function Trouble({ credential, mayChange, ask }) {
+  const state = stateOf(credential);
+  if (unproven(credential)) {
+    return html`<${Note} tone="warn"
+      title="Close has not accepted it yet.">It was saved while Close could not be asked. It is used all the same; verify it once Close is there again.<//>`;
+  }
+  if (credential.state === 'ready' || credential.state === 'refreshing') return null;
+  if (credential.state === 'needs_authorization' && mayChange) return null;
+  return html`<${Note} tone=${usable(credential) || credential.state === 'disabled' ? 'warn' : 'bad'} title=${state.label}>
+    ${state.means}${credential.reason && html` <span class="soft">(<${Said} text=${credential.reason} />)</span>`}
+    ${
+      credential.state === 'rejected' &&
+      credential.source.kind === 'managed' &&
+      mayChange &&
+      html`<div class="buttons">
+      <${Button} kind="tiny" onClick=${() => ask('rotate')}>Rotate it<//></div>`
+    }<//>`;
+}
+
+function About({ credential }) {
+  const { organization, user, source } = credential;
+  const person = user && [user.name, user.email].filter(Boolean).join(', ');
+  return html`<dl class="facts"><dt>Method</dt><dd>${METHODS[credential.method]}</dd>
+    ${
+      organization &&
+      html`<dt>Organization</dt><dd>${organization.name ?? ''} ${
+        organization.id &&
+        html`<code class="faint">
+      ${organization.id}</code>`
+      }</dd>`
+    }
+    ${user && html`<dt>User</dt><dd>${person || user.id}</dd>`}
+    ${credential.key_id && html`<dt>Key id at Close</dt><dd><code>${credential.key_id}</code></dd>`}
+    ${credential.client_id && html`<dt>Client ID</dt><dd><code>${credential.client_id}</code></dd>`}
+    ${credential.redirect_uri && html`<dt>Redirect URL</dt><dd><code>${credential.redirect_uri}</code></dd>`}
+    <dt>Last used</dt><dd><${When} at=${credential.last_used_at} full=${true} /></dd>
+    ${
+      credential.expires_at &&
+      html`<dt>Access token expires</dt><dd>
+      <${When} at=${credential.expires_at} full=${true} /> <span class="faint">and is renewed before</span></dd>`
+    }
+    ${credential.created_at && html`<dt>Added</dt><dd><${When} at=${credential.created_at} full=${true} /></dd>`}
+    ${credential.updated_at && html`<dt>Changed</dt><dd><${When} at=${credential.updated_at} full=${true} /></dd>`}
+    <dt>Declared</dt><dd>
+      ${sourceText(source)}${source.kind !== 'managed' ? html` <span class="faint">read-only here: change it there</span>` : ''}</dd></dl>`;
+}
+
+function Reach({ credential }) {
+  const gateway = useGateway();
+  const routes = useLoaded('routes', api.routes);
+  const mine = (routes.data ?? []).filter((route) => credential.routes.includes(route.name));
+  const from = origin(gateway.data);
+  return html`<section class="card stack tight"><h2>Routes</h2>
+    ${credential.routes.length === 0 && html`<p class="soft">No route sends with it, so no tool can use it.</p>`}
+    ${mine.map(
+      (route) => html`<div class="stack tight" key=${route.name}><div class="summary-line"><strong class="mono">
+      ${route.name}</strong><span class="badges">${
+        route.allow.length + route.deny.length > 0 &&
+        html`<${Badge} plain>
+      ${plural(route.allow.length + route.deny.length, 'rule')}<//>`
+      }${route.anonymous && html`<${Badge} plain>open on loopback<//>`}</span></div>
+      ${
+        from &&
+        html`<${CopyLine} text=${baseUrl(from, route.prefix)}
+        what=${`the base URL of ${route.name}`} />`
+      }</div>`,
+    )}</section>`;
+}
+
+function Users({ users, credential, mayChange }) {
+  return html`<section class="card stack tight"><div class="card-head"><h2>Keys that reach it</h2>
+    ${users.length > SHOWN && html`<a href=${to('keys', null, { route: credential.routes[0] })}>All ${users.length}</a>`}</div>
+    ${users.length === 0 ? html`<p class="soft">No active gateway key.${mayChange && usable(credential) ? html` <a href=${to('connect', credential.name)}>Connect a tool</a> to make one.` : ''}</p>` : html`<ul class="bars">${users.slice(0, SHOWN).map((key) => html`<li class="bar" key=${key.name}><span><a href=${to('keys', key.name)}>${key.name}</a> <span class="faint">${scopesText(key.scopes)}</span></span><span class="amount"><${When} at=${key.last_used_at} none="unused" /></span></li>`)}</ul>`}</section>`;
+}
+
+const SHOWN = 8;
+
+const SECRETS = { api_key: 'New API key', oauth2: 'New client secret', bearer: 'New token', basic: 'New password' };
+
+function Rotate({ credential, path, changed, onClose }) {
+  const [secret, type] = useState('');
+  const [tried, attempt] = useState(false);
+  const [busy, fault, run] = useTask();
+  const submit = async (event) => {
+    event.preventDefault();
+    attempt(true);
+    if (secret.trim() === '') return;
+    await run(async () => {
+      changed(await api.create(`${path}/rotate`, { secret: secret.trim() }));
+      onClose();
+      toast(`${credential.name} is rotated. The old secret is not sent any more: delete it at Close.`);
+    });
+  };
+  const refused = fault?.code === 'credential_refused' ? { what: fault.message } : fault?.of('secret');
+  return html`<${Dialog} title=${`Rotate ${credential.name}`} onClose=${onClose}><form class="stack" onSubmit=${submit} novalidate>
+    <p class="soft">The new secret is verified at Close before it takes over. Requests on their way finish with the old one, and no tool notices.</p>
+    <${SecretField} id="new-secret" label=${SECRETS[credential.method]} value=${secret} onInput=${type}
+      fault=${tried && secret.trim() === '' ? 'Paste the new secret.' : refused} />
+    ${!refused && html`<${Fault} fault=${fault} />`}
+    <div class="dialog-foot"><${Button} onClick=${onClose}>Cancel<//>
+      <${Button} kind="primary" type="submit" busy=${busy} busyText="Asking Close…">Verify and rotate<//></div></form><//>`;
+}
+
+function Describe({ credential, path, changed, onClose }) {
+  const [text, type] = useState(credential.description ?? '');
+  const [busy, fault, run] = useTask();
+  const put = (description, version) => api.replace(path, { description: description || null }, version);
+  const submit = async (event) => {
+    event.preventDefault();
+    await run(async () => {
+      const now = await put(text.trim(), credential.version);
+      changed(now);
+      onClose();
+      toast('The description is changed.', () =>
+        put(credential.description ?? '', now.version).then(changed, (again) => toast(again.message)),
+      );
+    });
+  };
+  return html`<${Dialog} title="Edit description" onClose=${onClose}><form class="stack" onSubmit=${submit} novalidate>
+    <${Field} id="new-description" label="Description" fault=${fault?.of('description')}>
+      ${(control) => html`<input ...${control} value=${text} maxlength="500" onInput=${(event) => type(event.target.value)} />`}<//>
+    <${Fault} fault=${fault} except=${['description']} />
+    <div class="dialog-foot"><${Button} onClick=${onClose}>Cancel<//><${Button} kind="primary" type="submit" busy=${busy}>Save<//>
+      </div></form><//>`;
+}
