@@ -97,7 +97,7 @@ async fn what_another_process_changes_is_told() {
     };
     tokio::select! {
         never = gateway.follow() => match never {},
-        () = followed => {}
+        done = tokio::time::timeout(STUCK, followed) => done.expect("it is stuck"),
     }
 }
 
@@ -136,3 +136,5 @@ async fn a_database_that_does_not_answer_is_down_until_it_does() {
     let bad = bad.unwrap_err();
     assert!(matches!(bad, StoreError::Unusable { .. }) && !format!("{bad} {bad:?}").contains("planted"), "{bad:?}");
 }
+
+const STUCK: std::time::Duration = std::time::Duration::from_secs(60);

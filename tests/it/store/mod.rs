@@ -121,10 +121,7 @@ async fn a_change_on_one_replica_is_told_on_another_within_a_second() {
         waited.sort();
         assert!(waited[waited.len() / 2] < Duration::from_secs(1), "{waited:?}");
     };
-    tokio::select! {
-        never = other.follow() => match never {},
-        () = changed => {}
-    }
+    while_followed(&other, changed).await;
 }
 
 #[tokio::test]
@@ -151,10 +148,7 @@ async fn a_database_that_goes_and_comes_back_heals_and_what_was_missed_is_told()
         records.wait_for(|revision| *revision == 2).await.unwrap();
         assert_eq!(other.records(Kind::Route).await.unwrap().len(), 2);
     };
-    tokio::select! {
-        never = other.follow() => match never {},
-        () = lost => {}
-    }
+    while_followed(&other, lost).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,6 +159,14 @@ async fn a_database_that_takes_connections_and_says_nothing_holds_nobody_up() {
     let error = store.prepare().await.unwrap_err();
     assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
     drop(listener);
+}
+
+/// Follows a store while something is done, which must end.
+async fn while_followed(store: &Store, done: impl Future<Output = ()>) {
+    tokio::select! {
+        never = store.follow() => match never {},
+        done = tokio::time::timeout(STUCK, done) => done.expect("it is stuck"),
+    }
 }
 
 /// A store in the folder where a gateway of this configuration looks for it, with something in it.
@@ -245,3 +247,5 @@ async fn the_command_line_seals_the_store_anew() {
     let lost = rekey(&[], Stdio::null());
     assert!(lost.code == Some(1) && lost.stderr.contains("sealed under the master key 50ab13d99d521533"), "{lost:?}");
 }
+
+const STUCK: Duration = Duration::from_secs(60);
