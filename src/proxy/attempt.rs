@@ -4,6 +4,8 @@
 //! Whether a request is sent again is decided here and nowhere else, at most once for each reason, and never for a POST
 //! that may have been processed.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{HeaderName, Method, Request, Response, StatusCode};
@@ -22,6 +24,7 @@ use super::permit::{Leave, Permit};
 use super::respond::REQUEST_ID;
 use super::upload::{Upload, UploadBody};
 use crate::id::CredentialId;
+use crate::keys::Presented;
 use crate::pace::{Entry, Lesson, Share, Turn};
 use crate::routes::Route;
 use crate::telemetry::{Answerer, Retries, Retry};
@@ -93,11 +96,12 @@ where
     pub(super) fn dispatch(
         &self,
         ledger: &mut Ledger,
-        inbound: Inbound,
+        mut inbound: Inbound,
         permit: Permit,
         body: UploadBody,
         upload: Option<Upload>,
     ) -> Result<Sent<U::Future>, ProxyError> {
+        ledger.present(std::mem::replace(&mut inbound.presented, Presented::Absent));
         let authorization = self.authorization(permit.route())?;
         let again = Again::of(inbound.asks.effective(), &body);
         let outbound = Outbound::new(inbound, &permit)?;
@@ -139,8 +143,7 @@ where
         let Held { outbound, body, matter, turn } = held;
         ledger.place = Some(turn.await?);
         ledger.release();
-        // What was in use when it came may be in use no more.
-        let authorization = self.authorization(matter.leave.route())?;
+        let authorization = self.authorization_now(ledger, &matter).inspect_err(|_| ledger.give_back())?;
         let away = self.send_off(ledger, outbound, body, matter, authorization);
         self.answer(ledger, away).await
     }
@@ -177,7 +180,11 @@ where
                 Next::Answer(response) => return self.accept(ledger, response, redactor, &matter, generation),
             };
             let route = matter.leave.route();
-            let authorization = self.authorization(route)?;
+            let authorization = self.authorization_now(ledger, &matter).inspect_err(|_| {
+                if retry == Retry::RateLimited {
+                    ledger.give_back();
+                }
+            })?;
             generation = authorization.generation();
             redactor = authorization.inject(request.headers_mut());
             let call = self.call(request, route, freshness);
@@ -200,9 +207,10 @@ where
         match (retry, request) {
             (Some(retry), Some(request)) => Ok(Next::Again { request: *request, freshness: Freshness::New, retry }),
             _ => {
-                if let Some(place) = ledger.place.take().filter(|_| progress == Progress::Nothing) {
-                    place.give_back();
+                if progress == Progress::Nothing {
+                    ledger.give_back();
                 }
+                ledger.place = None;
                 Err(explain(fault, matter.upload.as_ref()))
             }
         }
@@ -253,10 +261,19 @@ where
     }
 
     fn authorization(&self, route: &Route) -> Result<Authorization, ProxyError> {
-        self.gate.vault.authorization(route.credential).map_err(|unavailable| ProxyError::CredentialUnavailable {
-            reason: unavailable.reason,
-            retry_after: unavailable.retry_after,
-        })
+        Ok(self.gate.vault.authorization(route.credential)?)
+    }
+
+    /// The same for a request that has waited, by what is in force now: its key or its credential may be so no more.
+    fn authorization_now(&self, ledger: &Ledger, matter: &Matter) -> Result<Authorization, ProxyError> {
+        let gate = Arc::clone(&self.in_force.borrow());
+        let caller = ledger.caller(&gate.keys);
+        let standing = matter.leave.stands_by(&gate.keys, &gate.routes, &caller);
+        let credential = standing?.credential;
+        if gate.vault.name(credential) != self.gate.vault.name(matter.credential()) {
+            return Err(ProxyError::NoRoute);
+        }
+        Ok(gate.vault.authorization(credential)?)
     }
 
     fn accept(

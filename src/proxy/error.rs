@@ -7,6 +7,7 @@ use crate::net::{ConnectError, TunnelFault};
 use crate::pace::Exhausted;
 use crate::path::PathFault;
 use crate::upstream::SendFault;
+use crate::vault::Unavailable;
 
 /// Why a request has no answer of the upstream (contract.md 4, "Errors made by the gateway").
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +110,12 @@ pub(super) struct Telling {
     pub(super) proxy_status: &'static str,
     /// What to do about it.
     pub(super) hint: &'static str,
+}
+
+impl From<Unavailable> for ProxyError {
+    fn from(Unavailable { reason, retry_after }: Unavailable) -> Self {
+        Self::CredentialUnavailable { reason, retry_after }
+    }
 }
 
 impl ProxyError {
