@@ -176,7 +176,7 @@ pub(super) fn front(config: &Config, listening: Vec<Listening>, telemetry: &Tele
 
 /// Who may speak to a listener; whether it is on loopback is seen from its sockets.
 pub(super) fn door(listener: &Listener, loopback: bool) -> Door {
-    Door { loopback, hosts: listener.hosts.clone(), max_body: listener.max_body }
+    Door { loopback, hosts: listener.hosts.clone(), max_body: listener.max_body, body_timeout: listener.body_timeout }
 }
 
 /// The sizes that heads must keep at a listener.

@@ -306,6 +306,12 @@ async fn begin(
         return Err(shared);
     }
     snapshot.warn();
+    if loaded.base.is_some() && !snapshot.is_read {
+        tracing::warn!(
+            "what is disabled is not known before the store was read: a credential of the configuration that was disabled is \
+             sent until then; hint: take it out of the configuration, or start once the store answers"
+        );
+    }
     for warning in doubt.iter().chain(&material.warnings).chain(&token_warnings) {
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }

@@ -266,7 +266,9 @@ impl Reloader {
             return Ok(Outcome { change: Change::None, waiting: Vec::new() });
         }
         snapshot.warn();
-        self.put(snapshot).await
+        let outcome = self.put(snapshot).await?;
+        self.remember_keys().await;
+        Ok(outcome)
     }
 
     /// Whether what is in force is what the store had after that change.

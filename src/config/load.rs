@@ -160,15 +160,17 @@ impl Base {
         Ok(Loaded { config, warnings, file: file.clone(), origins, base: Some(self.clone()) })
     }
 
-    /// What keeps an addition from being used beside what was added before: nothing if it can be.
+    /// What keeps an addition from being used beside what was added before: nothing if it can be, and if nothing that was
+    /// in use would stay out of use because of it.
     pub fn objections(&self, managed: &Managed, addition: Addition) -> Vec<Finding> {
+        let in_use = self.in_use(managed);
         let with = managed.with(addition.clone());
         let mut overlay = Overlay::over(&self.0.tree, &with);
         loop {
             match self.typed(&overlay.tree(&self.0.tree), self.known()) {
                 Ok(_) => return Vec::new(),
                 Err(faults) => {
-                    let own: Vec<_> = faults.iter().filter(|fault| addition.is_concerned(fault)).cloned().collect();
+                    let own: Vec<_> = faults.iter().filter_map(|fault| addition.objection(fault, &in_use)).collect();
                     if !own.is_empty() {
                         return own;
                     }
@@ -178,6 +180,19 @@ impl Base {
                 }
             }
         }
+    }
+}
+
+impl Base {
+    /// What of the additions is in use by itself.
+    fn in_use<'m>(&self, managed: &'m Managed) -> Vec<&'m Addition> {
+        let mut overlay = Overlay::over(&self.0.tree, managed);
+        while let Err(faults) = self.typed(&overlay.tree(&self.0.tree), self.known()) {
+            if overlay.without_faulty(faults).is_err() {
+                break;
+            }
+        }
+        overlay.standing()
     }
 }
 

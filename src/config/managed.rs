@@ -69,6 +69,21 @@ impl Addition {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     }
 
+    /// What a fault says against this table: one of its own, or one that it brings upon what is in use.
+    pub(super) fn objection(&self, fault: &Finding, in_use: &[&Self]) -> Option<Finding> {
+        if self.is_concerned(fault) {
+            return Some(fault.clone());
+        }
+        let harmed = in_use.iter().find(|known| known.is_concerned(fault))?;
+        let setting = fault.key.strip_prefix(&harmed.key()).filter(|_| harmed.kind == self.kind).unwrap_or_default();
+        Some(Finding {
+            key: [&self.key(), setting].concat(),
+            place: Place::Managed,
+            what: format!("would put `{}` out of use: it would have {}", harmed.key(), fault.what).into(),
+            hint: fault.hint.clone(),
+        })
+    }
+
     fn node(&self) -> Node {
         let mut settings = table(&self.settings);
         if let Some((setting, reference)) = &self.secret {
@@ -143,6 +158,11 @@ impl<'m> Overlay<'m> {
         });
         self.warnings.append(&mut warnings);
         if self.standing.len() == before { Err(faults) } else { Ok(()) }
+    }
+
+    /// What is left of the additions.
+    pub(super) fn standing(self) -> Vec<&'m Addition> {
+        self.standing
     }
 
     pub(super) fn warnings(self) -> Vec<Finding> {

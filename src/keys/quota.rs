@@ -112,11 +112,12 @@ impl Quota {
     /// What is left at this time.
     pub fn left(&self, now: SystemTime) -> Left {
         let in_flight = self.used.in_flight.load(Ordering::Relaxed);
+        let counted = self.day_count().at(now);
         Left {
             rate: self.rate.as_ref().map(|rate| rate.left()),
             concurrency: self.limits.concurrency.map(|most| most.saturating_sub(in_flight)),
-            daily: self.limits.daily_quota.map(|most| most.saturating_sub(self.used_on(day_of(now)))),
-            resets_in: until_midnight(now),
+            daily: self.limits.daily_quota.map(|most| most.saturating_sub(counted.count)),
+            resets_in: until_end_of(counted.day, now),
         }
     }
 
@@ -143,13 +144,12 @@ impl Quota {
 
     fn take_of_day(&self, now: SystemTime) -> Result<(), Exceeded> {
         let Some(most) = self.limits.daily_quota else { return Ok(()) };
-        let today = day_of(now);
         let one_more = |packed| {
-            let count = DayCount::unpack(packed).on(today);
-            (count < most).then(|| DayCount { day: today, count: count + 1 }.pack())
+            let DayCount { day, count } = DayCount::unpack(packed).at(now);
+            (count < most).then(|| DayCount { day, count: count + 1 }.pack())
         };
         let taken = self.used.today.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        let retry_after = until_midnight(now);
+        let retry_after = until_end_of(self.day_count().at(now).day, now);
         taken.map(drop).map_err(|_| Exceeded { limit: Limit::Daily, most, window: DAY, retry_after })
     }
 
@@ -158,25 +158,22 @@ impl Quota {
         if self.limits.daily_quota.is_none() {
             return;
         }
-        let today = day_of(now);
         let one_less = |packed| {
             let known = DayCount::unpack(packed);
-            let returned = DayCount { day: today, count: known.count.saturating_sub(1) };
-            (known.day == today).then(|| returned.pack())
+            let returned = DayCount { day: known.day, count: known.count.saturating_sub(1) };
+            (known.at(now).day == known.day).then(|| returned.pack())
         };
         // Another day has begun: there is nothing to give back to.
         let _ = self.used.today.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
     }
-
-    fn used_on(&self, day: u64) -> u64 {
-        self.day_count().on(day)
-    }
 }
 
 impl DayCount {
-    /// The requests on a day; none where the count is of another.
-    fn on(self, day: u64) -> u64 {
-        if self.day == day { self.count } else { 0 }
+    /// What is counted at this time: none yet where the day is a new one. A clock that steps back over midnight begins no
+    /// day anew: the one that was known goes on.
+    fn at(self, now: SystemTime) -> Self {
+        let today = day_of(now);
+        if today > self.day { Self { day: today, count: 0 } } else { self }
     }
 
     fn pack(self) -> u64 {
@@ -212,9 +209,9 @@ fn day_of(now: SystemTime) -> u64 {
     since_1970(now) / DAY
 }
 
-/// Seconds until the next day begins in UTC: at least 1.
-fn until_midnight(now: SystemTime) -> u64 {
-    DAY - since_1970(now) % DAY
+/// Seconds until a day that is not over has ended in UTC: at least 1.
+fn until_end_of(day: u64, now: SystemTime) -> u64 {
+    ((day + 1) * DAY).saturating_sub(since_1970(now)).max(1)
 }
 
 /// Seconds of a day.

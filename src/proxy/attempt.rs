@@ -4,6 +4,8 @@
 //! Whether a request is sent again is decided here and nowhere else, at most once for each reason, and never for a POST
 //! that may have been processed.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{HeaderName, Method, Request, Response, StatusCode};
@@ -22,11 +24,12 @@ use super::permit::{Leave, Permit};
 use super::respond::REQUEST_ID;
 use super::upload::{Upload, UploadBody};
 use crate::id::CredentialId;
+use crate::keys::Presented;
 use crate::pace::{Entry, Lesson, Share, Turn};
 use crate::routes::Route;
 use crate::telemetry::{Answerer, Retries, Retry};
 use crate::upstream::{BodyFault, Call, Freshness, Progress, SendError, SendFault, Unprocessed};
-use crate::vault::{Authorization, Awaiting, Redactor};
+use crate::vault::{Authorization, Awaiting, Redactor, Vault};
 
 /// A request that may go out: on its way, or held until it may.
 pub(super) enum Sent<F> {
@@ -101,11 +104,12 @@ where
     pub(super) fn dispatch(
         &self,
         ledger: &mut Ledger,
-        inbound: Inbound,
+        mut inbound: Inbound,
         permit: Permit,
         body: UploadBody,
         upload: Option<Upload>,
     ) -> Result<Sent<U::Future>, ProxyError> {
+        ledger.present(std::mem::replace(&mut inbound.presented, Presented::Absent));
         let credential = permit.route().credential;
         let authorization = match self.authorization(permit.route()) {
             Ok(authorization) => Ok(authorization),
@@ -168,8 +172,7 @@ where
                 self.take_turn(ledger, &matter).await?;
             }
         }
-        // What was in use when it came may be in use no more.
-        let authorization = self.authorization_to_come(matter.leave.route()).await?;
+        let authorization = self.authorization_now(ledger, &matter).await.inspect_err(|_| ledger.give_back())?;
         let away = self.send_off(ledger, outbound, body, matter, authorization);
         self.answer(ledger, away).await
     }
@@ -209,7 +212,11 @@ where
                 Next::Answer(response) => return self.accept(ledger, response, redactor, &matter, generation),
             };
             let route = matter.leave.route();
-            let authorization = self.authorization_to_come(route).await?;
+            let authorization = self.authorization_now(ledger, &matter).await.inspect_err(|_| {
+                if retry == Retry::RateLimited {
+                    ledger.give_back();
+                }
+            })?;
             generation = authorization.generation();
             redactor = authorization.inject(request.headers_mut());
             let call = self.call(request, route, freshness);
@@ -232,9 +239,10 @@ where
         match (retry, request) {
             (Some(retry), Some(request)) => Ok(Next::Again { request: *request, freshness: Freshness::New, retry }),
             _ => {
-                if let Some(place) = ledger.place.take().filter(|_| progress == Progress::Nothing) {
-                    place.give_back();
+                if progress == Progress::Nothing {
+                    ledger.give_back();
                 }
+                ledger.place = None;
                 Err(explain(fault, matter.upload.as_ref()))
             }
         }
@@ -326,12 +334,29 @@ where
         Ok(self.gate.vault.authorization(route.credential)?)
     }
 
-    /// The same for who waited already: of a token that has ended meanwhile the next one.
-    async fn authorization_to_come(&self, route: &Route) -> Result<Authorization, ProxyError> {
-        match (self.authorization(route), self.gate.vault.awaited(route.credential)) {
-            (Err(_), Some(awaiting)) => Ok(awaiting.token().await?),
-            (authorization, _) => authorization,
+    /// The same for a request that has waited, by what is in force now: its key or its credential may be so no more.
+    /// Of a token that has ended meanwhile it is the next one.
+    async fn authorization_now(&self, ledger: &Ledger, matter: &Matter) -> Result<Authorization, ProxyError> {
+        let (vault, credential) = self.standing(ledger, matter)?;
+        match (vault.authorization(credential), vault.awaited(credential)) {
+            (Err(_), Some(awaiting)) => {
+                let authorization = awaiting.token().await?;
+                self.standing(ledger, matter)?;
+                Ok(authorization)
+            }
+            (authorization, _) => Ok(authorization?),
         }
+    }
+
+    /// The credential that a request which has waited goes out as, and the vault that has it now.
+    fn standing(&self, ledger: &Ledger, matter: &Matter) -> Result<(Arc<Vault>, CredentialId), ProxyError> {
+        let gate = Arc::clone(&self.in_force.borrow());
+        let caller = ledger.caller(&gate.keys);
+        let credential = matter.leave.stands_by(&gate.keys, &gate.routes, &caller)?.credential;
+        if gate.vault.name(credential) != self.gate.vault.name(matter.credential()) {
+            return Err(ProxyError::NoRoute);
+        }
+        Ok((Arc::clone(&gate.vault), credential))
     }
 
     fn accept(

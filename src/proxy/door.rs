@@ -3,6 +3,7 @@
 //! Against DNS rebinding and cross-site requests: a page must not reach a secret through localhost (security.md 29).
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use http::header::{HOST, HeaderMap, HeaderName, ORIGIN};
 use http::request::Parts;
@@ -19,6 +20,8 @@ pub struct Door {
     pub hosts: Vec<String>,
     /// Most bytes of a request's body.
     pub max_body: u64,
+    /// How long a body may take in all where it is read before it is known whether it may be sent.
+    pub body_timeout: Duration,
 }
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -108,7 +111,7 @@ mod tests {
 
     #[test]
     fn on_loopback_only_loopback_names_are_served() {
-        let door = Door { loopback: true, hosts: Vec::new(), max_body: 0 };
+        let door = Door { loopback: true, hosts: Vec::new(), max_body: 0, body_timeout: Duration::ZERO };
         for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "127.8.8.8", "[::1]:8080", "a.localhost"] {
             assert!(asked(&door, "/", &[("host", host)]).is_ok(), "{host}");
         }
@@ -123,19 +126,25 @@ mod tests {
 
     #[test]
     fn a_listed_name_is_served_beside_loopback_names() {
-        let door = Door { loopback: true, hosts: vec!["gate.internal".to_owned()], max_body: 0 };
+        let door =
+            Door { loopback: true, hosts: vec!["gate.internal".to_owned()], max_body: 0, body_timeout: Duration::ZERO };
         assert!(asked(&door, "/", &[("host", "Gate.internal:80")]).is_ok());
         assert!(asked(&door, "/", &[("host", "localhost")]).is_ok());
-        let wide = Door { loopback: false, hosts: vec!["gate.internal".to_owned()], max_body: 0 };
+        let wide = Door {
+            loopback: false,
+            hosts: vec!["gate.internal".to_owned()],
+            max_body: 0,
+            body_timeout: Duration::ZERO,
+        };
         assert!(asked(&wide, "/", &[("host", "localhost")]).is_err());
-        let open = Door { loopback: false, hosts: Vec::new(), max_body: 0 };
+        let open = Door { loopback: false, hosts: Vec::new(), max_body: 0, body_timeout: Duration::ZERO };
         assert!(asked(&open, "/", &[("host", "whatever.example")]).is_ok());
         assert!(asked(&open, "http://whatever.example/", &[("host", "whatever.example")]).is_err());
     }
 
     #[test]
     fn pages_of_other_origins_are_refused() {
-        let door = Door { loopback: true, hosts: Vec::new(), max_body: 0 };
+        let door = Door { loopback: true, hosts: Vec::new(), max_body: 0, body_timeout: Duration::ZERO };
         let with = |name, value| asked(&door, "/", &[("host", "localhost:8080"), (name, value)]);
         assert!(with("origin", "http://localhost:8080").is_ok());
         assert!(with("sec-fetch-site", "same-origin").is_ok());

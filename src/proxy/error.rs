@@ -113,8 +113,8 @@ pub(super) struct Telling {
 }
 
 impl From<Unavailable> for ProxyError {
-    fn from(unavailable: Unavailable) -> Self {
-        Self::CredentialUnavailable { reason: unavailable.reason, retry_after: unavailable.retry_after }
+    fn from(Unavailable { reason, retry_after }: Unavailable) -> Self {
+        Self::CredentialUnavailable { reason, retry_after }
     }
 }
 

@@ -85,13 +85,15 @@ fn is_reserved(letters: &[u8]) -> bool {
 }
 
 /// Fields that are never forwarded, by their letters, without a leading `x`.
-const RESERVED: [&[u8]; 24] = [
+const RESERVED: [&[u8]; 26] = [
     b"apikey",
     b"authorization",
     b"authtoken",
     b"closeapikey",
     b"connection",
+    b"contentencoding",
     b"contentlength",
+    b"contenttype",
     b"cookie",
     b"expect",
     b"host",
@@ -170,6 +172,9 @@ mod tests {
         for name in [
             "transfer_encoding",
             "content_length",
+            "content_type",
+            "X-Content-Type",
+            "content.encoding",
             "X-Authorization",
             "Cookie2",
             "proxy-connection",
@@ -196,9 +201,18 @@ mod tests {
 
     #[test]
     fn what_clients_of_close_send_passes() {
-        for name in
-            ["x-tz-offset", "x-requested-with", "dnt", "accept", "x-custom-thing", "x-http-method-override", "via"]
-        {
+        for name in [
+            "content-type",
+            "content-encoding",
+            "x-content-type-options",
+            "x-tz-offset",
+            "x-requested-with",
+            "dnt",
+            "accept",
+            "x-custom-thing",
+            "x-http-method-override",
+            "via",
+        ] {
             assert_eq!(of(name), Field::Pass, "{name}");
         }
     }

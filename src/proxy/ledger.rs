@@ -1,7 +1,7 @@
 //! The record of one request while it is under way: whatever happens, it is closed exactly once (invariant 7).
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, StatusCode, header};
@@ -14,7 +14,7 @@ use super::upload::Upload;
 use crate::catalogue::Judgement;
 use crate::edge::{self, Arrival, Drain, Line, Peer};
 use crate::id::{RequestId, RouteName};
-use crate::keys::{self, Key, Slot};
+use crate::keys::{self, Caller, Key, KeySet, Presented, Slot};
 use crate::pace::{Place, Share};
 use crate::routes::Route;
 use crate::telemetry::{Answerer, Client, Core, Label, Record, Retries};
@@ -39,6 +39,9 @@ pub(super) struct Ledger {
     share: Forwarded,
     /// Its place among the requests of its key.
     slot: Slot,
+    /// What it presents, and the user at the other end, for when it has waited.
+    presented: Presented,
+    uid: Option<u32>,
     closed: bool,
 }
 
@@ -81,7 +84,24 @@ impl Ledger {
         let (core, drain, line) = (core.clone(), drain.clone(), arrival.line.clone());
         let (upload, route, group, place, held) = (None, None, "none", None, None);
         let (slot, closed) = (Slot::default(), false);
-        Box::new(Self { record, core, line, number, upload, route, group, place, held, drain, share, slot, closed })
+        let (presented, uid) = (Presented::Absent, arrival.peer.uid());
+        Box::new(Self {
+            record,
+            core,
+            line,
+            number,
+            upload,
+            route,
+            group,
+            place,
+            held,
+            drain,
+            share,
+            slot,
+            presented,
+            uid,
+            closed,
+        })
     }
 
     /// Notes the route, and that a request is in flight on it.
@@ -106,6 +126,28 @@ impl Ledger {
     /// Keeps a place among the requests of the key until the record is closed.
     pub(super) fn occupy(&mut self, slot: Slot) {
         self.slot = slot;
+    }
+
+    /// Notes what it presents.
+    pub(super) fn present(&mut self, presented: Presented) {
+        self.presented = presented;
+    }
+
+    /// Who presents what it presents, by these keys, now.
+    pub(super) fn caller(&self, keys: &KeySet) -> Caller {
+        keys.identify(&self.presented, self.uid, SystemTime::now())
+    }
+
+    /// Gives back a place that nothing was sent on.
+    pub(super) fn give_back(&mut self) {
+        if let Some(place) = self.place.take() {
+            place.give_back();
+        }
+    }
+
+    /// The witness of a second decision: what is noted already stays as it is.
+    pub(super) fn again(&mut self) -> Again<'_> {
+        Again(self)
     }
 
     /// Which rate limits it counts against, and as whose it waits for them.
@@ -183,6 +225,19 @@ impl Ledger {
         if let Some(number) = self.number {
             self.line.conclude(number);
         }
+    }
+}
+
+/// The witness of a second decision about one request.
+pub(super) struct Again<'l>(&'l mut Ledger);
+
+impl Witness for Again<'_> {
+    fn identified(&mut self, _: &Key) {}
+
+    fn resolved(&mut self, _: &Found, _: &Inbound, _: Judgement) {}
+
+    fn objected(&mut self, objection: &ProxyError) {
+        self.0.objected(objection);
     }
 }
 

@@ -12,34 +12,37 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::Value;
 
+use super::door::Door;
 use super::error::ProxyError;
 use super::inbound::Inbound;
-use super::permit::Sealed;
 use super::upload::UploadFault;
-use crate::edge::{Ahead, RequestBody};
+use crate::edge::{Ahead, BodyFault, RequestBody};
 use crate::scope::Scope;
 
 /// A request whose body has yet to be read before it is known whether it may be sent.
 pub(super) struct Letter {
     pub(super) inbound: Inbound,
-    pub(super) sealed: Sealed,
     pub(super) body: RequestBody,
-    /// Most bytes of it.
-    pub(super) max_body: u64,
+    /// The place of the listener that it came by.
+    pub(super) listener: usize,
+    /// The user at the other end of a Unix socket.
+    pub(super) uid: Option<u32>,
 }
 
 impl Letter {
     /// Reads as much of the body as the decision needs, and says which scope it takes.
-    pub(super) async fn read(&mut self) -> Result<Scope, ProxyError> {
+    pub(super) async fn read(&mut self, door: &Door) -> Result<Scope, ProxyError> {
         let declared = hyper::body::Body::size_hint(&self.body).lower();
-        if declared > self.max_body {
+        if declared > door.max_body {
             return Err(ProxyError::BodyTooLarge);
         }
         // What cannot be judged need not be waited for.
         if declared > MOST as u64 || !is_plain_json(&self.inbound.headers) {
             return Ok(Scope::Send);
         }
-        let ahead = self.body.read_ahead(MOST).await.map_err(UploadFault::from)?;
+        // A client that sends a byte now and then keeps nothing of the gateway for long.
+        let reading = tokio::time::timeout(door.body_timeout, self.body.read_ahead(MOST)).await;
+        let ahead = reading.map_err(|_| ProxyError::Body(BodyFault::Timeout))?.map_err(UploadFault::from)?;
         Ok(match ahead {
             Ahead::Whole(text) => scope_of(&text),
             Ahead::More => Scope::Send,

@@ -84,6 +84,7 @@ pub struct Gate {
 /// One worker's proxy over an upstream.
 pub struct Proxy<U> {
     current: RefCell<Rc<Snapshot<U>>>,
+    in_force: InForce,
     doors: Rc<[Door]>,
     core: Rc<Core>,
     drain: Rc<Drain>,
@@ -93,7 +94,11 @@ pub struct Proxy<U> {
 struct Snapshot<U> {
     gate: Arc<Gate>,
     upstream: U,
+    in_force: InForce,
 }
+
+/// What decides now, for requests that have waited since they were judged.
+type InForce = Rc<RefCell<Arc<Gate>>>;
 
 impl<U, D> Proxy<U>
 where
@@ -103,13 +108,16 @@ where
     /// A proxy that sends what the gate permits to the upstream; one door for each listener, in the order of
     /// [`Arrival::listener`].
     pub fn new(gate: Arc<Gate>, doors: Rc<[Door]>, core: Rc<Core>, upstream: U, drain: Rc<Drain>) -> Rc<Self> {
-        let current = RefCell::new(Rc::new(Snapshot { gate, upstream }));
-        Rc::new(Self { current, doors, core, drain })
+        let in_force: InForce = Rc::new(RefCell::new(Arc::clone(&gate)));
+        let current = RefCell::new(Rc::new(Snapshot { gate, upstream, in_force: Rc::clone(&in_force) }));
+        Rc::new(Self { current, in_force, doors, core, drain })
     }
 
-    /// From now on requests are judged by this gate and sent to this upstream; those in flight end as they began.
+    /// From now on requests are judged by this gate and sent to this upstream; those in flight end as they began,
+    /// but that nothing is sent any more for a key or with a credential that is out of force.
     pub fn renew(&self, gate: Arc<Gate>, upstream: U) {
-        *self.current.borrow_mut() = Rc::new(Snapshot { gate, upstream });
+        *self.in_force.borrow_mut() = Arc::clone(&gate);
+        *self.current.borrow_mut() = Rc::new(Snapshot { gate, upstream, in_force: Rc::clone(&self.in_force) });
     }
 
     /// The straight line, up to the request that is on its way out, or waits until it may go.
@@ -141,7 +149,7 @@ where
             Decision::Permitted(permit) => permit,
             Decision::Sealed(sealed) => {
                 ledger.occupy(sealed.admit()?);
-                let letter = Letter { inbound, sealed, body: incoming, max_body: door.max_body };
+                let letter = Letter { inbound, body: incoming, listener: arrival.listener, uid };
                 return Ok(Launch::Sealed(Box::new(letter)));
             }
             Decision::Introspection(key) => {
@@ -151,6 +159,21 @@ where
         };
         ledger.occupy(permit.admit()?);
         snapshot.forward(ledger, inbound, permit, incoming, door.max_body).map(Launch::Sent)
+    }
+
+    /// Decides on what the body says, by what is in force once that is known, and goes on from there.
+    async fn open(&self, ledger: &mut Ledger, mut letter: Letter) -> Result<Answer<D>, ProxyError> {
+        let door = &self.doors[letter.listener];
+        let scope = letter.read(door).await?;
+        let Letter { inbound, body, uid, .. } = letter;
+        ledger.record.scope = Some(scope.as_str());
+        let snapshot = self.current.borrow().clone();
+        let access = Access { keys: &snapshot.gate.keys, routes: &snapshot.gate.routes, door, uid };
+        let permit = access.decide_anew(&inbound, scope, &mut ledger.again())?;
+        match snapshot.forward(ledger, inbound, permit, body, door.max_body)? {
+            Sent::Away(away) => snapshot.answer(ledger, away).await,
+            Sent::Held(held) => snapshot.release(ledger, *held).await,
+        }
     }
 
     fn conclude(
@@ -212,18 +235,6 @@ where
         }
         self.dispatch(ledger, inbound, permit, body, upload)
     }
-
-    /// Decides on what the body says, and goes on from there.
-    async fn open(&self, ledger: &mut Ledger, mut letter: Letter) -> Result<Answer<D>, ProxyError> {
-        let scope = letter.read().await?;
-        let Letter { inbound, sealed, body, max_body } = letter;
-        ledger.record.scope = Some(scope.as_str());
-        let permit = sealed.open(scope, ledger)?;
-        match self.forward(ledger, inbound, permit, body, max_body)? {
-            Sent::Away(away) => self.answer(ledger, away).await,
-            Sent::Held(held) => self.release(ledger, *held).await,
-        }
-    }
 }
 
 impl<U, D> Handler for Proxy<U>
@@ -249,7 +260,7 @@ where
                 Ok(Launch::Sent(Sent::Away(away))) => caught(snapshot.answer(&mut ledger, away)).await,
                 // Rare, and large: in a box it does not weigh on every other request.
                 Ok(Launch::Sent(Sent::Held(held))) => caught(Box::pin(snapshot.release(&mut ledger, *held))).await,
-                Ok(Launch::Sealed(letter)) => caught(Box::pin(snapshot.open(&mut ledger, *letter))).await,
+                Ok(Launch::Sealed(letter)) => caught(Box::pin(self.open(&mut ledger, *letter))).await,
                 Ok(Launch::Own(response)) => return self.tell(ledger, response, &asked),
                 Err(error) => Err(error),
             };

@@ -20,6 +20,7 @@ use crate::keys::{Caller, Key, KeySet, Presented, Slot};
 use crate::path::{DecisionPath, RequestPath};
 use crate::routes::{Route, RouteTable};
 use crate::rule::{Rule, Ruling};
+use crate::scope::Scope;
 use crate::telemetry::Label;
 
 /// A caller and the route that its path leads to; only [`Access::decide`] makes a [`Permit`] of it.
@@ -50,6 +51,7 @@ pub(super) enum Decision {
 
 /// What is left of a permit once its request is made: where the answer comes from, and what the caller called it.
 pub(super) struct Leave {
+    key: Option<Arc<Key>>,
     route: Arc<Route>,
     prefixed: bool,
 }
@@ -118,6 +120,21 @@ impl Access<'_> {
             Clearance::Given => Decision::Permitted(Permit(found)),
             Clearance::ByStatus => Decision::Sealed(Sealed(found)),
         })
+    }
+
+    /// Decides once more about a request whose body was waited for, and which is known to take this scope.
+    pub(super) fn decide_anew(
+        &self,
+        inbound: &Inbound,
+        scope: Scope,
+        witness: &mut impl Witness,
+    ) -> Result<Permit, ProxyError> {
+        match self.decide(inbound, witness)? {
+            Decision::Permitted(permit) => Ok(permit),
+            Decision::Sealed(sealed) => sealed.open(scope, witness),
+            // Its path has not changed.
+            Decision::Introspection(_) => Err(ProxyError::Internal),
+        }
     }
 
     /// Who: a caller without a valid key goes on only where nobody needs one.
@@ -241,7 +258,7 @@ impl Permit {
 
     /// The permit without the path, which may go.
     pub(super) fn leave(self) -> Leave {
-        Leave { route: self.0.route, prefixed: self.0.prefixed }
+        Leave { key: self.0.key, route: self.0.route, prefixed: self.0.prefixed }
     }
 }
 
@@ -256,6 +273,36 @@ fn is_introspection(inbound: &Inbound) -> bool {
 const INTROSPECTION: &str = "/.well-known/closegate";
 
 impl Leave {
+    /// The route as it is now, if what was found of caller and route still holds: by these keys and routes, for who presents
+    /// this.
+    pub(super) fn stands_by<'r>(
+        &self,
+        keys: &KeySet,
+        routes: &'r RouteTable,
+        caller: &Caller,
+    ) -> Result<&'r Route, ProxyError> {
+        let same = |route: &&Arc<Route>| route.origin == self.route.origin;
+        let route = routes.named(&self.route.name).filter(same).map(|route| &**route).ok_or(ProxyError::NoRoute);
+        match (&self.key, caller) {
+            (Some(key), Caller::Known(known)) if known.name == key.name => {
+                let route = route?;
+                if known.routes.contains(&route.index) || self.is_open(route) {
+                    Ok(route)
+                } else {
+                    Err(ProxyError::NoRoute)
+                }
+            }
+            (Some(_), _) => Err(ProxyError::KeyInvalid),
+            (None, _) if !keys.ever_defined() => route,
+            (None, _) => route.ok().filter(|route| self.is_open(route)).ok_or(ProxyError::KeyMissing),
+        }
+    }
+
+    /// Whether a route that was declared to need no key still is, as widely.
+    fn is_open(&self, route: &Route) -> bool {
+        self.route.anonymous && route.anonymous && self.route.danger_anonymous == route.danger_anonymous
+    }
+
     /// The route that was used.
     pub(super) fn route(&self) -> &Route {
         &self.route

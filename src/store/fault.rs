@@ -105,6 +105,24 @@ impl StoreError {
         }
     }
 
+    /// Whether the database does not work, be it that it cannot be reached or that what it says cannot be used; the others
+    /// are its answers.
+    pub(super) fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable { .. }
+            | Self::Locked { .. }
+            | Self::Newer { .. }
+            | Self::Unusable { .. }
+            | Self::Corrupt { .. } => true,
+            Self::Taken { .. }
+            | Self::Changed { .. }
+            | Self::Absent { .. }
+            | Self::NoGrant { .. }
+            | Self::Stale { .. }
+            | Self::OtherKey => false,
+        }
+    }
+
     pub(super) fn unreachable(what: impl Into<String>) -> Self {
         Self::Unreachable { what: what.into() }
     }

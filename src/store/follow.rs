@@ -38,7 +38,7 @@ impl Store {
     async fn poll(&self) -> Infallible {
         let mut swept = Instant::now();
         loop {
-            // What went wrong is noted; whoever asks for something is told.
+            // What went wrong is noted and logged once; whoever asks for something is told.
             let _ = self.look().await;
             if swept.elapsed() > SWEEP {
                 swept = Instant::now();

@@ -177,19 +177,19 @@ impl Store {
     /// A connection to read by; none while nothing was ever written.
     async fn read(&self) -> Result<Option<Session>, StoreError> {
         let Some(open) = self.known().await? else { return Ok(None) };
-        self.heed(open.pool.read(LIMIT).await).map(Some)
+        self.miss(open.pool.read(LIMIT).await).map(Some)
     }
 
     /// A transaction to change something in; the first one makes what is not there.
     async fn change(&self) -> Result<Session, StoreError> {
         let open = self.made().await?;
-        self.heed(open.pool.change(LIMIT).await)
+        self.miss(open.pool.change(LIMIT).await)
     }
 
     /// A transaction in what is there; none while nothing was ever written.
     async fn change_known(&self) -> Result<Option<Session>, StoreError> {
         let Some(open) = self.known().await? else { return Ok(None) };
-        self.heed(open.pool.change(LIMIT).await).map(Some)
+        self.miss(open.pool.change(LIMIT).await).map(Some)
     }
 
     async fn known(&self) -> Result<Option<&Open>, StoreError> {
@@ -204,19 +204,25 @@ impl Store {
         }
     }
 
-    /// Notes by an answer whether the database works.
+    /// Notes by the answer to a query whether the database works.
     fn heed<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
-        let down = matches!(answer, Err(StoreError::Unreachable { .. }));
-        self.0.health.send_if_modified(|health| match (*health, down) {
-            (Health::Up, true) => {
+        let answer = self.miss(answer);
+        if !answer.as_ref().is_err_and(StoreError::is_outage) {
+            self.0.health.send_if_modified(|health| std::mem::replace(health, Health::Up) != Health::Up);
+        }
+        answer
+    }
+
+    /// Notes when there is no connection; to have one says nothing yet.
+    fn miss<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        let Some(fault) = answer.as_ref().err().filter(|fault| fault.is_outage()) else { return answer };
+        self.0.health.send_if_modified(|health| {
+            let lost = *health == Health::Up;
+            if lost {
+                tracing::warn!("{fault}; hint: {}", fault.hint());
                 *health = Health::Down { since: Timestamp::now() };
-                true
             }
-            (Health::Down { .. }, false) => {
-                *health = Health::Up;
-                true
-            }
-            _ => false,
+            lost
         });
         answer
     }

@@ -29,6 +29,14 @@ pub(super) async fn is_there(place: &Place) -> bool {
     }
 }
 
+/// Whether there certainly is no such file: what may not be looked for may well be there, and with it what closes routes.
+fn is_surely_absent(path: &Path) -> bool {
+    match path.try_exists() {
+        Ok(exists) => !exists,
+        Err(error) => error.kind() == io::ErrorKind::NotADirectory,
+    }
+}
+
 /// Opens it, made where it is not there yet, and at the version of this program.
 pub(super) async fn make(place: &Place, role: Role) -> Result<Open, StoreError> {
     let open = match place {
@@ -36,9 +44,7 @@ pub(super) async fn make(place: &Place, role: Role) -> Result<Open, StoreError> 
         Place::Postgres(url) => Open { pool: postgres(url)?, serving: None, in_memory: false },
         Place::Sqlite { path, otherwise } => match file(path.clone(), role).await {
             // What is there and cannot be used is not left out in silence.
-            Err(StoreError::Unusable { what })
-                if *otherwise == Otherwise::Memory && !matches!(path.try_exists(), Ok(true)) =>
-            {
+            Err(StoreError::Unusable { what }) if *otherwise == Otherwise::Memory && is_surely_absent(path) => {
                 tracing::warn!("{what}: what is added is kept in memory; hint: set `data_dir` to a folder to write to");
                 memory()
             }

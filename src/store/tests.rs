@@ -118,6 +118,34 @@ async fn where_no_file_can_be_made_memory_serves_if_that_is_said() {
     std::fs::create_dir(&path).unwrap();
     let refused = Store::open(Place::Sqlite { path, otherwise: Otherwise::Memory }, Role::Serving).await;
     assert!(matches!(refused, Err(StoreError::Unusable { .. })), "{refused:?}");
+    // One that cannot be looked for: a folder whose links lead round in a circle.
+    let circle = folder.path().join("circle");
+    std::os::unix::fs::symlink(&circle, &circle).unwrap();
+    let path = circle.join("closegate.db");
+    let refused = Store::open(Place::Sqlite { path, otherwise: Otherwise::Memory }, Role::Serving).await;
+    assert!(matches!(refused, Err(StoreError::Unusable { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_database_whose_answer_is_of_no_use_is_down_until_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(place(&folder), Role::Serving);
+    store.insert(draft(Kind::Route, "sales"), &event()).await.unwrap();
+    let run = async |text: &'static str| {
+        let mut session = store.change().await.unwrap();
+        session.run(text).await.unwrap();
+        session.commit().await.unwrap();
+    };
+    run("ALTER TABLE cg_counters RENAME TO elsewhere").await;
+    let error = store.revision().await.unwrap_err();
+    assert!(!matches!(error, StoreError::Unreachable { .. }), "{error:?}");
+    let Health::Down { since } = *store.health().borrow() else { panic!("up") };
+    // A connection is to be had, which says nothing; that a record is taken would be an answer.
+    run("ALTER TABLE elsewhere RENAME TO cg_counters").await;
+    assert_eq!(*store.health().borrow(), Health::Down { since });
+    let taken = store.insert(draft(Kind::Route, "sales"), &event()).await.unwrap_err();
+    assert!(matches!(taken, StoreError::Taken { .. }), "{taken:?}");
+    assert_eq!(*store.health().borrow(), Health::Up);
 }
 
 #[tokio::test]

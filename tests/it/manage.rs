@@ -14,6 +14,7 @@ use closegate::admin::model::{
 };
 use closegate::admin::{Answer, Code, Management, Refusal};
 use closegate::id::{CredentialName, KeyName, RouteName};
+use closegate::store::{Kind, Otherwise, Place, Role, Store};
 
 use crate::errors::told;
 use crate::origin::Origin;
@@ -290,6 +291,34 @@ fn a_rotation_that_close_cannot_confirm_changes_nothing() {
     assert_eq!(code(management.rotate_credential(&credential("partner"), to, stale, &by())), Code::PreconditionFailed);
     assert_eq!(status(&world, "/partner/api/v1/lead/"), 200);
     assert_eq!(close.authorizations().last().unwrap(), &basic(ADDED));
+}
+
+/// The database of a world, as somebody beside the gateway sees it.
+fn beside(world: &World) -> Store {
+    let place = Place::Sqlite { path: world.folder.path().join("store.db"), otherwise: Otherwise::Refuse };
+    RUNTIME.block_on(Store::open(place, Role::Visiting)).unwrap()
+}
+
+#[test]
+fn a_credential_that_is_added_again_never_has_the_number_of_a_former_secret() {
+    let close = Close::start(&[SECRET, ADDED]);
+    let world = managed(close.address()).start();
+    let management = world.management();
+    let mut numbers = HashSet::new();
+    for _ in 0..3 {
+        add(&*management, "partner", ADDED);
+        let record = RUNTIME.block_on(beside(&world).record(Kind::Credential, "partner")).unwrap().unwrap();
+        assert!(numbers.insert(record.body["secret"].as_u64().unwrap()), "{numbers:?}");
+        wait(management.remove_credential(&credential("partner"), None, &by())).unwrap();
+    }
+}
+
+#[test]
+fn a_store_that_comes_into_use_remembers_the_keys_of_the_file() {
+    let close = Close::start(&[SECRET, ADDED]);
+    let world = managed(close.address()).key("\"sales\"").start();
+    add(&*world.management(), "partner", ADDED);
+    assert!(RUNTIME.block_on(beside(&world).keys_ever_defined()).unwrap());
 }
 
 #[test]

@@ -245,3 +245,39 @@ fn how_long_a_request_may_wait_is_changed_without_a_restart() {
     assert_eq!(exchange(&mut world.connect(), &get()).status, 429);
     assert_eq!(origin.seen().len(), 3, "sent again");
 }
+
+/// A world whose second request waits for two seconds, and that request on its way.
+fn held(origin: &Origin) -> (World, crate::raw::Raw) {
+    let world = gateway(origin.address).key("\"sales\"").set("keys.main", "description = \"x\"");
+    let world = world.other_key("\"sales\"").set("pace", "max_wait = \"20s\"").start_reloading();
+    let mut client = world.connect();
+    client.send(get());
+    origin.wait_for(1);
+    (world, client)
+}
+
+#[test]
+fn what_waited_is_sent_for_a_key_that_is_in_force_and_with_the_secret_that_is() {
+    let after = "api_9x8LPTNb1PfwL0rKwU7G0t.PLANTEDnextPLANTEDnexts";
+    let origin = refusing_first(refusal("retry-after: 2\r\n", "{}"));
+    let (world, mut client) = held(&origin);
+    world.write("sales.secret", after);
+    world.reload().unwrap();
+    assert_eq!(client.answer().status, 200);
+    let seen = origin.seen();
+    assert_eq!(seen.len(), 2);
+    assert_ne!(seen[0].values("authorization"), seen[1].values("authorization"), "the secret of now");
+    for (from, to, status, code) in [
+        ("[keys.main]", "[keys.main]\nexpires = 2020-01-01T00:00:00Z", 401, "key_invalid"),
+        ("[keys.main]", "[keys.another]", 401, "key_invalid"),
+        ("[credentials.sales]", "[routes.sales]\ncredential = \"b\"\n[credentials.b]", 404, "no_route"),
+    ] {
+        let origin = refusing_first(refusal("retry-after: 2\r\n", "{}"));
+        let (world, mut client) = held(&origin);
+        world.edit(from, to);
+        world.reload().unwrap();
+        let answer = client.answer();
+        assert_eq!((answer.status, answer.code()), (status, Some(code)), "{to}");
+        assert_eq!(origin.seen().len(), 1, "{to}");
+    }
+}

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use closegate::app::Rehearsal;
 use closegate::catalogue::Catalogue;
@@ -369,6 +372,45 @@ fn a_body_that_comes_in_pieces_is_judged_whole_and_one_that_is_cut_goes_nowhere(
     world.records.wait_until(|records| records.iter().any(|record| record["status"] == 499));
     assert_eq!(ask(&world, "POST", EMAIL, JSON, r#"{"status":"draft"}"#).status, 200, "its place was given back");
     assert_eq!(origin.seen().len(), 2);
+}
+
+#[test]
+fn a_body_that_was_waited_for_is_judged_by_what_is_in_force_then() {
+    let origin = Origin::plain();
+    let lines = "description = \"x\"\nscopes = [\"write\"]";
+    let world = gateway(origin.address).set("keys.main", lines).key("\"sales\"").start_reloading();
+    let head = format!("POST {EMAIL} HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\n{JSON}");
+    let mut client = world.connect();
+    client.send(format!("{head}Expect: 100-continue\r\nContent-Length: 18\r\n\r\n"));
+    assert_eq!(client.head().status, 100);
+    world.edit("description = \"x\"", "expires = 2020-01-01T00:00:00Z");
+    world.reload().unwrap();
+    client.send("{\"status\":\"draft\"}");
+    told(&client.answer(), 401, "key_invalid");
+    assert_eq!(origin.connections(), 0);
+}
+
+#[test]
+fn a_body_that_comes_too_slowly_is_waited_for_so_long_in_all() {
+    let origin = Origin::plain();
+    let setup = gateway(origin.address).replace("listen", "address = \"127.0.0.1:0\"\nbody_timeout = \"1s\"");
+    let world = setup.set("keys.main", "scopes = [\"write\"]").key("\"sales\"").start();
+    let mut client = world.connect();
+    let head = format!("POST {EMAIL} HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\n{JSON}");
+    client.send(format!("{head}Content-Length: 1000\r\n\r\n"));
+    let mut drip = client.socket().try_clone().unwrap();
+    let (answered, told_so) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        // No piece is late by itself.
+        scope.spawn(move || {
+            while told_so.recv_timeout(Duration::from_millis(50)) == Err(RecvTimeoutError::Timeout) {
+                let _ = drip.write_all(b" ");
+            }
+        });
+        told(&client.answer(), 408, "request_timeout");
+        drop(answered);
+    });
+    assert_eq!(origin.connections(), 0);
 }
 
 #[test]

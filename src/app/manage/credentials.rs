@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::rand;
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -53,7 +54,7 @@ impl Manager {
         let mut body = Body {
             description,
             method,
-            secret: 1,
+            secret: unused()?,
             created_at: now,
             verified_at: None,
             organization: None,
@@ -318,6 +319,15 @@ fn trial(method: &Method, secret: &SecretText) -> Result<Option<Trial>, Refusal>
         Method::Oauth2 { .. } => return Ok(None),
     };
     trial.map(Some).map_err(|unfit| Refusal::field(field, unfit.to_string(), "paste all of it, and only that"))
+}
+
+/// A number that no secret of that name ever had: one who has not seen that the credential was removed meanwhile would
+/// take the same number for the same secret.
+fn unused() -> Result<u64, Refusal> {
+    let mut bytes = [0; 8];
+    rand::fill(&mut bytes).map_err(|_| Refusal::internal())?;
+    // What counts on from it stays within what every reader of JSON takes.
+    Ok(u64::from_be_bytes(bytes) >> 16)
 }
 
 /// `route `a`` or `routes `a`, `b``.

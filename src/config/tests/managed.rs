@@ -136,6 +136,32 @@ fn objections_are_those_of_the_addition() {
 }
 
 #[test]
+fn what_would_put_something_else_out_of_use_is_refused() {
+    let base = base(SALES);
+    let added = managed([
+        stored("zeta"),
+        route("sales2", json!({ "prefix": "/s", "credential": "sales" })),
+        route("beta", json!({ "prefix": "/b", "credential": "sales" })),
+        route("zeta2", json!({ "prefix": "/aaa", "credential": "sales" })),
+    ]);
+    let found = |addition: Addition| {
+        let found = base.objections(&added, addition);
+        found.into_iter().map(|finding| (finding.key, finding.what.into_owned())).collect::<Vec<_>>()
+    };
+    // Names that sort before those that they would hide.
+    let [(key, what)] = found(route("aaa", json!({ "prefix": "/s", "credential": "sales" }))).try_into().unwrap();
+    assert_eq!(key, "routes.aaa.prefix");
+    assert!(what.contains("`routes.sales2`") && what.contains("the same prefix"), "{what}");
+    let changed = found(route("beta", json!({ "prefix": "/s", "credential": "sales" })));
+    assert_eq!(changed.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), ["routes.beta.prefix"]);
+    // The route that a new credential has by default.
+    let default = found(route("aaa", json!({ "credential": "zeta" })));
+    assert_eq!(default.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), ["routes.aaa.prefix"]);
+    assert_eq!(found(route("beta", json!({ "prefix": "/c", "credential": "sales" }))), []);
+    assert_eq!(found(route("aaa", json!({ "prefix": "/a", "credential": "sales" }))), []);
+}
+
+#[test]
 fn no_file_can_say_what_only_the_store_does() {
     let text =
         |extra: &str| format!("{SALES}[keys.k]\nroutes = [\"sales\"]\nhash = \"sha256:{}\"\n{extra}", "0".repeat(64));

@@ -60,6 +60,18 @@ fn a_day_ends_at_midnight_in_utc() {
 }
 
 #[test]
+fn a_clock_that_steps_back_over_midnight_begins_no_day_anew() {
+    let quota = Quota::new(Limits { daily_quota: Some(2), ..Limits::default() });
+    let midnight = at(20_001 * DAY);
+    let before = at(20_001 * DAY - 10);
+    assert!(quota.admit(midnight).is_ok() && quota.admit(before).is_ok());
+    assert_eq!(quota.day_count(), DayCount { day: 20_001, count: 2 });
+    assert_eq!(refused(&quota, before).retry_after, DAY + 10);
+    assert_eq!((quota.left(before).daily, quota.left(before).resets_in), (Some(0), DAY + 10));
+    assert_eq!(refused(&quota, midnight).limit, Limit::Daily);
+}
+
+#[test]
 fn what_is_refused_uses_nothing_up() {
     let quota = Quota::new(Limits { rate: rate(1, 2), concurrency: Some(3), daily_quota: Some(10) });
     let slots = [quota.admit(noon()).ok().unwrap(), quota.admit(noon()).ok().unwrap()];

@@ -1,5 +1,7 @@
 //! Tests of who may ask what.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderValue, Request};
 
 use super::*;
@@ -10,7 +12,7 @@ use crate::keys::{self, Quota};
 use crate::origin::Origin;
 use crate::path::Prefix;
 use crate::rule::Rules;
-use crate::scope::{Scope, Scopes};
+use crate::scope::Scopes;
 
 fn routes() -> RouteTable {
     let route = |(index, name): (u32, &str)| Route {
@@ -49,7 +51,11 @@ fn keys(scopes: Scopes) -> KeySet {
 }
 
 fn fault(key: Option<&'static str>, path: &str) -> Option<ProxyError> {
-    let (routes, keys, door) = (routes(), keys(Scopes::ALL), Door { loopback: true, hosts: Vec::new(), max_body: 0 });
+    let (routes, keys, door) = (
+        routes(),
+        keys(Scopes::ALL),
+        Door { loopback: true, hosts: Vec::new(), max_body: 0, body_timeout: Duration::ZERO },
+    );
     let access = Access { keys: &keys, routes: &routes, door: &door, uid: None };
     let mut headers = HeaderMap::new();
     headers
@@ -93,7 +99,8 @@ impl Witness for Nobody {
 
 /// What becomes of a request of a key with these scopes.
 fn decided(scopes: Scopes, method: &str, target: &str, line: Option<(&str, &str)>) -> Result<(), ProxyError> {
-    let (routes, keys, door) = (routes(), keys(scopes), Door { loopback: true, hosts: Vec::new(), max_body: 0 });
+    let (routes, keys, door) =
+        (routes(), keys(scopes), Door { loopback: true, hosts: Vec::new(), max_body: 0, body_timeout: Duration::ZERO });
     let access = Access { keys: &keys, routes: &routes, door: &door, uid: None };
     let mut request = Request::builder().method(method).uri(target).header("closegate-key", "the-key-of-the-tool");
     if let Some((name, value)) = line {
