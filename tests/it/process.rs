@@ -488,6 +488,7 @@ fn line_44_the_process_is_closed_to_others_of_its_user() {
     };
     let mut command = Command::new(&binary);
     command.env_clear().env("PLANTED_ENV", SECRET).current_dir(folder.path()).stdin(Stdio::null());
+    command.env("XDG_STATE_HOME", folder.path().join("state"));
     as_user(&mut command);
     let world = Spawned::start(command, folder);
     let read = |id: u32, file: &str| {

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -255,12 +256,17 @@ fn all_of(mut world: Spawned, mut given: Vec<(String, Vec<u8>)>) -> Vec<(String,
     given.push(("stdout".to_owned(), world.stdout.bytes()));
     given.push(("stderr".to_owned(), world.stderr.bytes()));
     let own = ["sales.secret", "next.secret", "password.secret", "main.key", "other.key"];
-    for entry in std::fs::read_dir(world.folder.path()).unwrap().map(Result::unwrap) {
-        if !own.contains(&entry.file_name().to_str().unwrap()) {
-            given.push((format!("{:?}", entry.path()), std::fs::read(entry.path()).unwrap()));
+    for path in files_below(world.folder.path()) {
+        if !own.contains(&path.file_name().unwrap().to_str().unwrap()) {
+            given.push((format!("{path:?}"), std::fs::read(path).unwrap()));
         }
     }
     given
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 #[test]

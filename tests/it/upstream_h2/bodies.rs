@@ -434,6 +434,8 @@ fn line_35_an_upload_that_nobody_takes_costs_little_memory() {
     let go_on = taken.clone();
     let origin = Frames::start(move |peer| {
         // No window is ever opened, beyond the one that is there from the beginning.
+        let first = peer.head().unwrap().stream;
+        assert!(peer.answer(first, "{}"));
         let upload = peer.head().unwrap().stream;
         let mut came = 0;
         while let Some(frame) = peer.next() {
@@ -452,6 +454,8 @@ fn line_35_an_upload_that_nobody_takes_costs_little_memory() {
         }
     });
     let world = speaking_h2(origin.address).set("listen", "max_body = \"100MiB\"").spawn();
+    // The pages of the program itself come in as they are first run.
+    assert_eq!(exchange(&mut world.connect(), &get()).status, 200);
     let before = world.memory();
     let uploading = std::thread::spawn({
         let mut client = world.connect();
