@@ -102,7 +102,7 @@ impl Material {
 impl Secrets {
     /// Reads them for nobody: whether they could be used. The store is looked at as well, if there is one.
     pub fn check(config: &Config) -> Result<Self, Vec<Fault>> {
-        let archive = Arc::new(storage::archive(config, Role::Visiting));
+        let archive = Arc::new(storage::archive(config, Role::Looking));
         blocking(async {
             let stored = storage::check(&archive).await;
             let read = Self::read(config, Some(&archive)).await;
