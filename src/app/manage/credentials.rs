@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::body::{Method, told};
 use super::ground::Ground;
+use super::keys::Left;
 use super::{
     Body, Introduced, Manager, RouteBody, agreed, events, expected, free, key_of, refuse, stored, unkept, view,
 };
@@ -47,8 +48,6 @@ impl Manager {
     pub(super) async fn insert_credential(&self, new: NewCredential, by: &Actor) -> Result<CredentialView, Refusal> {
         let NewCredential { name, description, method } = new;
         let name = CredentialName::parse(&name).map_err(|fault| Refusal::field("name", fault.to_string(), NAME))?;
-        let (effective, turn) = self.latest().await?;
-        free(&effective, Kind::Credential, name.as_str(), effective.snapshot.credentials.contains_key(&name))?;
         let (method, secret) = apart(method);
         let now = Timestamp::now();
         let mut body = Body {
@@ -61,8 +60,9 @@ impl Manager {
             user: None,
             key_id: None,
         };
-        let managed = agreed(&effective, &effective.snapshot.managed(), body.addition(&name))?;
-        let route = default_route(&effective, managed, &name, now)?;
+        // Close may take its time: nobody waits for that, and what was decided before is decided again.
+        let effective = self.effective().await?;
+        addable(&effective, &name, &body)?;
         if let Some(trial) = trial(&body.method, &secret)? {
             body.key_id = trial.key_id().map(str::to_owned);
             match self.ground.try_out(&effective, &trial, &effective.loaded.config.upstream.url).await? {
@@ -73,6 +73,8 @@ impl Manager {
                 }
             }
         }
+        let (effective, turn) = self.latest().await?;
+        let route = addable(&effective, &name, &body)?;
         let detail = json!({ "method": body.method.shown(), "verified": body.verified_at.is_some() });
         let event = events::event(by, "credential.add", name.as_str(), detail);
         let draft = self.draft(&name, &body, Some(&secret)).await?;
@@ -108,6 +110,12 @@ impl Manager {
         by: &Actor,
     ) -> Result<(), Refusal> {
         let (effective, _turn) = self.latest().await?;
+        let hidden = effective.hidden(Kind::Credential, name.as_str(), effective.snapshot.credentials.get(name), seen);
+        if let Some(hidden) = hidden {
+            return self
+                .make(&effective, vec![hidden], events::discarded(by, "credential.remove", name.as_str()))
+                .await;
+        }
         let kept = effective.kept_credential(name)?;
         let own = effective.snapshot.routes.keys().find(|route| route.as_str() == name.as_str());
         let own = own.filter(|route| effective.sends_with(route, name));
@@ -119,11 +127,13 @@ impl Manager {
             return Err(Refusal::new(Code::InUse, detail).hint("remove these routes, or give them another credential"));
         }
         let mut steps = vec![Step::Remove(store::Kind::Credential, name.to_string(), expected(seen, kept.version))];
+        let mut left = Left::default();
         if let Some(own) = own {
-            effective.spare_route(own)?;
+            left = effective.leave_route(own)?;
             steps.push(Step::Remove(store::Kind::Route, own.to_string(), Expected::Any));
         }
-        self.make(&effective, steps, events::event(by, "credential.remove", name.as_str(), json!({}))).await
+        let event = events::event(by, "credential.remove", name.as_str(), left.told());
+        self.make(&effective, steps.into_iter().chain(left.steps).collect(), event).await
     }
 
     pub(super) async fn examine_credential(&self, name: &CredentialName, by: &Actor) -> Result<Verification, Refusal> {
@@ -153,9 +163,13 @@ impl Manager {
         seen: Option<Version>,
         by: &Actor,
     ) -> Result<CredentialView, Refusal> {
-        let (effective, turn) = self.latest().await?;
+        let effective = self.effective().await?;
         let kept = effective.kept_credential(name)?;
+        if seen.is_some_and(|seen| seen.0 != kept.version) {
+            return Err(Refusal::stale(Kind::Credential, name));
+        }
         let mut body = kept.body.clone();
+        // Nobody waits until Close has answered.
         if let Some(trial) = trial(&body.method, &to.secret)? {
             body.key_id = trial.key_id().map(str::to_owned);
             match self.ground.try_out(&effective, &trial, &effective.origin_of(name)).await? {
@@ -164,10 +178,16 @@ impl Manager {
                 (Verdict::Undecided(why), _) => return Err(refuse::by_silence(&why)),
             }
         }
+        let (effective, turn) = self.latest().await?;
+        let now = effective.kept_credential(name)?;
+        if (now.body.secret, &now.body.method) != (kept.body.secret, &kept.body.method) {
+            return Err(Refusal::stale(Kind::Credential, name));
+        }
+        body.description.clone_from(&now.body.description);
         body.secret += 1;
         let draft = self.draft(name, &body, Some(&to.secret)).await?;
         let event = events::event(by, "credential.rotate", name.as_str(), json!({}));
-        self.make(&effective, vec![Step::Replace(draft, expected(seen, kept.version))], event).await?;
+        self.make(&effective, vec![Step::Replace(draft, expected(seen, now.version))], event).await?;
         drop(turn);
         effective.let_go(name).await;
         self.show_credential(name).await
@@ -265,6 +285,13 @@ impl Effective {
         // A long answer goes on as it began.
         let _ = tokio::time::timeout(FAREWELL, over).await;
     }
+}
+
+/// Whether a credential may be added, beside what is there now; gives the route to be made with it.
+fn addable(effective: &Effective, name: &CredentialName, body: &Body) -> Result<Option<Draft>, Refusal> {
+    free(effective, Kind::Credential, name.as_str(), effective.snapshot.credentials.contains_key(name))?;
+    let managed = agreed(effective, &effective.snapshot.managed(), body.addition(name))?;
+    default_route(effective, managed, name, body.created_at)
 }
 
 /// The route that a new credential has, unless a route of its name is there already.
