@@ -42,6 +42,7 @@ mod store;
 mod tidy;
 mod tls;
 mod upstream_h2;
+mod usage;
 mod ways;
 mod wire;
 mod world;
