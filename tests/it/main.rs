@@ -43,6 +43,7 @@ mod tidy;
 mod tls;
 mod upstream_h2;
 mod usage;
+mod watched;
 mod ways;
 mod wire;
 mod world;
