@@ -35,6 +35,7 @@ mod redaction;
 mod refusal;
 mod reload;
 mod replicas;
+mod scanner;
 mod secrecy;
 mod signal;
 mod spawned;
