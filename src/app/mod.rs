@@ -49,7 +49,7 @@ pub use manage::Manager;
 pub use operators::{TokenPlace, own_token};
 pub use rehearse::Rehearsal;
 pub use reload::{Bell, Change, Outcome, Provenance, Reloaded};
-pub use secrets::{Fault, Secrets};
+pub use secrets::{Asking, Fault, Secrets};
 pub use storage::archive;
 
 /// Why a gateway does not start.
@@ -165,7 +165,8 @@ impl Gateway {
         let (bell, bells) = reload::bell();
         let (effective, in_force) = watch::channel(Arc::new(effective));
         let health = service::health(in_force.clone(), archive.store().health());
-        let management = Arc::new(Manager::running(Arc::clone(&archive), bell.clone(), in_force));
+        let management =
+            Arc::new(Manager::running(Arc::clone(&archive), bell.clone(), in_force, Arc::clone(&telemetry)));
         let office = office(config, &management, &archive, tokens).at(desk::place(config, &listeners));
         let (office, invitation) = if is_empty { invite(config, office, admin)? } else { (office, None) };
         let api = Api::new(office);
