@@ -213,7 +213,8 @@ fn closegate_command(place: &Place<'_>, port: u16, access: &str) -> Result<Comma
     secret(&place.folder.join("credential"), CREDENTIAL)?;
     secret(&place.folder.join("key"), GATEWAY_KEY)?;
     let configuration = format!(
-        r#"[listen]
+        r#"data_dir = "{folder}/data"
+[listen]
 address = "127.0.0.1:{port}"
 workers = 1
 [admin]

@@ -269,16 +269,19 @@ impl End {
     }
 
     fn of(reading: &Reading, trip: Trip) -> Self {
-        let rounding = match reading.exactness {
-            Exactness::Fraction => Duration::ZERO,
-            Exactness::Seconds => Duration::from_secs(1),
+        // A fraction may have been rounded either way, whole seconds are rounded up.
+        let (rounding, short) = match reading.exactness {
+            Exactness::Fraction => (LAST_DIGIT, LAST_DIGIT),
+            Exactness::Seconds => (Duration::from_secs(1), Duration::ZERO),
         };
         // No time at all in whole seconds was rounded down.
         let reset = if reading.reset.is_zero() && reading.remaining == 0 { rounding } else { reading.reset };
-        Self { earliest: trip.sent + reset.saturating_sub(rounding), latest: trip.counted() + reset }
+        Self { earliest: trip.sent + reset.saturating_sub(rounding), latest: trip.counted() + reset + short }
     }
 }
 
+/// Fractions are told in milliseconds or finer.
+const LAST_DIGIT: Duration = Duration::from_millis(1);
 /// A request is counted within this time of being sent.
 const LATEST_COUNT: Duration = Duration::from_secs(1);
 /// The wait after a 429 that names none; it doubles with each further one.

@@ -22,7 +22,7 @@ fn activated(folder: &Path, socket: impl Into<OwnedFd>, name: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", script, env!("CARGO_BIN_EXE_closegate"), name]);
     command.env_clear().current_dir(folder).stdin(Stdio::from(socket.into()));
-    command.env("PATH", std::env::var_os("PATH").unwrap());
+    command.env("PATH", std::env::var_os("PATH").unwrap()).env("XDG_STATE_HOME", folder);
     command
 }
 
@@ -115,7 +115,7 @@ fn line_45_commands_get_neither_the_socket_nor_a_word_of_systemd() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let inode = rustix::fs::fstat(&listener).unwrap().st_ino;
     let setup = systemd(&origin)
-        .file("look", "env > seen; ls -l /proc/self/fd >> seen; echo a-secret-from-a-command")
+        .file("look", "env > seen; ls -l /proc/$$/fd >> seen; echo a-secret-from-a-command")
         .replace("credentials.sales", "bearer = { command = [\"sh\", \"look\"] }");
     let folder = setup.write();
     let mut command = activated(folder.path(), listener, "listen");
@@ -125,7 +125,7 @@ fn line_45_commands_get_neither_the_socket_nor_a_word_of_systemd() {
     let seen = std::fs::read_to_string(folder.path().join("seen")).unwrap();
     assert!(seen.contains("PATH="), "{seen}");
     assert!(!seen.contains("LISTEN_") && !seen.contains("NOTIFY_"), "{seen}");
-    assert!(seen.contains("pipe:["), "{seen}");
+    assert!(seen.contains("1 -> pipe:["), "its output is the gateway's to read: {seen}");
     assert!(!seen.contains(&format!("socket:[{inode}]")), "{seen}");
 }
 

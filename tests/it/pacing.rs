@@ -190,9 +190,10 @@ fn a_client_that_leaves_gives_its_turn_up() {
     assert_eq!(origin.seen().len(), 3);
 }
 
-/// Four clients of two keys ask one after the other, each as fast as it is answered; the records of all.
+/// Four clients of two keys ask one after the other, each as fast as it is answered, and more than a window takes; the
+/// records of all.
 fn crowd(style: RateStyle) -> Vec<serde_json::Value> {
-    let limit = RateLimit { style, ..RateLimit::new(12, Duration::from_secs(1)) };
+    let limit = RateLimit { style, ..RateLimit::new(12, Duration::from_secs(2)) };
     let options = Options::new().accept(Accepted::api_key("acme", SECRET)).rate_limit(limit);
     let simulator = RUNTIME.block_on(Simulator::start(options)).unwrap();
     let lines = "max_wait = \"20s\"";
@@ -203,7 +204,7 @@ fn crowd(style: RateStyle) -> Vec<serde_json::Value> {
         for number in 0..4 {
             let (mut client, key) = (world.connect(), [KEY, OTHER_KEY][number % 2]);
             scope.spawn(move || {
-                for _ in 0..9 {
+                for _ in 0..5 {
                     let request = "GET /sales/api/v1/me/ HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: ";
                     let answer = exchange(&mut client, &format!("{request}{key}\r\n\r\n"));
                     assert_eq!(answer.status, 200, "{style:?}");
@@ -211,16 +212,16 @@ fn crowd(style: RateStyle) -> Vec<serde_json::Value> {
             });
         }
     });
-    world.records.wait_for(37)
+    world.records.wait_for(21)
 }
 
 #[test]
 fn a_crowd_keeps_within_the_limits_that_close_tells() {
     for style in [RateStyle::Semicolons, RateStyle::Commas, RateStyle::Legacy] {
         let records = crowd(style);
-        // What is sent at the very end of a window may arrive in the next: on a busy machine a few do.
+        // One window is used up and one is not: nobody asks at the end of one, where a request may arrive in the next.
         let turned_away = records.iter().filter(|record| record["attempts"] != 1).count();
-        assert!(turned_away <= 4, "{turned_away} of 37 were turned away: {style:?} {records:#?}");
+        assert_eq!(turned_away, 0, "{style:?} {records:#?}");
         assert!(records.iter().any(|record| record["paced_ms"].as_f64() > Some(100.0)), "{style:?} {records:#?}");
     }
 }

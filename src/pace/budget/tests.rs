@@ -71,6 +71,16 @@ fn what_is_left_is_the_least_that_was_told_less_what_is_under_way() {
 }
 
 #[test]
+fn a_fraction_may_have_been_rounded_down() {
+    let mut bench = Bench::new();
+    bench.budget.begin();
+    // 995.4 ms are told as 0.995.
+    bench.answer(0, 1, reading(12, 0, 995));
+    assert_eq!(bench.room(996), 0);
+    assert_eq!(bench.room(997), 12);
+}
+
+#[test]
 fn whole_seconds_are_narrowed_down_and_what_may_count_in_the_next_window_does() {
     let mut bench = Bench::new();
     // A window from 0 to 1000.

@@ -38,17 +38,31 @@ struct Driver {
 }
 
 impl Driver {
+    /// It takes a free port for IPv4 and then asks for the same one for IPv6, which somebody else may have: then it ends,
+    /// and is started again.
     fn start() -> Self {
+        let mut said = Vec::new();
+        (0..5).find_map(|_| Self::attempt(&mut said)).unwrap_or_else(|| panic!("chromedriver told no port: {said:#?}"))
+    }
+
+    fn attempt(said: &mut Vec<String>) -> Option<Self> {
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
         let mut child = command.spawn().expect("chromedriver starts: `tests/run` installs it");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
-            line.strip_suffix('.').unwrap_or(&line).rsplit_once("successfully on port ")?.1.parse().ok()
+            let port = line.strip_suffix('.').unwrap_or(&line).rsplit_once("successfully on port ");
+            let port = port.and_then(|(_, port)| port.parse().ok());
+            said.push(line);
+            port
         });
+        let Some(port) = port else {
+            said.push(format!("it ended: {}", child.wait().unwrap()));
+            return None;
+        };
         // Whatever else it says is read, so that it never waits for a reader.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        Self { child, port: port.expect("chromedriver says its port") }
+        Some(Self { child, port })
     }
 }
 
