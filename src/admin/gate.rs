@@ -12,6 +12,7 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS
 use http::{HeaderName, Method, header};
 
 use super::api::Desk;
+use super::attempts::Wrong;
 use super::house::Visit;
 use super::model::{Actor, Identity, NewEvent, Role, Way};
 use super::refusal::{Code, Refusal};
@@ -98,13 +99,13 @@ async fn identify(desk: &Desk, headers: &HeaderMap, came: Came, scheme: CookieSc
     Ok(caller(token, Way::Session, came, Some(pass.csrf())))
 }
 
-/// The token of a text, in its turn; a wrong one is noted.
+/// The token of a text, at once; a wrong one is noted, and refused in its turn.
 pub(super) async fn check<'d>(desk: &'d Desk, text: &[u8], came: Came, way: Way) -> Result<&'d Token, Refusal> {
-    desk.attempts.turn(came.peer).await?;
     if let Some(token) = desk.tokens.find(text) {
         return Ok(token);
     }
-    if let Some(times) = desk.attempts.wrong(came.peer) {
+    let Wrong { turn, untold } = desk.attempts.wrong(came.peer);
+    if let Some(times) = untold {
         let by = Actor { name: "unknown".to_owned(), way, from: Some(came.peer) };
         let detail = [("attempts".to_owned(), times.into())].into_iter().collect();
         let event = NewEvent { by, action: "session.refused", subject: None, detail };
@@ -113,6 +114,11 @@ pub(super) async fn check<'d>(desk: &'d Desk, text: &[u8], came: Came, way: Way)
             tracing::warn!(%refusal, "a refused token could not be noted");
         }
     }
+    let Some(turn) = turn else {
+        return Err(Refusal::new(Code::TooManyAttempts, "too many wrong tokens")
+            .hint("a right one is let in at any time; try this one again in a few seconds"));
+    };
+    turn.come().await;
     Err(stranger("the token is not known here"))
 }
 

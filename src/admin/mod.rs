@@ -6,6 +6,7 @@
 //! trait. Errors are `application/problem+json` (RFC 9457).
 
 mod api;
+mod attempts;
 mod client;
 mod gate;
 mod health;

@@ -61,7 +61,7 @@ pub enum Code {
     CredentialRefused,
     /// Close did not grant an authorization.
     AuthorizationRefused,
-    /// Too many attempts with wrong tokens from this address.
+    /// The token is wrong, and too many wrong ones wait for an answer.
     TooManyAttempts,
     /// A fault of closegate itself.
     Internal,

@@ -38,10 +38,10 @@ pub(super) struct Kept<B> {
 }
 
 impl Snapshot {
-    /// What is taken for granted while the store could not be read yet: nothing is known, but that it may have keys, so
-    /// that no route is open which one of them has closed.
-    pub(super) fn unread() -> Self {
-        Self { keys_ever_defined: true, ..Self::default() }
+    /// What is taken for granted while the store could not be read yet: that it may have keys, so that no route is open
+    /// which one of them has closed, and that what it said to be disabled when it was read last still is.
+    pub(super) fn unread(disabled: BTreeSet<String>) -> Self {
+        Self { keys_ever_defined: true, disabled, ..Self::default() }
     }
 
     /// Reads it; what is changed meanwhile is read again, so that all of it is of one moment.

@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes a running gateway. The only place that knows every part.
 
 mod assemble;
+mod bell;
 mod desk;
 mod files;
 mod keep;
@@ -13,11 +14,13 @@ mod outward;
 mod part;
 mod rehearse;
 mod reload;
+mod remembered;
 mod secrets;
 mod service;
 mod storage;
 mod worker;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -33,6 +36,7 @@ use self::keep::Keep;
 use self::managed::Snapshot;
 use self::part::Ends;
 use self::reload::{Current, Effective, Reloader, Standing};
+use self::remembered::Remembered;
 use self::secrets::{Beside, Material};
 use self::service::{Chores, Post};
 use crate::admin::{Api, Desk, Health, House, Invitation, Management, Phase, Surface, Token, Tokens};
@@ -43,12 +47,13 @@ use crate::store::Role;
 use crate::telemetry::Telemetry;
 use crate::vault::{Archive, Supply, Withheld};
 
+pub use bell::{Bell, Change, Outcome, Reloaded};
 pub use listeners::unusable_certificates;
 pub use load::load;
 pub use manage::Manager;
 pub use operators::{TokenPlace, own_token};
 pub use rehearse::Rehearsal;
-pub use reload::{Bell, Change, Outcome, Provenance, Reloaded};
+pub use reload::Provenance;
 pub use secrets::{Asking, Fault, Secrets};
 pub use storage::archive;
 
@@ -115,7 +120,7 @@ struct Beginning {
     provenance: Option<Provenance>,
     seen: Seen,
     effective: Effective,
-    current: Current,
+    current: Arc<Current>,
     chores: Chores,
     archive: Arc<Archive>,
     tokens: Vec<Token>,
@@ -162,7 +167,7 @@ impl Gateway {
         let (stage, staged) = watch::channel(Stage::Serving);
         let (closed, closing) = watch::channel(false);
         let (watched, ends) = part::parts();
-        let (bell, bells) = reload::bell();
+        let (bell, bells) = bell::bell();
         let (effective, in_force) = watch::channel(Arc::new(effective));
         let health = service::health(in_force.clone(), archive.store().health());
         let management =
@@ -187,6 +192,7 @@ impl Gateway {
             started: config.clone(),
             current,
             keep: Keep::new(archive, config.store.max_stale),
+            remembered: Remembered::of(config),
             certificates,
             watcher: Watcher::new(seen),
             effective,
@@ -281,11 +287,18 @@ async fn begin(
     let seen = provenance.as_ref().map(watched).unwrap_or_default();
     let archive = Arc::new(storage::archive(&loaded.config, Role::Serving));
     let stored = storage::check(&archive).await;
+    let remembered = Remembered::of(&loaded.config);
     let snapshot = match (&loaded.base, &stored) {
         (None, _) => Snapshot::default(),
-        (Some(_), Ok(None)) => Snapshot::read(archive.store()).await.unwrap_or_else(|_| Snapshot::unread()),
-        (Some(_), _) => Snapshot::unread(),
+        (Some(_), Ok(None)) => match Snapshot::read(archive.store()).await {
+            Ok(snapshot) => snapshot,
+            Err(_) => unread(&remembered).await?,
+        },
+        (Some(_), _) => unread(&remembered).await?,
     };
+    if snapshot.is_read && archive.store().is_lasting() {
+        remembered.keep(&snapshot.disabled).await;
+    }
     let loaded = with_added(loaded, &snapshot);
     let beside = Beside { archive: Some(&archive), snapshot: loaded.base.as_ref().map(|_| &snapshot), before: None };
     let material = Material::gather(&loaded.config, beside).await;
@@ -307,12 +320,6 @@ async fn begin(
         return Err(shared);
     }
     snapshot.warn();
-    if loaded.base.is_some() && !snapshot.is_read {
-        tracing::warn!(
-            "what is disabled is not known before the store was read: a credential of the configuration that was disabled is \
-             sent until then; hint: take it out of the configuration, or start once the store answers"
-        );
-    }
     for warning in doubt.iter().chain(&material.warnings).chain(&token_warnings) {
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
@@ -322,7 +329,7 @@ async fn begin(
     let (parts, watches) = assemble::parts(&config, material, telemetry, &pacer, None)?;
     let standing = if snapshot.is_read { Standing::Whole } else { Standing::Partial };
     let effective = Effective { loaded, snapshot, standing, vault: Some(Arc::clone(&parts.gate.vault)) };
-    let current = Current { config, key_texts, parts };
+    let current = Arc::new(Current { config, key_texts, parts });
     let chores = Chores { watches, dispatcher };
     Ok(Beginning { provenance, seen, effective, current, chores, archive, tokens })
 }
@@ -341,6 +348,24 @@ fn office(config: &Config, management: &Arc<Manager>, archive: &Arc<Archive>, to
     let sessions = Arc::new(operators::StoredSessions(Arc::clone(archive)));
     let (does, notes) = (Arc::clone(management), Arc::clone(management));
     Desk::new(does, sessions, notes, Tokens::new(tokens), house)
+}
+
+/// What a start goes by while the store cannot be read.
+async fn unread(remembered: &Remembered) -> Result<Snapshot, Vec<Fault>> {
+    let known = remembered.read().await.map_err(|fault| vec![fault])?;
+    let Some(disabled) = known else {
+        tracing::warn!(
+            "what is disabled is not known before the store was read, and nothing of it is remembered in `data_dir`: a \
+             credential of the configuration that was disabled is sent until then; hint: take it out of the configuration, \
+             or start once the store answers"
+        );
+        return Ok(Snapshot::unread(BTreeSet::new()));
+    };
+    tracing::warn!(
+        "the store cannot be read yet: until then {} credentials are disabled that were when it was read last",
+        disabled.len()
+    );
+    Ok(Snapshot::unread(disabled))
 }
 
 /// The configuration with what was added at run time.

@@ -5,18 +5,20 @@
 //! what they began with. What is fixed at the start, such as the listeners, waits for a restart.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::assemble::{self, Parts};
+use super::bell::{self, Bells, Change, Outcome, Reloaded, Scope};
 use super::files::{self, Seen, Watcher};
 use super::keep::{Keep, Told};
 use super::listeners::{Certificate, Renewed};
 use super::managed::Snapshot;
+use super::remembered::Remembered;
 use super::secrets::{Beside, Fault, History, Material, Secrets};
 use super::{load, manage, part, service};
 use crate::config::{Base, Config, Faults, Finding, KeySecret, Loaded, Place, Sources, differences_in_fixed};
@@ -34,49 +36,6 @@ pub struct Provenance {
     pub file: Option<PathBuf>,
 }
 
-/// What a reload without a fault came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// Whether anything is different now.
-    pub change: Change,
-    /// The settings that differ from those of the start and wait for a restart.
-    pub waiting: Vec<String>,
-}
-
-/// Whether a reload made a difference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// Everything is as it was.
-    None,
-    /// Every request from now on is judged and sent by what was loaded.
-    Applied,
-}
-
-/// What a reload came to, or everything that was wrong.
-pub type Reloaded = Result<Outcome, Vec<String>>;
-
-/// Asks for reloads.
-#[derive(Clone)]
-pub struct Bell(mpsc::UnboundedSender<Asked>);
-
-/// Where they are asked for.
-pub(super) struct Bells(mpsc::UnboundedReceiver<Asked>);
-
-/// Somebody asks for a reload.
-struct Asked {
-    scope: Scope,
-    reply: oneshot::Sender<Reloaded>,
-}
-
-/// How much is loaded again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Scope {
-    /// What the store holds; the sources and all that they refer to stay as they were read.
-    Store,
-    /// Everything.
-    Everything,
-}
-
 /// New parts on their way to a worker.
 pub(super) struct Renewal {
     pub(super) parts: Parts,
@@ -90,9 +49,11 @@ pub(super) struct Reloader {
     pub(super) provenance: Option<Provenance>,
     /// The configuration of the start: what is fixed is compared with it.
     pub(super) started: Config,
-    pub(super) current: Current,
+    pub(super) current: Arc<Current>,
     /// The store of the start.
     pub(super) keep: Keep,
+    /// What is disabled, for a start without the store.
+    pub(super) remembered: Remembered,
     /// Those of listeners; the files are those of the start.
     pub(super) certificates: Vec<Certificate>,
     pub(super) watcher: Watcher,
@@ -154,45 +115,6 @@ impl Effective {
     }
 }
 
-/// A bell and where it is heard.
-pub(super) fn bell() -> (Bell, Bells) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    (Bell(sender), Bells(receiver))
-}
-
-impl Bell {
-    /// Has everything loaded again, and put to use whole or not at all; begins at once, whether it is waited for or not.
-    /// Gives what it came to, once every worker goes by it, or everything that was wrong.
-    pub fn ring(&self) -> impl Future<Output = Reloaded> + Send + use<> {
-        self.ask(Scope::Everything)
-    }
-
-    /// The same for what the store holds: the sources and what they refer to are not read again.
-    pub(super) fn catch_up(&self) -> impl Future<Output = Reloaded> + Send + use<> {
-        self.ask(Scope::Store)
-    }
-
-    fn ask(&self, scope: Scope) -> impl Future<Output = Reloaded> + Send + use<> {
-        let (reply, replied) = oneshot::channel();
-        // A gateway that is gone answers no more.
-        let _ = self.0.send(Asked { scope, reply });
-        async { replied.await.unwrap_or_else(|_| Err(vec!["the gateway is ending".to_owned()])) }
-    }
-}
-
-impl Bells {
-    /// Waits until it is rung; one reload, as wide as the widest, answers all that have done so.
-    async fn rung(&mut self) -> (Scope, Vec<oneshot::Sender<Reloaded>>) {
-        let Some(Asked { mut scope, reply }) = self.0.recv().await else { return std::future::pending().await };
-        let mut replies = vec![reply];
-        while let Ok(next) = self.0.try_recv() {
-            scope = scope.max(next.scope);
-            replies.push(next.reply);
-        }
-        (scope, replies)
-    }
-}
-
 impl Reloader {
     /// Reloads whenever it is asked to, a file or the store has changed, until the task is dropped.
     pub(super) async fn run(mut self) {
@@ -204,10 +126,7 @@ impl Reloader {
                         Scope::Everything => self.reload().await,
                         Scope::Store => self.catch_up().await,
                     };
-                    for reply in replies {
-                        // Not everybody waits for the answer.
-                        let _ = reply.send(reloaded.clone());
-                    }
+                    bell::answer(replies, &reloaded);
                 }
                 changed = self.watcher.changed() => {
                     for file in changed {
@@ -215,6 +134,23 @@ impl Reloader {
                     }
                     // It is in the log.
                     let _ = self.reload().await;
+                }
+                told = self.keep.told() => self.heed(told).await,
+            }
+        }
+    }
+
+    /// Waits for what may take its time, such as a command that gives a secret, and goes meanwhile by what is changed in the
+    /// store: a key is revoked in any case.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                replies = self.bells.rung_for_store() => {
+                    let reloaded = self.catch_up().await;
+                    bell::answer(replies, &reloaded);
                 }
                 told = self.keep.told() => self.heed(told).await,
             }
@@ -279,8 +215,12 @@ impl Reloader {
 
     /// Goes by what was added at run time, on top of what the sources said last.
     async fn put(&mut self, snapshot: Snapshot) -> Reloaded {
-        let loaded = self.effective.borrow().loaded.again();
-        self.take(Scope::Store, loaded, snapshot).await.map_err(|faults| {
+        let put = async {
+            let loaded = self.with_believed(&self.effective.borrow().loaded, &snapshot)?;
+            let gathered = self.gathering(Again::Nothing, &loaded, &snapshot).await;
+            self.take(Scope::Store, loaded, snapshot, gathered).await
+        };
+        put.await.map_err(|faults: Faults| {
             let faults: Vec<String> = faults.iter().map(line).collect();
             for fault in &faults {
                 tracing::error!("{fault}");
@@ -314,10 +254,20 @@ impl Reloader {
 
     /// Loads the sources again; what was added at run time stays as it was read last.
     async fn attempt(&mut self) -> Result<Outcome, Faults> {
-        let loaded = self.load().await?;
-        let snapshot = self.effective.borrow().snapshot.clone();
-        let file = loaded.file.clone();
-        let outcome = self.take(Scope::Everything, loaded, snapshot).await?;
+        let sources = self.load().await?;
+        let mut rounds = 1;
+        let outcome = loop {
+            let before = self.effective.borrow().clone();
+            let loaded = self.with_believed(&sources, &before.snapshot)?;
+            let gathering = self.gathering(Again::Declared, &loaded, &before.snapshot);
+            let gathered = if rounds < ROUNDS { self.meanwhile(gathering).await } else { gathering.await };
+            // What was gathered beside something that has changed since is gathered again.
+            if Arc::ptr_eq(&before, &*self.effective.borrow()) {
+                break self.take(Scope::Everything, loaded, before.snapshot.clone(), gathered).await?;
+            }
+            rounds += 1;
+        };
+        let file = sources.file.clone();
         if let Some(provenance) = &mut self.provenance {
             provenance.file = file;
         }
@@ -325,20 +275,38 @@ impl Reloader {
         Ok(outcome)
     }
 
-    /// Reads everything, then uses it; nothing is used before nothing can be wrong with it any more.
-    async fn take(&mut self, scope: Scope, loaded: Loaded, snapshot: Snapshot) -> Result<Outcome, Faults> {
-        let believed = self.keep.believed(&snapshot).into_owned();
-        let loaded = match &loaded.base {
-            Some(base) => base.with(&believed.managed())?,
-            None => loaded,
-        };
-        let again = if scope == Scope::Everything { Again::Declared } else { Again::Nothing };
-        let beside = Beside {
-            archive: Some(&self.keep.archive),
-            snapshot: loaded.base.as_ref().map(|_| &believed),
-            before: Some((&self.current, again)),
-        };
-        let gathered = Material::gather(&loaded.config, beside).await;
+    /// What was loaded with as much of what was added at run time as is believed.
+    fn with_believed(&self, loaded: &Loaded, snapshot: &Snapshot) -> Result<Loaded, Faults> {
+        match &loaded.base {
+            Some(base) => base.with(&self.keep.believed(snapshot).managed()),
+            None => Ok(loaded.again()),
+        }
+    }
+
+    /// Reads everything that a configuration refers to, beside what is in force now.
+    fn gathering(
+        &self,
+        again: Again,
+        loaded: &Loaded,
+        snapshot: &Snapshot,
+    ) -> impl Future<Output = Result<Material, Vec<Fault>>> + use<> {
+        let believed = loaded.base.as_ref().map(|_| self.keep.believed(snapshot).into_owned());
+        let (config, archive, current) =
+            (loaded.config.clone(), Arc::clone(&self.keep.archive), Arc::clone(&self.current));
+        async move {
+            let before = Some((&*current, again));
+            Material::gather(&config, Beside { archive: Some(&archive), snapshot: believed.as_ref(), before }).await
+        }
+    }
+
+    /// Uses what was read; nothing is used before nothing can be wrong with it any more.
+    async fn take(
+        &mut self,
+        scope: Scope,
+        loaded: Loaded,
+        snapshot: Snapshot,
+        gathered: Result<Material, Vec<Fault>>,
+    ) -> Result<Outcome, Faults> {
         let placed = |faults: Vec<Fault>| -> Faults {
             let at = |fault: Fault| {
                 let place = loaded.place(&fault.key);
@@ -370,6 +338,9 @@ impl Reloader {
             let mut files = files::of(&loaded.config, loaded.file.as_deref());
             files.extend(files::certificates(&self.started));
             self.watcher.watch_only(&files);
+        }
+        if snapshot.is_read && self.keep.store().is_lasting() {
+            self.remembered.keep(&snapshot.disabled).await;
         }
         self.show(loaded, snapshot);
         Ok(Outcome { change, waiting })
@@ -448,7 +419,7 @@ impl Reloader {
     }
 
     fn is_current(&self, config: &Config, material: &Material) -> bool {
-        let Current { config: now, key_texts, parts } = &self.current;
+        let Current { config: now, key_texts, parts } = &*self.current;
         // What is fixed at the start decides nothing here.
         let Config {
             upstream,
@@ -479,7 +450,7 @@ impl Reloader {
         let before = &self.current.parts;
         let (parts, watches) = assemble::parts(&config, material, &self.telemetry, &before.pacer, Some(before))?;
         service::watch_over(watches, &self.watched);
-        self.current = Current { config, key_texts, parts };
+        self.current = Arc::new(Current { config, key_texts, parts });
         let (taken, mut all_taken) = mpsc::channel(1);
         for worker in &self.workers {
             // One that has ended serves nobody.
@@ -510,3 +481,6 @@ fn unfinished() -> Finding {
     let hint = "this is a bug of closegate: the log says where";
     Fault { key: "config".to_owned(), what, hint }.at(Place::Default)
 }
+
+/// How often a reload is begun again because something was changed meanwhile; then changes wait for it.
+const ROUNDS: usize = 3;

@@ -8,7 +8,7 @@ use super::operators;
 use super::outward::{self, Outward};
 use super::reload::Current;
 use super::storage;
-use crate::config::{Config, KeySecret, SecretRef};
+use crate::config::{Config, Credential, CredentialKind, KeySecret, SecretRef};
 use crate::id::CredentialName;
 use crate::keys::{self, DuplicateKey};
 use crate::store::Role;
@@ -53,6 +53,17 @@ pub enum Asking {
     Nobody,
     /// Close, with every credential at the upstream of its first route.
     Close,
+}
+
+impl Asking {
+    /// Who asks is as little in the store as may be: tokens that Close gives must be stored.
+    fn role(self, config: &Config) -> Role {
+        let is_app = |credential: &Credential| matches!(credential.kind, CredentialKind::OAuth2(_));
+        match self {
+            Self::Close if config.credentials.values().any(is_app) => Role::Visiting,
+            Self::Close | Self::Nobody => Role::Looking,
+        }
+    }
 }
 
 /// Everything that a configuration refers to, read and found good, before any of it is used.
@@ -116,7 +127,7 @@ impl Material {
 impl Secrets {
     /// Reads them for nobody: whether they could be used. The store is looked at as well, if there is one.
     pub fn check(config: &Config, asking: Asking) -> Result<Self, Vec<Fault>> {
-        let archive = Arc::new(storage::archive(config, Role::Visiting));
+        let archive = Arc::new(storage::archive(config, asking.role(config)));
         blocking(async {
             let stored = storage::check(&archive).await;
             let mut read = Self::read(config, Some(&archive)).await;

@@ -18,7 +18,7 @@ pub fn archive(config: &Config, role: Role) -> Archive {
 }
 
 /// Opens what is there, and looks whether the master key is its own. A database that does not answer is no fault: what is
-/// known without it works, and it is tried again.
+/// known without it works, and it is tried again; nor is one that a gateway would bring to its own version first.
 pub(super) async fn check(archive: &Archive) -> Result<Option<Warning>, Fault> {
     let Err(fault) = archive.check().await else { return Ok(None) };
     let setting = match &fault {
@@ -27,7 +27,9 @@ pub(super) async fn check(archive: &Archive) -> Result<Option<Warning>, Fault> {
     };
     let (key, what, hint) = (setting.to_owned(), fault.to_string(), fault.hint());
     match fault {
-        ArchiveFault::Store(StoreError::Unreachable { .. }) => Ok(Some(Warning { key, what, hint })),
+        ArchiveFault::Store(StoreError::Unreachable { .. } | StoreError::Older { .. }) => {
+            Ok(Some(Warning { key, what, hint }))
+        }
         _ => Err(Fault { key, what, hint }),
     }
 }

@@ -107,10 +107,8 @@ pub(super) fn run(command: &Command, loaded: &Loaded, output: Output) -> ExitCod
     let card = |outcome: Result<CredentialView, Refusal>| desk::respond(outcome.map(Card), output);
     match command {
         Command::Add(add) => card(self::add(add, loaded)),
-        Command::List => {
-            desk::respond(desk::ask(loaded, async |desk, _| desk.credentials().await).map(Listing), output)
-        }
-        Command::Show(Name { name }) => card(desk::ask(loaded, async |desk, _| desk.credential(name).await)),
+        Command::List => desk::respond(desk::look(loaded, async |desk| desk.credentials().await).map(Listing), output),
+        Command::Show(Name { name }) => card(desk::look(loaded, async |desk| desk.credential(name).await)),
         Command::Verify(Name { name }) => verify(name, loaded, output),
         Command::Disable(Name { name }) => {
             card(desk::ask(loaded, async |desk, by| desk.disable_credential(name, by).await))

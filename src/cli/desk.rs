@@ -23,16 +23,32 @@ pub(super) fn ask<T>(
     loaded: &Loaded,
     act: impl AsyncFnOnce(&dyn Management, &Actor) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
+    done(loaded, Role::Visiting, act)
+}
+
+/// Has something looked at: the same, but that a store is left as it is, be it of another version.
+pub(super) fn look<T>(
+    loaded: &Loaded,
+    act: impl AsyncFnOnce(&dyn Management) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    done(loaded, Role::Looking, async |desk, _| act(desk).await)
+}
+
+fn done<T>(
+    loaded: &Loaded,
+    role: Role,
+    act: impl AsyncFnOnce(&dyn Management, &Actor) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Refusal::new(Code::Internal, format!("this process cannot wait for anything: {error}")))?;
-    let by = Actor { name: user(), way: Way::CommandLine, from: None };
+    let by = actor();
     runtime.block_on(async {
         if admin::is_there(&loaded.config.admin).await? {
             return act(&client(loaded).await?, &by).await;
         }
-        let archive = Arc::new(app::archive(&loaded.config, Role::Visiting));
+        let archive = Arc::new(app::archive(&loaded.config, role));
         let done = alone(loaded, &archive, act, &by).await;
         archive.store().close().await;
         done
@@ -78,6 +94,11 @@ async fn alone<T>(
 ) -> Result<T, Refusal> {
     let base = loaded.base.clone().ok_or_else(Refusal::internal)?;
     act(&Manager::alone(Arc::clone(archive), base), by).await
+}
+
+/// Who does it, as events tell it.
+pub(super) fn actor() -> Actor {
+    Actor { name: user(), way: Way::CommandLine, from: None }
 }
 
 /// The user of this process, by name or else by number.

@@ -120,8 +120,8 @@ pub(super) fn run(command: &Command, loaded: &Loaded, output: Output) -> ExitCod
             let created = desk::ask(loaded, async |desk, by| desk.create_key(create.key(), by).await);
             desk::respond(created.map(Shown), output)
         }
-        Command::List => desk::respond(desk::ask(loaded, async |desk, _| desk.keys().await).map(Listing), output),
-        Command::Show(Name { name }) => card(desk::ask(loaded, async |desk, _| desk.key(name).await)),
+        Command::List => desk::respond(desk::look(loaded, async |desk| desk.keys().await).map(Listing), output),
+        Command::Show(Name { name }) => card(desk::look(loaded, async |desk| desk.key(name).await)),
         Command::Revoke(Name { name }) => card(desk::ask(loaded, async |desk, by| desk.revoke_key(name, by).await)),
         Command::Rotate(Rotate { name, overlap }) => {
             let to = KeyRotation { overlap: overlap.clone() };

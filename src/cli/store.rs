@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{Output, print};
+use super::{Output, desk, print};
 use crate::app;
 use crate::config::Loaded;
 use crate::store::Role;
-use crate::vault::{Archive, ArchiveFault, GivenKey, Rekeyed};
+use crate::vault::{GivenKey, Rekeyed};
 
 /// What is done to the store as a whole.
 #[derive(Debug, clap::Subcommand)]
@@ -23,8 +23,9 @@ pub(super) enum Command {
 /// Seals all secrets of the store under another master key; gateways that run go on.
 #[derive(Debug, Clone, clap::Args)]
 #[command(
-    after_help = "Where the master key comes from a file, a new one is made and put there. Elsewhere put the new \
-key in front of the one in use, with a blank or a line break between the two, and run this; then take the old one away.
+    after_help = "Where the master key comes from a file, a new one is made and put there. Elsewhere, and with PostgreSQL on \
+every replica, put the new key in front of the one in use, with a blank or a line break between the two, and run this; then \
+take the old one away.
 
 Examples:
   closegate store rekey
@@ -49,7 +50,7 @@ pub(super) fn run(command: &Command, loaded: &Loaded, output: Output) -> ExitCod
     let archive = app::archive(&loaded.config, Role::Visiting);
     let rekeyed = tokio::runtime::Builder::new_current_thread().enable_all().build().map(|runtime| {
         runtime.block_on(async {
-            let rekeyed = rekey(&archive, given).await;
+            let rekeyed = archive.rekey(given, &desk::actor().label()).await;
             archive.store().close().await;
             rekeyed
         })
@@ -71,11 +72,6 @@ pub(super) fn run(command: &Command, loaded: &Loaded, output: Output) -> ExitCod
             ExitCode::FAILURE
         }
     }
-}
-
-async fn rekey(archive: &Archive, given: Option<GivenKey>) -> Result<Rekeyed, ArchiveFault> {
-    archive.check().await?;
-    archive.rekey(given).await
 }
 
 /// A secret is no argument: it comes from stdin, and a person is asked for it elsewhere.
@@ -107,6 +103,7 @@ impl Report {
     fn of(rekeyed: Rekeyed) -> Self {
         match rekeyed {
             Rekeyed::Nothing => Self { secrets: 0, before: None, now: None, file: None },
+            Rekeyed::Already { now } => Self { secrets: 0, before: None, now: Some(now.to_string()), file: None },
             Rekeyed::Done { secrets, before, now, file } => Self {
                 secrets,
                 before: Some(before.to_string()),
@@ -119,8 +116,10 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some(before), Some(now)) = (&self.before, &self.now) else {
-            return f.write_str("nothing is sealed yet: the store has no secret");
+        let (before, now) = match (&self.before, &self.now) {
+            (Some(before), Some(now)) => (before, now),
+            (None, Some(now)) => return write!(f, "everything is sealed under the master key {now} already"),
+            (_, None) => return f.write_str("nothing is sealed yet: the store has no secret"),
         };
         let secrets = if self.secrets == 1 { "secret is" } else { "secrets are" };
         writeln!(f, "{} {secrets} sealed under the master key {now}; {before} is no longer needed", self.secrets)?;

@@ -72,6 +72,14 @@ pub enum StoreError {
         /// The newest one that is known here.
         known: u64,
     },
+    /// An earlier closegate has written the database, and here it is only looked at.
+    #[error("the store has version {found}, and this closegate goes by version {known}")]
+    Older {
+        /// The version of the database.
+        found: u64,
+        /// The one that is gone by here.
+        known: u64,
+    },
     /// The database cannot be used as it is configured.
     #[error("the store cannot be used: {what}")]
     Unusable {
@@ -100,6 +108,7 @@ impl StoreError {
                 "stop it, or give this one a `data_dir` of its own; for several replicas `store.url = \"postgres://…\"`"
             }
             Self::Newer { .. } => "use the later closegate",
+            Self::Older { .. } => "a gateway of this version brings it there when it starts; looking changes nothing",
             Self::Unusable { .. } => "see `[store]` in the documented configuration",
             Self::Corrupt { .. } => "restore the database from a backup",
         }
@@ -112,6 +121,7 @@ impl StoreError {
             Self::Unreachable { .. }
             | Self::Locked { .. }
             | Self::Newer { .. }
+            | Self::Older { .. }
             | Self::Unusable { .. }
             | Self::Corrupt { .. } => true,
             Self::Taken { .. }

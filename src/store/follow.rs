@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::fault::StoreError;
 use super::sql::{Pool, Session};
-use super::{Health, Store, grant, record};
+use super::{Store, grant, record};
 
 impl Store {
     /// Grows with every change of a record, of what is disabled, and of whether keys were ever defined. While
@@ -44,8 +44,7 @@ impl Store {
                 swept = Instant::now();
                 let _ = self.sweep().await;
             }
-            let down = *self.0.health.borrow() != Health::Up;
-            tokio::time::sleep(if self.is_shared() && !down { SLOW } else { PAUSE }).await;
+            tokio::time::sleep(if self.is_shared() && !self.is_down() { SLOW } else { PAUSE }).await;
         }
     }
 
@@ -92,6 +91,9 @@ impl Store {
             Ok(counters)
         };
         let (records, grants) = self.heed(counters.await)?;
+        if self.is_down() {
+            self.examine().await?;
+        }
         self.told(records);
         self.told_of_grants(grants);
         Ok((records, grants))

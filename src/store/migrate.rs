@@ -34,6 +34,25 @@ pub(super) async fn run(pool: &Pool) -> Result<(), StoreError> {
     session.commit().await
 }
 
+/// What of its tables a database has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tables {
+    /// None.
+    None,
+    /// Those that this program knows.
+    Known,
+}
+
+/// Looks whether the tables are those that this program knows, and leaves them as they are.
+pub(super) async fn look(pool: &Pool) -> Result<Tables, StoreError> {
+    match known(&mut pool.read(super::LIMIT).await?).await? {
+        None | Some(0) => Ok(Tables::None),
+        Some(NEWEST) => Ok(Tables::Known),
+        Some(found) if found > NEWEST => Err(StoreError::Newer { found, known: NEWEST }),
+        Some(found) => Err(StoreError::Older { found, known: NEWEST }),
+    }
+}
+
 /// The version of the database, made 0 where there is nothing yet.
 async fn version(session: &mut Session) -> Result<u64, StoreError> {
     if let Some(known) = known(session).await? {

@@ -67,8 +67,10 @@ pub enum Otherwise {
 pub enum Role {
     /// A gateway: of an SQLite file it is the only one.
     Serving,
-    /// The command line: beside a gateway or alone.
+    /// The command line, to change something: beside a gateway or alone.
     Visiting,
+    /// The command line, to look: nothing is changed, not even the version of the tables.
+    Looking,
 }
 
 /// Whether the database works.
@@ -126,13 +128,13 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens what is there: connects, and brings the database to the version of this program.
+    /// Opens what is there: connects, and brings the database to the version of this program unless it is only looked at.
     ///
     /// Later calls of anything else do so by themselves.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unreachable`] may pass by itself; [`StoreError::Locked`], [`StoreError::Newer`],
+    /// [`StoreError::Unreachable`] may pass by itself; [`StoreError::Locked`], [`StoreError::Older`], [`StoreError::Newer`],
     /// [`StoreError::Unusable`] and [`StoreError::Corrupt`] need somebody to see to them.
     pub async fn prepare(&self) -> Result<Presence, StoreError> {
         Ok(self.known().await?.map_or(Presence::Absent, |_| Presence::Open))
@@ -177,24 +179,28 @@ impl Store {
     /// A connection to read by; none while nothing was ever written.
     async fn read(&self) -> Result<Option<Session>, StoreError> {
         let Some(open) = self.known().await? else { return Ok(None) };
-        self.miss(open.pool.read(LIMIT).await).map(Some)
+        self.heed(open.pool.read(LIMIT).await).map(Some)
     }
 
     /// A transaction to change something in; the first one makes what is not there.
     async fn change(&self) -> Result<Session, StoreError> {
         let open = self.made().await?;
-        self.miss(open.pool.change(LIMIT).await)
+        self.heed(open.pool.change(LIMIT).await)
     }
 
     /// A transaction in what is there; none while nothing was ever written.
     async fn change_known(&self) -> Result<Option<Session>, StoreError> {
+        self.change_known_within(LIMIT).await
+    }
+
+    async fn change_known_within(&self, limit: Duration) -> Result<Option<Session>, StoreError> {
         let Some(open) = self.known().await? else { return Ok(None) };
-        self.miss(open.pool.change(LIMIT).await).map(Some)
+        self.heed(open.pool.change(limit).await).map(Some)
     }
 
     async fn known(&self) -> Result<Option<&Open>, StoreError> {
         let known = self.0.open.initialized() || open::is_there(&self.0.place).await;
-        if known { self.made().await.map(Some) } else { Ok(None) }
+        if known { Ok(Some(self.made().await?).filter(|open| !open.is_blank)) } else { Ok(None) }
     }
 
     async fn made(&self) -> Result<&Open, StoreError> {
@@ -204,17 +210,9 @@ impl Store {
         }
     }
 
-    /// Notes by the answer to a query whether the database works.
+    /// Notes by an answer when the database does not work. That one thing works says nothing of the others:
+    /// [`Store::follow`] sees when all do.
     fn heed<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
-        let answer = self.miss(answer);
-        if !answer.as_ref().is_err_and(StoreError::is_outage) {
-            self.0.health.send_if_modified(|health| std::mem::replace(health, Health::Up) != Health::Up);
-        }
-        answer
-    }
-
-    /// Notes when there is no connection; to have one says nothing yet.
-    fn miss<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         let Some(fault) = answer.as_ref().err().filter(|fault| fault.is_outage()) else { return answer };
         self.0.health.send_if_modified(|health| {
             let lost = *health == Health::Up;
@@ -225,6 +223,23 @@ impl Store {
             lost
         });
         answer
+    }
+
+    /// Whether the database was lost, and is not known to work again.
+    fn is_down(&self) -> bool {
+        *self.0.health.borrow() != Health::Up
+    }
+
+    /// Reads everything that a gateway goes by. A database that gives some of it does not work; one that gives all does.
+    async fn examine(&self) -> Result<(), StoreError> {
+        for kind in Kind::ALL {
+            self.records(kind).await?;
+        }
+        self.disabled().await?;
+        self.grants().await?;
+        self.proof().await?;
+        self.0.health.send_if_modified(|health| std::mem::replace(health, Health::Up) != Health::Up);
+        Ok(())
     }
 }
 

@@ -13,8 +13,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::fault::StoreError;
+use super::migrate::{self, Tables};
 use super::sql::{Open, Pool};
-use super::{LIMIT, Otherwise, Place, Role, migrate};
+use super::{LIMIT, Otherwise, Place, Role};
 
 /// Whether there is something to open, without making it.
 pub(super) async fn is_there(place: &Place) -> bool {
@@ -37,11 +38,11 @@ fn is_surely_absent(path: &Path) -> bool {
     }
 }
 
-/// Opens it, made where it is not there yet, and at the version of this program.
+/// Opens it, made where it is not there yet, and at the version of this program; as it is where it is only looked at.
 pub(super) async fn make(place: &Place, role: Role) -> Result<Open, StoreError> {
     let open = match place {
         Place::Memory => memory(),
-        Place::Postgres(url) => Open { pool: postgres(url)?, serving: None, in_memory: false },
+        Place::Postgres(url) => Open::of(postgres(url, role)?),
         Place::Sqlite { path, otherwise } => match file(path.clone(), role).await {
             // What is there and cannot be used is not left out in silence.
             Err(StoreError::Unusable { what }) if *otherwise == Otherwise::Memory && is_surely_absent(path) => {
@@ -51,8 +52,12 @@ pub(super) async fn make(place: &Place, role: Role) -> Result<Open, StoreError> 
             opened => opened?,
         },
     };
-    match migrate::run(&open.pool).await {
-        Ok(()) => Ok(open),
+    let tables = match role {
+        Role::Serving | Role::Visiting => migrate::run(&open.pool).await.map(|()| Tables::Known),
+        Role::Looking => migrate::look(&open.pool).await,
+    };
+    match tables {
+        Ok(tables) => Ok(Open { is_blank: tables == Tables::None, ..open }),
         Err(error) => {
             open.pool.close().await;
             Err(error)
@@ -64,23 +69,23 @@ pub(super) async fn make(place: &Place, role: Role) -> Result<Open, StoreError> 
 fn memory() -> Open {
     let pool = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
     let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true).disable_statement_logging();
-    Open { pool: Pool::Sqlite(pool.connect_lazy_with(options)), serving: None, in_memory: true }
+    Open { in_memory: true, ..Open::of(Pool::Sqlite(pool.connect_lazy_with(options))) }
 }
 
 /// One connection as well: the file has one writer at a time, and whoever reads waits for no longer than a write takes.
 async fn file(path: PathBuf, role: Role) -> Result<Open, StoreError> {
-    let place = path.clone();
-    let prepared = tokio::task::spawn_blocking(move || prepare(&place, role)).await;
-    let serving = prepared.unwrap_or_else(|_| Err(StoreError::unusable("its file cannot be made")))?;
-    let options = SqliteConnectOptions::new()
-        .filename(&path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(BUSY)
-        .foreign_keys(true)
-        .disable_statement_logging();
+    let options = SqliteConnectOptions::new().filename(&path).busy_timeout(BUSY).foreign_keys(true);
+    let (options, serving) = if role == Role::Looking {
+        (options.pragma("query_only", "ON"), None)
+    } else {
+        let place = path.clone();
+        let prepared = tokio::task::spawn_blocking(move || prepare(&place, role)).await;
+        let serving = prepared.unwrap_or_else(|_| Err(StoreError::unusable("its file cannot be made")))?;
+        (options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full), serving)
+    };
+    let options = options.disable_statement_logging();
     let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(LIMIT).idle_timeout(None).max_lifetime(None);
-    Ok(Open { pool: Pool::Sqlite(pool.connect_lazy_with(options)), serving, in_memory: false })
+    Ok(Open { serving, ..Open::of(Pool::Sqlite(pool.connect_lazy_with(options))) })
 }
 
 /// Makes folder and file for this user alone, and takes the lock of the one gateway that serves from it.
@@ -97,7 +102,7 @@ fn prepare(path: &Path, role: Role) -> Result<Option<File>, StoreError> {
     file.map_err(|error| cannot("the file", path, &error))?;
     match role {
         Role::Serving => lock(path).map(Some),
-        Role::Visiting => Ok(None),
+        Role::Visiting | Role::Looking => Ok(None),
     }
 }
 
@@ -118,11 +123,12 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     }
 }
 
-fn postgres(url: &str) -> Result<Pool, StoreError> {
+fn postgres(url: &str, role: Role) -> Result<Pool, StoreError> {
+    let limits = if role == Role::Looking { LOOKING } else { LIMITS };
     let options = PgConnectOptions::from_str(url)?.application_name("closegate").disable_statement_logging();
     // By statements and not by options of the connection: poolers between refuse those.
-    let pool = PgPoolOptions::new().max_connections(4).acquire_timeout(LIMIT).after_connect(|connection, _| {
-        Box::pin(async move { sqlx::raw_sql(LIMITS).execute(connection).await.map(drop) })
+    let pool = PgPoolOptions::new().max_connections(4).acquire_timeout(LIMIT).after_connect(move |connection, _| {
+        Box::pin(async move { sqlx::raw_sql(limits).execute(connection).await.map(drop) })
     });
     Ok(Pool::Postgres(pool.connect_lazy_with(options)))
 }
@@ -131,3 +137,4 @@ fn postgres(url: &str) -> Result<Pool, StoreError> {
 const BUSY: Duration = Duration::from_secs(4);
 const LIMITS: &str =
     "SET statement_timeout = '5s'; SET lock_timeout = '4s'; SET idle_in_transaction_session_timeout = '10s'";
+const LOOKING: &str = "SET statement_timeout = '5s'; SET default_transaction_read_only = on";

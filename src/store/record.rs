@@ -72,6 +72,9 @@ pub enum Step {
     Replace(Draft, Expected),
     /// Removes a record; with a credential its grant goes, and that it was disabled.
     Remove(Kind, String, Expected),
+    /// Removes a record alone: what goes by its name is somebody else's, such as of a credential that the configuration
+    /// declares.
+    Discard(Kind, String, Expected),
     /// Takes a credential out of use, be it of the store or of the configuration file.
     Disable(String),
     /// Puts it to use again.
@@ -81,6 +84,9 @@ pub enum Step {
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Credential, Self::Route, Self::Key];
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -102,8 +108,8 @@ impl Store {
     pub async fn records(&self, kind: Kind) -> Result<Vec<Record>, StoreError> {
         let Some(mut session) = self.read().await? else { return Ok(Vec::new()) };
         let text = "SELECT name, version, body, sealed, updated_at FROM cg_records WHERE kind = $1 ORDER BY name";
-        let rows = self.heed(session.rows(text, vec![kind.as_str().into()]).await)?;
-        rows.iter().map(|row| record(kind, row)).collect()
+        let rows = session.rows(text, vec![kind.as_str().into()]).await;
+        self.heed(rows.and_then(|rows| rows.iter().map(|row| record(kind, row)).collect()))
     }
 
     /// One record.
@@ -180,6 +186,7 @@ async fn take(session: &mut Session, step: Step, version: u64, now: Timestamp) -
         Step::Insert(draft) => insert(session, draft, version, now).await.map(Some),
         Step::Replace(draft, expected) => replace(session, draft, expected, version, now).await.map(Some),
         Step::Remove(kind, name, expected) => remove(session, kind, &name, expected).await.map(|()| None),
+        Step::Discard(kind, name, expected) => discard(session, kind, &name, expected).await.map(|()| None),
         Step::Disable(name) => {
             let text = "INSERT INTO cg_disabled (name, since) VALUES ($1, $2) ON CONFLICT DO NOTHING";
             session.rows(text, vec![name.as_str().into(), now.into()]).await.map(|_| None)
@@ -219,10 +226,14 @@ async fn replace(
     Ok(written(draft, version, now))
 }
 
-async fn remove(session: &mut Session, kind: Kind, name: &str, expected: Expected) -> Result<(), StoreError> {
+async fn discard(session: &mut Session, kind: Kind, name: &str, expected: Expected) -> Result<(), StoreError> {
     expect(session, kind, name, expected).await?;
     let text = "DELETE FROM cg_records WHERE kind = $1 AND name = $2";
-    session.rows(text, vec![kind.as_str().into(), name.into()]).await?;
+    session.rows(text, vec![kind.as_str().into(), name.into()]).await.map(drop)
+}
+
+async fn remove(session: &mut Session, kind: Kind, name: &str, expected: Expected) -> Result<(), StoreError> {
+    discard(session, kind, name, expected).await?;
     if kind == Kind::Credential {
         session.rows("DELETE FROM cg_disabled WHERE name = $1", vec![name.into()]).await?;
     }

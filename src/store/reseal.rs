@@ -1,5 +1,8 @@
 //! Which key everything is sealed under, and the change to another one: in one transaction, for all that is sealed.
 
+use std::time::Duration;
+
+use super::event::{self, Event};
 use super::fault::StoreError;
 use super::passing::Purpose;
 use super::record::Kind;
@@ -38,16 +41,20 @@ impl Store {
         self.heed(settled.await)
     }
 
-    /// Seals everything anew, and settles on the key of the new proof: all of it or nothing. Gives how many there were.
+    /// Seals everything anew, and settles on the key of the new proof: all of it with its event, or nothing. Gives how many
+    /// there were.
     ///
     /// What somebody seals meanwhile under the key before is refused ([`StoreError::OtherKey`]). What `anew` gives none
     /// for is removed if it is passing; of anything else that is an error, and nothing is changed.
-    pub async fn reseal<F>(&self, new: &Sealed, mut anew: F) -> Result<usize, StoreError>
+    pub async fn reseal<F>(&self, new: &Sealed, event: &Event, mut anew: F) -> Result<usize, StoreError>
     where
         F: FnMut(&Content, &Sealed) -> Option<Sealed> + Send,
     {
         let resealed = async {
-            let Some(mut session) = self.change_known().await? else { return Ok((0, 0, 0)) };
+            let Some(mut session) = self.change_known_within(LIMIT).await? else { return Ok((0, 0, 0)) };
+            if session.is_shared() {
+                session.run("SET LOCAL statement_timeout = '600s'; SET LOCAL lock_timeout = '60s'").await?;
+            }
             // Whoever changes records or grants waits, in the same order as here.
             let records = session.advance(record::COUNTER).await?;
             let grants = session.advance(grant::COUNTER).await?;
@@ -55,6 +62,7 @@ impl Store {
             let count = reseal_records(&mut session, &mut anew).await?
                 + reseal_grants(&mut session, &mut anew).await?
                 + reseal_passing(&mut session, &mut anew).await?;
+            event::record(&mut session, event).await?;
             follow::announce(&mut session).await?;
             session.commit().await?;
             Ok((records, grants, count))
@@ -73,8 +81,7 @@ async fn reseal_records(session: &mut Session, anew: &mut Anew<'_>) -> Result<us
     let rows = session.rows(text, Vec::new()).await?;
     for row in &rows {
         let (name, word) = (row.text(0)?, row.text(2)?);
-        let kinds = [Kind::Credential, Kind::Route, Kind::Key];
-        let kind = kinds.into_iter().find(|kind| kind.as_str() == word);
+        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == word);
         let kind = kind.ok_or_else(|| StoreError::corrupt("a record of an unknown kind"))?;
         let sealed = anew(&Content::Record(kind, name.clone()), &sealed(row)?).ok_or_else(|| unopened(kind, &name))?;
         let text = "UPDATE cg_records SET sealed = $1 WHERE kind = $2 AND name = $3";
@@ -145,3 +152,6 @@ fn sealed_at(row: &Row, at: usize) -> Result<Sealed, StoreError> {
 fn unopened(kind: Kind, name: &str) -> StoreError {
     StoreError::corrupt(format!("the secret of the {kind} `{name}` cannot be opened"))
 }
+
+/// A store may hold much, and others are waited for.
+const LIMIT: Duration = Duration::from_secs(600);

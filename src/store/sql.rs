@@ -23,6 +23,8 @@ pub(super) struct Open {
     pub(super) serving: Option<File>,
     /// Whether it is gone with the process.
     pub(super) in_memory: bool,
+    /// Whether it has no tables, and is not to be given any.
+    pub(super) is_blank: bool,
 }
 
 /// Connections to one of the two.
@@ -69,6 +71,13 @@ enum Connection {
     SqliteChange(Transaction<'static, Sqlite>),
     Postgres(PoolConnection<Postgres>),
     PostgresChange(PoolConnection<Postgres>),
+}
+
+impl Open {
+    /// One of a gateway or of nobody in particular, that outlives the process.
+    pub(super) fn of(pool: Pool) -> Self {
+        Self { pool, serving: None, in_memory: false, is_blank: false }
+    }
 }
 
 impl Pool {

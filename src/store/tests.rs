@@ -140,12 +140,77 @@ async fn a_database_whose_answer_is_of_no_use_is_down_until_it_is() {
     let error = store.revision().await.unwrap_err();
     assert!(!matches!(error, StoreError::Unreachable { .. }), "{error:?}");
     let Health::Down { since } = *store.health().borrow() else { panic!("up") };
-    // A connection is to be had, which says nothing; that a record is taken would be an answer.
+    // That it does this and that says nothing of the rest.
     run("ALTER TABLE elsewhere RENAME TO cg_counters").await;
-    assert_eq!(*store.health().borrow(), Health::Down { since });
     let taken = store.insert(draft(Kind::Route, "sales"), &event()).await.unwrap_err();
     assert!(matches!(taken, StoreError::Taken { .. }), "{taken:?}");
+    assert_eq!(*store.health().borrow(), Health::Down { since });
+    store.revision().await.unwrap();
     assert_eq!(*store.health().borrow(), Health::Up);
+}
+
+#[tokio::test]
+async fn a_database_that_gives_some_of_it_alone_is_down_without_coming_and_going() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(place(&folder), Role::Serving);
+    store.insert(draft(Kind::Route, "sales"), &event()).await.unwrap();
+    for (gone, back) in [
+        ("ALTER TABLE cg_records RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO cg_records"),
+        ("UPDATE cg_records SET body = 'no JSON'", "UPDATE cg_records SET body = '{}'"),
+        ("ALTER TABLE cg_grants RENAME TO elsewhere", "ALTER TABLE elsewhere RENAME TO cg_grants"),
+    ] {
+        let run = async |text: &'static str| {
+            let mut session = store.change().await.unwrap();
+            session.run(text).await.unwrap();
+            session.commit().await.unwrap();
+        };
+        run(gone).await;
+        let asked = (store.records(Kind::Route).await.err(), store.grants().await.err());
+        assert!(asked.0.is_some() || asked.1.is_some(), "{gone}");
+        let mut health = store.health();
+        let Health::Down { .. } = *health.borrow_and_update() else { panic!("up after {gone}") };
+        for _ in 0..3 {
+            store.revision().await.unwrap_err();
+            store.disabled().await.unwrap();
+        }
+        assert!(!health.has_changed().unwrap(), "{gone}");
+        run(back).await;
+        store.revision().await.unwrap();
+        assert_eq!(*health.borrow(), Health::Up, "{back}");
+    }
+}
+
+#[tokio::test]
+async fn who_looks_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let looking = || Store::new(place(&folder), Role::Looking);
+    assert_eq!(looking().records(Kind::Route).await, Ok(Vec::new()));
+    assert!(!folder.path().join("data").exists());
+    let store = Store::new(place(&folder), Role::Visiting);
+    store.insert(draft(Kind::Route, "sales"), &event()).await.unwrap();
+    let looker = looking();
+    assert_eq!(looker.records(Kind::Route).await.unwrap().len(), 1);
+    looker.insert(draft(Kind::Route, "partner"), &event()).await.unwrap_err();
+    assert_eq!(store.records(Kind::Route).await.unwrap().len(), 1);
+    let version = async |version: &'static str| {
+        let mut session = store.change().await.unwrap();
+        session.run(version).await.unwrap();
+        session.commit().await.unwrap();
+    };
+    let known = migrate::NEWEST;
+    version("UPDATE cg_schema SET version = 999").await;
+    assert_eq!(looking().records(Kind::Route).await, Err(StoreError::Newer { found: 999, known }));
+    // As an earlier program has left it, whose every step is still to be taken but the first.
+    version("UPDATE cg_schema SET version = 1").await;
+    match looking().records(Kind::Route).await {
+        Ok(records) => assert_eq!((records.len(), known), (1, 1)),
+        Err(older) => assert_eq!(older, StoreError::Older { found: 1, known }),
+    }
+    version("DROP TABLE cg_schema").await;
+    assert_eq!(looking().records(Kind::Route).await, Ok(Vec::new()), "what has no tables of ours has nothing");
+    let mut session = store.read().await.unwrap().unwrap();
+    let tables = session.rows("SELECT name FROM sqlite_master WHERE name = 'cg_schema'", Vec::new()).await.unwrap();
+    assert!(tables.is_empty(), "nor is it given any");
 }
 
 #[tokio::test]

@@ -199,8 +199,8 @@ impl Archive {
         self.store.make().await?;
         let ring = match self.key.read(&self.withheld).await? {
             Some(ring) => ring,
-            None if self.store.is_lasting() => self.key.make().await?,
-            None => MasterKey::Passing.make().await?,
+            None if self.store.is_lasting() => self.key.make(&self.withheld).await?,
+            None => MasterKey::Passing.make(&self.withheld).await?,
         };
         let proof = prove(&ring)?;
         let first = ring.first();

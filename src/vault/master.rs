@@ -1,10 +1,14 @@
 //! Where the master key comes from: a reference of the configuration, a file beside the store, or this process alone.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::rand;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::seal::Keyring;
@@ -51,12 +55,19 @@ impl MasterKey {
         ring.map(Some).map_err(|fault| NoMasterKey { what: format!("{named} {fault}"), hint: MAKE })
     }
 
-    /// Makes the key that is not there yet, and keeps it where it comes from.
-    pub(super) async fn make(&self) -> Result<Keyring, NoMasterKey> {
+    /// Makes the key that is not there yet, and keeps it where it comes from; the one that somebody else has put there
+    /// meanwhile is taken instead.
+    pub(super) async fn make(&self, withheld: &Withheld) -> Result<Keyring, NoMasterKey> {
         let (ring, text) = Keyring::random().map_err(|_| no_randomness())?;
         let Self::Beside(path) = self else { return Ok(ring) };
         let kept = path.clone();
-        write(path, text, move |new| keep(new, &kept)).await?;
+        match write(path, text, move |new| fs::hard_link(new, kept)).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                return self.read(withheld).await?.ok_or_else(|| unwritten(path, &error));
+            }
+            Err(error) => return Err(unwritten(path, &error)),
+        }
         tracing::warn!(
             "the master key of the store was made: `{}`; hint: keep a copy of it apart from the store, or set \
              `store.master_key`: without it no secret of the store can be read, with it every one",
@@ -74,12 +85,33 @@ impl MasterKey {
     }
 }
 
+/// Held while the keys of a file are changed: nobody else changes them.
+pub(super) struct Hold {
+    _folder: File,
+}
+
+impl Hold {
+    /// Takes it for the folder of a file; the system lets go of it whatever way the process ends.
+    pub(super) fn of(path: &Path) -> Result<Self, NoMasterKey> {
+        let path = fs::canonicalize(path).map_err(|error| unwritten(path, &error))?;
+        let folder = File::open(folder(&path)).map_err(|error| unwritten(&path, &error))?;
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { _folder: folder }),
+            Err(Errno::WOULDBLOCK) => Err(NoMasterKey {
+                what: format!("somebody else is changing the master key in `{}`", path.display()),
+                hint: "wait until that `closegate store rekey` is over",
+            }),
+            Err(error) => Err(unwritten(&path, &error.into())),
+        }
+    }
+}
+
 /// Puts keys in the place of those in a file, at once; owner and permissions stay.
-pub(super) async fn replace(path: &Path, ring: &Keyring) -> Result<(), NoMasterKey> {
+pub(super) async fn replace(path: &Path, ring: &Keyring, _: &Hold) -> Result<(), NoMasterKey> {
     // A symbolic link stays one.
     let path = fs::canonicalize(path).map_err(|error| unwritten(path, &error))?;
     let of = path.clone();
-    write(&path, ring.text(), move |new| {
+    let written = write(&path, ring.text(), move |new| {
         let before = fs::metadata(&of)?;
         let file = File::open(new)?;
         file.set_permissions(before.permissions())?;
@@ -88,41 +120,41 @@ pub(super) async fn replace(path: &Path, ring: &Keyring) -> Result<(), NoMasterK
             fchown(&file, Some(before.uid()), Some(before.gid()))?;
         }
         fs::rename(new, &of)
-    })
-    .await
+    });
+    written.await.map_err(|error| unwritten(&path, &error))
 }
 
-/// Writes a file beside the path, durably, and has it put in its place.
+/// Writes a file beside the path under a name that nobody else has, durably, and has it put in its place.
 async fn write(
     path: &Path,
     text: Zeroizing<String>,
     put: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
-) -> Result<(), NoMasterKey> {
-    let (path, named) = (path.to_owned(), path.to_owned());
+) -> io::Result<()> {
+    let path = path.to_owned();
     let written = tokio::task::spawn_blocking(move || {
-        let mut new = path.clone().into_os_string();
-        new.push(".new");
-        let new = PathBuf::from(new);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let new = folder(&path).join(unused(&path)?);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         let done = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| put(&new));
-        if done.is_err() {
-            // What is wrong is told; that this stays is the lesser trouble.
-            let _ = fs::remove_file(&new);
-        }
+        // What was renamed is not there any more; what was linked, or went wrong, is.
+        let _ = fs::remove_file(&new);
         done?;
-        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        File::open(folder(&path))?.sync_all()
     });
-    match written.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(unwritten(&named, &error)),
-        Err(_) => Err(unwritten(&named, &io::ErrorKind::Other.into())),
-    }
+    written.await.unwrap_or_else(|_| Err(ErrorKind::Other.into()))
 }
 
-/// In its place unless somebody else has put one there meanwhile.
-fn keep(new: &Path, path: &Path) -> io::Result<()> {
-    fs::hard_link(new, path)?;
-    fs::remove_file(new)
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+/// A hidden name for a file that will be another one.
+fn unused(path: &Path) -> io::Result<OsString> {
+    let mut random = [0; 8];
+    rand::fill(&mut random).map_err(|_| ErrorKind::Other)?;
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{:016x}", u64::from_be_bytes(random)));
+    Ok(name)
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> NoMasterKey {

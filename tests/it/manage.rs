@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -381,7 +381,6 @@ fn the_file_wins_over_what_was_added() {
     assert_eq!(close.authorizations().last().unwrap(), INJECTED);
     let shown = wait(management.credential(&credential("partner"))).unwrap();
     assert_eq!(shown.source.kind, SourceKind::File);
-    assert_eq!(code(management.remove_credential(&credential("partner"), None, &by())), Code::ReadOnly);
     world.edit(
         "[credentials.partner]\napi_key = { file = \"sales.secret\" }\n[credentials.sales]",
         "[credentials.sales]",
@@ -389,6 +388,160 @@ fn the_file_wins_over_what_was_added() {
     world.reload().unwrap();
     assert_eq!(status(&world, "/partner/api/v1/lead/"), 200);
     assert_eq!(close.authorizations().last().unwrap(), &basic(ADDED), "what was added stands again");
+}
+
+#[test]
+fn what_the_file_hides_can_be_removed_and_what_goes_by_its_name_stays() {
+    let close = Close::start(&[SECRET, ADDED]);
+    let world = managed(close.address()).start_reloading();
+    let management = world.management();
+    add(&*management, "partner", ADDED);
+    wait(management.create_key(new_key("tool", &["partner"]), &by())).unwrap();
+    let file = "[credentials.partner]\napi_key = { file = \"sales.secret\" }\n[routes.partner]\n[keys.tool]\n\
+                hash = \"sha256:28b1a1d4375bf360583d06d12b21b1340dc42f8fa2cc25c16b311f646b51692e\"\n\
+                routes = [\"partner\"]\n";
+    world.edit("[credentials.sales]", &format!("{file}[credentials.sales]"));
+    world.reload().unwrap();
+    wait(management.disable_credential(&credential("partner"), &by())).unwrap();
+    wait(management.remove_key(&key_name("tool"), None, &by())).unwrap();
+    wait(management.remove_route(&route("partner"), None, &by())).unwrap();
+    wait(management.remove_credential(&credential("partner"), None, &by())).unwrap();
+    for kind in Kind::ALL {
+        assert_eq!(RUNTIME.block_on(beside(&world).records(kind)).unwrap(), [], "{kind}");
+    }
+    let shown = wait(management.credential(&credential("partner"))).unwrap();
+    assert_eq!((shown.source.kind, shown.state), (SourceKind::File, CredentialState::Disabled));
+    assert_eq!(code(management.remove_credential(&credential("partner"), None, &by())), Code::ReadOnly);
+    assert_eq!(code(management.remove_route(&route("partner"), None, &by())), Code::ReadOnly);
+    assert_eq!(code(management.remove_key(&key_name("tool"), None, &by())), Code::ReadOnly);
+}
+
+#[test]
+fn a_route_that_is_removed_leaves_the_keys_that_name_it() {
+    let close = Close::start(&[SECRET, ADDED]);
+    let world = managed(close.address()).start();
+    let management = world.management();
+    wait(management.add_route(new_route("read", "/read", "sales"), &by())).unwrap();
+    let made = wait(management.create_key(new_key("tool", &["read", "sales"]), &by())).unwrap();
+    let text = made.text.reveal();
+    wait(management.create_key(new_key("old", &["read", "sales"]), &by())).unwrap();
+    wait(management.revoke_key(&key_name("old"), &by())).unwrap();
+    wait(management.remove_route(&route("read"), None, &by())).unwrap();
+    for name in ["tool", "old"] {
+        assert_eq!(wait(management.key(&key_name(name))).unwrap().routes, ["sales"], "{name}");
+    }
+    let events = wait(management.events(EventQuery::default())).unwrap().data;
+    assert_eq!(events[0].detail["keys"], serde_json::json!(["old", "tool"]));
+    // One of that name that comes later is none of theirs, be it that of another credential.
+    add(&*management, "read", ADDED);
+    assert_eq!((with_key(&world, "/sales/x", text), with_key(&world, "/read/x", text)), (200, 404));
+    wait(management.create_key(new_key("reader", &["read"]), &by())).unwrap();
+    let refused = wait(management.remove_credential(&credential("read"), None, &by())).err().unwrap();
+    assert!(refused.code == Code::InUse && refused.detail.contains("`reader`"), "{refused}");
+}
+
+/// A Close that answers once it is told to.
+struct Slow {
+    origin: Origin,
+    release: mpsc::Sender<()>,
+}
+
+impl Slow {
+    fn start() -> Self {
+        let (release, held) = mpsc::channel::<()>();
+        let held = Mutex::new(held);
+        let origin = Origin::start(move |conversation| {
+            while conversation.request().is_some() {
+                held.lock().unwrap().recv().unwrap();
+                conversation.send(format!("HTTP/1.1 200 X\r\ncontent-length: {}\r\n\r\n{ME}", ME.len()));
+            }
+        });
+        Self { origin, release }
+    }
+}
+
+#[test]
+fn a_revocation_waits_for_no_answer_of_close() {
+    let close = Slow::start();
+    let world = managed(close.origin.address).start();
+    let management = world.management();
+    let made = wait(management.create_key(new_key("tool", &["sales"]), &by())).unwrap();
+    let text = made.text.reveal();
+    let beside = world.management();
+    let adding = RUNTIME.spawn(async move { beside.add_credential(api_key("partner", ADDED), &by()).await });
+    close.origin.wait_for(1);
+    wait(management.revoke_key(&key_name("tool"), &by())).unwrap();
+    assert_eq!(with_key(&world, "/sales/x", text), 401);
+    assert!(!adding.is_finished(), "Close has not answered yet");
+    close.release.send(()).unwrap();
+    assert_eq!(RUNTIME.block_on(adding).unwrap().unwrap().standing, Standing::Verified);
+
+    wait(management.create_key(new_key("other", &["sales"]), &by())).unwrap();
+    let beside = world.management();
+    let to = Rotation { secret: secret(ROTATED) };
+    let rotating =
+        RUNTIME.spawn(async move { beside.rotate_credential(&credential("partner"), to, None, &by()).await });
+    close.origin.wait_for(2);
+    wait(management.revoke_key(&key_name("other"), &by())).unwrap();
+    let to = UpdatedCredential { description: Some("meanwhile".to_owned()) };
+    wait(management.update_credential(&credential("partner"), to, None, &by())).unwrap();
+    assert!(!rotating.is_finished());
+    close.release.send(()).unwrap();
+    let rotated = RUNTIME.block_on(rotating).unwrap().unwrap();
+    assert_eq!(rotated.key_id.as_deref(), Some("api_9x8LPTNb1PfwL0rKwU7G0t"));
+    assert_eq!(rotated.description.as_deref(), Some("meanwhile"), "what else was changed stays");
+}
+
+#[test]
+fn of_two_that_add_or_rotate_at_once_one_is_refused() {
+    let close = Slow::start();
+    let world = managed(close.origin.address).start();
+    let adding = || {
+        let management = world.management();
+        RUNTIME.spawn(async move { management.add_credential(api_key("partner", ADDED), &by()).await })
+    };
+    let rotating = || {
+        let (management, to) = (world.management(), Rotation { secret: secret(ROTATED) });
+        RUNTIME.spawn(async move { management.rotate_credential(&credential("partner"), to, None, &by()).await })
+    };
+    let one_of = |both: [tokio::task::JoinHandle<Result<CredentialView, Refusal>>; 2], seen, refused| {
+        close.origin.wait_for(seen);
+        close.release.send(()).unwrap();
+        close.release.send(()).unwrap();
+        let ended = both.map(|one| RUNTIME.block_on(one).unwrap().err().map(|refusal| refusal.code));
+        assert!(ended.contains(&None) && ended.contains(&Some(refused)), "{ended:?}");
+    };
+    one_of([adding(), adding()], 2, Code::Conflict);
+    one_of([rotating(), rotating()], 4, Code::PreconditionFailed);
+}
+
+#[test]
+fn a_revocation_waits_for_no_command_that_a_reload_runs() {
+    let close = Close::start(&[SECRET]);
+    let setup = managed(close.address()).file("go", "");
+    let folder = setup.path().to_owned();
+    let script = format!(
+        "cd {} && echo >>ran && until [ -e go ]; do sleep 0.02; done && echo token-of-the-script",
+        folder.display()
+    );
+    let command = format!("bearer = {{ command = [\"sh\", \"-c\", \"{script}\"] }}");
+    let world = setup.set("credentials.slow", &command).start_reloading();
+    let management = world.management();
+    let made = wait(management.create_key(new_key("tool", &["sales"]), &by())).unwrap();
+    std::fs::remove_file(folder.join("go")).unwrap();
+    let runs = || std::fs::read_to_string(folder.join("ran")).unwrap().len();
+    let before = runs();
+    let beside = world.management();
+    let reloading = RUNTIME.spawn(async move { beside.reload(&by()).await });
+    while runs() == before {
+        std::thread::yield_now();
+    }
+    wait(management.revoke_key(&key_name("tool"), &by())).unwrap();
+    assert_eq!(with_key(&world, "/sales/x", made.text.reveal()), 401);
+    assert!(!reloading.is_finished(), "its command goes on");
+    std::fs::write(folder.join("go"), "").unwrap();
+    RUNTIME.block_on(reloading).unwrap().unwrap();
+    assert_eq!(with_key(&world, "/sales/x", made.text.reveal()), 401, "what was changed meanwhile stays changed");
 }
 
 #[test]

@@ -92,3 +92,29 @@ fn with_a_lost_database_what_is_known_goes_on_and_heals() {
             && wait(late.management().credential(&credential("after"))).is_ok()
     });
 }
+
+#[test]
+fn a_start_without_the_database_sends_nothing_that_was_known_to_be_disabled() {
+    let close = Close::start(&[SECRET]);
+    let mut postgres = Postgres::start();
+    let replica = |postgres: &Postgres| replica(close.address(), postgres, "1h").key("\"sales\"");
+    let world = replica(&postgres).start();
+    let sent = |world: &World| world.get("/sales/api/v1/lead/", "").status;
+    assert_eq!(sent(&world), 200);
+    wait(world.management().disable_credential(&credential("sales"), &by())).unwrap();
+    let folder = world.stop();
+    postgres.halt();
+    let world = replica(&postgres).in_folder(folder).start();
+    assert_eq!(ready(&world)["degraded"], true);
+    assert_eq!(sent(&world), 503, "it was disabled when the store was read last");
+    let fresh = replica(&postgres).start();
+    assert_eq!(sent(&fresh), 200, "one that never read the store knows the file alone");
+    postgres.resume();
+    until(|| sent(&fresh) == 503 && ready(&world).get("degraded").is_none());
+    wait(world.management().enable_credential(&credential("sales"), &by())).unwrap();
+    assert_eq!(sent(&world), 200);
+    let folder = world.stop();
+    postgres.halt();
+    let world = replica(&postgres).in_folder(folder).start();
+    assert_eq!(sent(&world), 200, "nor is it remembered for longer than that");
+}

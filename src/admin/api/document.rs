@@ -83,7 +83,7 @@ fn add_refusals(path: &str, operation: &mut Operation) {
         (401, "No token and no session, or none that is valid"),
         (403, "The role does not allow it, the CSRF value is missing, or another site asks"),
         (421, "The listener is not called by this `Host`"),
-        (429, "Too many wrong tokens from this address"),
+        (429, "The token is wrong, and too many others are"),
         (500, "A fault of closegate"),
         (503, "The store or Close cannot be reached"),
     ];

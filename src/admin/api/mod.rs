@@ -6,6 +6,7 @@ use axum::{Router, middleware};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::attempts::Attempts;
 use super::gate;
 use super::house::House;
 use super::invitation::Invitation;
@@ -14,7 +15,7 @@ use super::management::Management;
 use super::model::Place;
 use super::respond::closed;
 use super::session::Sessions;
-use super::tokens::{Attempts, Token, Tokens};
+use super::tokens::{Token, Tokens};
 use super::ui;
 
 mod callback;
@@ -66,7 +67,7 @@ impl Desk {
             journal,
             tokens,
             house,
-            attempts: Attempts::default(),
+            attempts: Attempts::new(),
             invitation: None,
             place: Place::default(),
         }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::ground::Ground;
-use super::{Manager, events, refuse};
+use super::{CredentialBody, Manager, events, refuse};
 use crate::admin::model::{Actor, CredentialView, Removal, Returned, SecretText, Started, Verdict as Judgement};
 use crate::admin::{Code, Kind, Refusal};
 use crate::app::reload::Effective;
@@ -125,6 +125,24 @@ impl Manager {
         if examined == AppVerdict::Refused { Err(refuse::by_token_endpoint()) } else { Ok(examined) }
     }
 
+    /// Refuses a new app that the token endpoint does not take; an endpoint that cannot be asked keeps nobody.
+    pub(super) async fn examine_new_app(
+        &self,
+        effective: &Effective,
+        name: &CredentialName,
+        body: &CredentialBody,
+        secret: &SecretText,
+    ) -> Result<(), Refusal> {
+        let managed = effective.snapshot.managed().with(body.addition(name));
+        let Some(app) = effective.app_with(&managed, name)? else { return Ok(()) };
+        let vault = self.ground.vault_of_none(effective).await?;
+        let examined = self.examine_app(&vault, (name, &app), secret, "method.oauth2.client_secret").await?;
+        if let AppVerdict::Undecided(why) = examined {
+            tracing::warn!(credential = %name, "the credential is saved, and its client secret not verified: {why}");
+        }
+        Ok(())
+    }
+
     /// What will end the grant of a credential that is to be removed; none where it has none.
     pub(super) async fn ending(&self, effective: &Effective, name: &CredentialName) -> Result<Option<Ending>, Refusal> {
         if effective.app_of(name).is_none() {
@@ -163,7 +181,7 @@ impl Effective {
     }
 
     /// The app that a credential would have beside these additions.
-    pub(super) fn app_with(&self, managed: &Managed, name: &CredentialName) -> Result<Option<OAuth2>, Refusal> {
+    fn app_with(&self, managed: &Managed, name: &CredentialName) -> Result<Option<OAuth2>, Refusal> {
         let loaded = self.base()?.with(managed).map_err(|_| Refusal::internal())?;
         Ok(match loaded.config.credentials.get(name).map(|credential| &credential.kind) {
             Some(CredentialKind::OAuth2(app)) => Some(OAuth2::clone(app)),

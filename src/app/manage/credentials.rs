@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::body::{Method, told};
 use super::ground::Ground;
+use super::keys::Left;
 use super::{
     Body, Introduced, Manager, RouteBody, agreed, events, expected, free, key_of, refuse, stored, unkept, view,
 };
@@ -64,8 +65,6 @@ impl Manager {
     pub(super) async fn insert_credential(&self, new: NewCredential, by: &Actor) -> Result<CredentialView, Refusal> {
         let NewCredential { name, description, method } = new;
         let name = CredentialName::parse(&name).map_err(|fault| Refusal::field("name", fault.to_string(), NAME))?;
-        let (effective, turn) = self.latest().await?;
-        free(&effective, Kind::Credential, name.as_str(), effective.snapshot.credentials.contains_key(&name))?;
         let (method, secret) = apart(method);
         let now = Timestamp::now();
         let mut body = Body {
@@ -78,18 +77,11 @@ impl Manager {
             user: None,
             key_id: None,
         };
-        let managed = agreed(&effective, &effective.snapshot.managed(), body.addition(&name))?;
-        let app = match body.method {
-            Method::Oauth2 { .. } => effective.app_with(&managed, &name)?,
-            Method::ApiKey | Method::Bearer | Method::Basic { .. } => None,
-        };
-        let route = default_route(&effective, managed, &name, now)?;
-        if let Some(app) = &app {
-            let vault = self.ground.vault_of_none(&effective).await?;
-            let field = "method.oauth2.client_secret";
-            if let AppVerdict::Undecided(why) = self.examine_app(&vault, (&name, app), &secret, field).await? {
-                tracing::warn!(credential = %name, "the credential is saved, and its client secret not verified: {why}");
-            }
+        // Close may take its time: nobody waits for that, and what was decided before is decided again.
+        let effective = self.effective().await?;
+        addable(&effective, &name, &body)?;
+        if let Method::Oauth2 { .. } = body.method {
+            self.examine_new_app(&effective, &name, &body, &secret).await?;
         }
         if let Some(trial) = trial(&body.method, &secret)? {
             body.key_id = trial.key_id().map(str::to_owned);
@@ -101,6 +93,8 @@ impl Manager {
                 }
             }
         }
+        let (effective, turn) = self.latest().await?;
+        let route = addable(&effective, &name, &body)?;
         let detail = json!({ "method": body.method.shown(), "verified": body.verified_at.is_some() });
         let event = events::event(by, "credential.add", name.as_str(), detail);
         let draft = self.draft(&name, &body, Some(&secret)).await?;
@@ -136,6 +130,12 @@ impl Manager {
         by: &Actor,
     ) -> Result<Removal, Refusal> {
         let (effective, turn) = self.latest().await?;
+        let hidden = effective.hidden(Kind::Credential, name.as_str(), effective.snapshot.credentials.get(name), seen);
+        if let Some(hidden) = hidden {
+            let event = events::discarded(by, "credential.remove", name.as_str());
+            self.make(&effective, vec![hidden], event).await?;
+            return Ok(Removal::whole(name));
+        }
         let kept = effective.kept_credential(name)?;
         let own = effective.snapshot.routes.keys().find(|route| route.as_str() == name.as_str());
         let own = own.filter(|route| effective.sends_with(route, name));
@@ -147,12 +147,14 @@ impl Manager {
             return Err(Refusal::new(Code::InUse, detail).hint("remove these routes, or give them another credential"));
         }
         let mut steps = vec![Step::Remove(store::Kind::Credential, name.to_string(), expected(seen, kept.version))];
+        let mut left = Left::default();
         if let Some(own) = own {
-            effective.spare_route(own)?;
+            left = effective.leave_route(own)?;
             steps.push(Step::Remove(store::Kind::Route, own.to_string(), Expected::Any));
         }
         let ending = self.ending(&effective, name).await?;
-        self.make(&effective, steps, events::event(by, "credential.remove", name.as_str(), json!({}))).await?;
+        let event = events::event(by, "credential.remove", name.as_str(), left.told());
+        self.make(&effective, steps.into_iter().chain(left.steps).collect(), event).await?;
         drop(turn);
         Ok(self.end_grant(name, ending, by).await)
     }
@@ -184,9 +186,13 @@ impl Manager {
         seen: Option<Version>,
         by: &Actor,
     ) -> Result<CredentialView, Refusal> {
-        let (effective, turn) = self.latest().await?;
+        let effective = self.effective().await?;
         let kept = effective.kept_credential(name)?;
+        if seen.is_some_and(|seen| seen.0 != kept.version) {
+            return Err(Refusal::stale(Kind::Credential, name));
+        }
         let mut body = kept.body.clone();
+        // Nobody waits until Close has answered.
         if let Some(app) = effective.app_of(name) {
             let vault = self.ground.vault_of(&effective, &self.archive, name).await?;
             if let AppVerdict::Undecided(why) = self.examine_app(&vault, (name, app), &to.secret, "secret").await? {
@@ -201,10 +207,16 @@ impl Manager {
                 (Verdict::Undecided(why), _) => return Err(refuse::by_silence(&why)),
             }
         }
+        let (effective, turn) = self.latest().await?;
+        let now = effective.kept_credential(name)?;
+        if (now.body.secret, &now.body.method) != (kept.body.secret, &kept.body.method) {
+            return Err(Refusal::stale(Kind::Credential, name));
+        }
+        body.description.clone_from(&now.body.description);
         body.secret += 1;
         let draft = self.draft(name, &body, Some(&to.secret)).await?;
         let event = events::event(by, "credential.rotate", name.as_str(), json!({}));
-        self.make(&effective, vec![Step::Replace(draft, expected(seen, kept.version))], event).await?;
+        self.make(&effective, vec![Step::Replace(draft, expected(seen, now.version))], event).await?;
         drop(turn);
         effective.let_go(name).await;
         self.show_credential(name).await
@@ -293,6 +305,13 @@ impl Effective {
         // A long answer goes on as it began.
         let _ = tokio::time::timeout(FAREWELL, over).await;
     }
+}
+
+/// Whether a credential may be added, beside what is there now; gives the route to be made with it.
+fn addable(effective: &Effective, name: &CredentialName, body: &Body) -> Result<Option<Draft>, Refusal> {
+    free(effective, Kind::Credential, name.as_str(), effective.snapshot.credentials.contains_key(name))?;
+    let managed = agreed(effective, &effective.snapshot.managed(), body.addition(name))?;
+    default_route(effective, managed, name, body.created_at)
 }
 
 /// The route that a new credential has, unless a route of its name is there already.

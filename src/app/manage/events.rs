@@ -1,7 +1,7 @@
 //! Events: who changed what, when and from where, in the store and on stdout; never a secret.
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::ground::Ground;
 use super::{Manager, refuse};
@@ -20,6 +20,11 @@ pub(super) fn event(by: &Actor, action: &str, subject: &str, detail: Value) -> E
         origin: by.from.map(|address| address.to_string()),
         detail,
     }
+}
+
+/// An event of now: a record went whose name the configuration has taken, and nothing else is different.
+pub(super) fn discarded(by: &Actor, action: &str, subject: &str) -> Event {
+    event(by, action, subject, json!({ "hidden": true }))
 }
 
 /// Says on stdout what happened, as one line.

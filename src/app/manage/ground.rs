@@ -5,9 +5,11 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::admin::{Code, Kind, Refusal};
+use crate::app::bell::Bell;
 use crate::app::managed::Snapshot;
 use crate::app::outward::Outward;
-use crate::app::reload::{Bell, Effective};
+use crate::app::reload::Effective;
+use crate::app::remembered::Remembered;
 use crate::config::{Base, Config, Finding};
 use crate::id::CredentialName;
 use crate::origin::Origin;
@@ -48,6 +50,13 @@ impl Ground {
                 let detail = format!("the change is stored and not in force: {}", faults.join("; "));
                 Refusal::new(Code::Internal, detail).hint("it is tried again when something else is changed")
             }),
+        }
+    }
+
+    /// Has a start without the store know what is disabled; a running gateway sees to that when it goes by it.
+    pub(super) async fn remember(&self, effective: &Effective, store: &Store) {
+        if let (Self::Alone { .. }, Ok(disabled)) = (self, store.disabled().await) {
+            Remembered::of(&effective.loaded.config).keep(&disabled).await;
         }
     }
 

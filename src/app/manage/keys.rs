@@ -1,12 +1,13 @@
 //! Gateway keys: made, changed, rotated, revoked and removed. A key's text is shown once; the store has its digest.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::body::{FormerText, hash};
-use super::credentials::NAME;
+use super::credentials::{NAME, quoted};
 use super::{KeyBody, Manager, agreed, events, expected, free, key_of, stored, unkept, view};
 use crate::admin::model::{Actor, CreatedKey, KeyRotation, KeySettings, KeyText, KeyView, NewKey, Version};
 use crate::admin::{Code, Kind, Refusal};
@@ -14,7 +15,7 @@ use crate::app::Rehearsal;
 use crate::app::managed::Kept;
 use crate::app::reload::Effective;
 use crate::config;
-use crate::id::KeyName;
+use crate::id::{KeyName, RouteName};
 use crate::keys::{self, NewKey as Made};
 use crate::proxy::Openness;
 use crate::store::{self, Draft, Expected, Step};
@@ -111,13 +112,57 @@ impl Manager {
 
     pub(super) async fn delete_key(&self, name: &KeyName, seen: Option<Version>, by: &Actor) -> Result<(), Refusal> {
         let (effective, _turn) = self.latest().await?;
+        let hidden = effective.hidden(Kind::Key, name.as_str(), effective.snapshot.keys.get(name), seen);
+        if let Some(hidden) = hidden {
+            return self.make(&effective, vec![hidden], events::discarded(by, "key.remove", name.as_str())).await;
+        }
         let kept = effective.kept_key(name)?;
         let step = Step::Remove(store::Kind::Key, name.to_string(), expected(seen, kept.version));
         self.make(&effective, vec![step], events::event(by, "key.remove", name.as_str(), json!({}))).await
     }
 }
 
+/// What becomes of the keys that name a route which is removed.
+#[derive(Default)]
+pub(super) struct Left {
+    /// Their records without it: a later route of that name is none of theirs.
+    pub(super) steps: Vec<Step>,
+    keys: Vec<String>,
+}
+
+impl Left {
+    /// What the event says of it.
+    pub(super) fn told(&self) -> Value {
+        if self.keys.is_empty() { json!({}) } else { json!({ "keys": self.keys }) }
+    }
+}
+
 impl Effective {
+    /// Takes a route out of the keys that name it, be they revoked; refuses where it is the only one of a key that is not.
+    pub(super) fn leave_route(&self, route: &RouteName) -> Result<Left, Refusal> {
+        let declared = self.loaded.config.keys.iter().filter(|(_, key)| key.routes.iter().all(|known| known == route));
+        let mut lost: BTreeSet<&KeyName> = declared.map(|(name, _)| name).collect();
+        let mut left = Left::default();
+        for (name, kept) in &self.snapshot.keys {
+            let mut body = kept.body.clone();
+            body.settings.routes.retain(|known| known != route.as_str());
+            match body.settings.routes.len() {
+                same if same == kept.body.settings.routes.len() => {}
+                0 if body.revoked_at.is_none() => drop(lost.insert(name)),
+                _ => {
+                    left.steps.push(Step::Replace(draft(name, &body)?, Expected::Version(kept.version)));
+                    left.keys.push(name.to_string());
+                }
+            }
+        }
+        if lost.is_empty() {
+            return Ok(left);
+        }
+        let keys: Vec<String> = lost.into_iter().map(ToString::to_string).collect();
+        let detail = format!("the route `{route}` is the only one of {}", quoted("key", &keys));
+        Err(Refusal::new(Code::InUse, detail).hint("revoke these keys, or give them another route"))
+    }
+
     fn kept_key(&self, name: &KeyName) -> Result<&Kept<KeyBody>, Refusal> {
         let declared = self.declared(&key_of(Kind::Key, name.as_str())).is_some();
         let kept = self.snapshot.keys.get(name).filter(|_| !declared);
@@ -131,7 +176,7 @@ impl Effective {
             return Vec::new();
         }
         let Ok(rehearsal) = Rehearsal::of(config) else { return Vec::new() };
-        let open = |name: &&crate::id::RouteName| rehearsal.openness(name) == Some(Openness::Unguarded);
+        let open = |name: &&RouteName| rehearsal.openness(name) == Some(Openness::Unguarded);
         config.routes.keys().filter(open).map(ToString::to_string).collect()
     }
 }
@@ -161,7 +206,7 @@ fn id(made: &Made) -> String {
     made.text.split('_').nth(1).unwrap_or_default().to_owned()
 }
 
-fn told(body: &KeyBody) -> serde_json::Value {
+fn told(body: &KeyBody) -> Value {
     json!({ "id": body.id, "routes": body.settings.routes, "scopes": body.settings.scopes })
 }
 

@@ -22,7 +22,9 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use self::body::CredentialBody as Body;
 use self::ground::Ground;
-use super::reload::{Bell, Change, Effective, Standing};
+use super::bell::{Bell, Change};
+use super::managed::Kept;
+use super::reload::{Effective, Standing};
 use crate::admin::model::{
     Actor, CreatedKey, CredentialView, EventPage, EventQuery, KeyRotation, KeySettings, KeyView, NewCredential, NewKey,
     NewRoute, Organization, Reload, Removal, Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView,
@@ -31,7 +33,7 @@ use crate::admin::model::{
 use crate::admin::{Answer, Code, Kind, Management, Refusal};
 use crate::config::{self, Addition, Base, Place};
 use crate::id::{CredentialName, KeyName, RouteName};
-use crate::store::{Event, Expected, Step, Store};
+use crate::store::{self, Event, Expected, Step, Store};
 use crate::telemetry::Telemetry;
 use crate::vault::Archive;
 
@@ -100,8 +102,12 @@ impl Manager {
         if !effective.loaded.config.keys.is_empty() && !effective.snapshot.keys_ever_defined {
             steps.push(Step::DefineKeys);
         }
+        let switches = steps.iter().any(|step| matches!(step, Step::Disable(_) | Step::Enable(_)));
         self.store().change_all(steps, &event).await.map_err(|fault| refuse::of_change(&fault))?;
         self.tell(&event);
+        if switches {
+            self.ground.remember(effective, self.store()).await;
+        }
         self.ground.take_effect().await
     }
 
@@ -161,6 +167,18 @@ impl Effective {
     fn declared(&self, key: &str) -> Option<Place> {
         let place = self.loaded.origins.get(key)?.clone();
         (place != Place::Managed).then_some(place)
+    }
+
+    /// What removes a record that stands back, because the configuration has taken its name; none where there is no such
+    /// record.
+    fn hidden<B>(&self, kind: Kind, name: &str, kept: Option<&Kept<B>>, seen: Option<Version>) -> Option<Step> {
+        self.declared(&key_of(kind, name))?;
+        let kind = match kind {
+            Kind::Credential => store::Kind::Credential,
+            Kind::Route => store::Kind::Route,
+            Kind::Key => store::Kind::Key,
+        };
+        Some(Step::Discard(kind, name.to_owned(), expected(seen, kept?.version)))
     }
 
     fn base(&self) -> Result<&Base, Refusal> {

@@ -3,13 +3,12 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::credentials::{NAME, quoted};
+use super::credentials::NAME;
 use super::{Manager, RouteBody, agreed, events, expected, free, key_of, stored, unkept, view};
 use crate::admin::model::{Actor, NewRoute, RouteSettings, RouteView, Version};
-use crate::admin::{Code, Kind, Refusal};
+use crate::admin::{Kind, Refusal};
 use crate::app::managed::Kept;
 use crate::app::reload::Effective;
-use crate::config;
 use crate::id::RouteName;
 use crate::store::{self, Draft, Step};
 
@@ -64,10 +63,15 @@ impl Manager {
         by: &Actor,
     ) -> Result<(), Refusal> {
         let (effective, _turn) = self.latest().await?;
+        let hidden = effective.hidden(Kind::Route, name.as_str(), effective.snapshot.routes.get(name), seen);
+        if let Some(hidden) = hidden {
+            return self.make(&effective, vec![hidden], events::discarded(by, "route.remove", name.as_str())).await;
+        }
         let kept = effective.kept_route(name)?;
-        effective.spare_route(name)?;
+        let left = effective.leave_route(name)?;
+        let event = events::event(by, "route.remove", name.as_str(), left.told());
         let step = Step::Remove(store::Kind::Route, name.to_string(), expected(seen, kept.version));
-        self.make(&effective, vec![step], events::event(by, "route.remove", name.as_str(), json!({}))).await
+        self.make(&effective, std::iter::once(step).chain(left.steps).collect(), event).await
     }
 }
 
@@ -76,18 +80,6 @@ impl Effective {
         let declared = self.declared(&key_of(Kind::Route, name.as_str())).is_some();
         let kept = self.snapshot.routes.get(name).filter(|_| !declared);
         kept.ok_or_else(|| unkept(self, Kind::Route, name.as_str()))
-    }
-
-    /// Refuses to remove the only route of a key that can be used.
-    pub(super) fn spare_route(&self, name: &RouteName) -> Result<(), Refusal> {
-        let only = |key: &config::Key| key.routes.iter().all(|route| route == name);
-        let keys = self.loaded.config.keys.iter().filter(|(_, key)| only(key));
-        let keys: Vec<String> = keys.map(|(key, _)| key.to_string()).collect();
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let detail = format!("the route `{name}` is the only one of {}", quoted("key", &keys));
-        Err(Refusal::new(Code::InUse, detail).hint("revoke these keys, or give them another route"))
     }
 }
 

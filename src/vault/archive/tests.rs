@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::SecretRef;
-use crate::store::{Draft, Expected, Otherwise, Passing, Place, Purpose, Role};
+use crate::store::{Draft, Expected, Otherwise, Page, Passing, Place, Purpose, Role};
 use crate::vault::source::{Supply, read};
 use crate::vault::{GivenKey, Rekeyed};
 
@@ -127,7 +127,9 @@ async fn a_running_gateway_goes_on_through_a_rekey_and_nothing_stays_under_the_k
     let late = gateway.seal(&content, PLANTED).await.unwrap();
 
     let command = archive(&folder, "master.key", Role::Visiting);
-    let Rekeyed::Done { secrets, before: old, now, file } = command.rekey(None).await.unwrap() else { panic!() };
+    let Rekeyed::Done { secrets, before: old, now, file } = command.rekey(None, "cli:ops").await.unwrap() else {
+        panic!()
+    };
     assert_eq!((secrets, file), (2, Some(folder.path().join("master.key"))));
     assert_ne!(old, now);
 
@@ -145,14 +147,15 @@ async fn a_running_gateway_goes_on_through_a_rekey_and_nothing_stays_under_the_k
     let reference = MasterKey::Reference(SecretRef::File(former.path().to_owned()));
     let former = Archive::new(store(&folder, Role::Visiting), reference, Withheld::default());
     assert_eq!(former.check().await, Err(ArchiveFault::OtherKey { wanted: now }));
-    assert!(!folder.path().join("master.key.new").exists());
+    let names = folder.path().read_dir().unwrap().map(|file| file.unwrap().file_name());
+    assert_eq!(names.filter(|name| name.to_string_lossy().contains("key")).count(), 1, "nothing lies about");
 }
 
 #[tokio::test]
 async fn a_key_in_front_of_the_one_before_is_gone_over_to() {
     let folder = tempfile::tempdir().unwrap();
     let first = archive(&folder, "master.key", Role::Serving);
-    assert_eq!(first.rekey(None).await, Ok(Rekeyed::Nothing));
+    assert_eq!(first.rekey(None, "cli:ops").await, Ok(Rekeyed::Nothing));
     let version = add(&first, "sales", PLANTED).await;
     let path = folder.path().join("master.key");
     let before = std::fs::read_to_string(&path).unwrap();
@@ -161,19 +164,76 @@ async fn a_key_in_front_of_the_one_before_is_gone_over_to() {
     let command = archive(&folder, "master.key", Role::Visiting);
     command.check().await.unwrap();
     // As it is left by one that was interrupted: it is ended, and the key before is taken away.
-    let Rekeyed::Done { now, file, .. } = command.rekey(None).await.unwrap() else { panic!() };
+    let Rekeyed::Done { now, file, .. } = command.rekey(None, "cli:ops").await.unwrap() else { panic!() };
     assert_eq!((now, file), (given.first(), Some(path.clone())));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", *text));
     let after = archive(&folder, "master.key", Role::Visiting);
     assert_eq!(after.secret(&name("sales"), version).await.unwrap().expose(), PLANTED);
     // One that was made elsewhere takes its place in the file.
     let (other, text) = Keyring::random().unwrap();
-    let Rekeyed::Done { now, .. } = after.rekey(Some(GivenKey::parse(text.as_bytes()).unwrap())).await.unwrap() else {
+    let Rekeyed::Done { now, .. } =
+        after.rekey(Some(GivenKey::parse(text.as_bytes()).unwrap()), "cli:ops").await.unwrap()
+    else {
         panic!()
     };
     assert_eq!((now, std::fs::read_to_string(&path).unwrap()), (other.first(), format!("{}\n", *text)));
-    let again = after.rekey(Some(GivenKey::parse(text.as_bytes()).unwrap())).await.unwrap_err();
-    assert!(again.to_string().contains("in use already"), "{again}");
+    // Given once more, there is nothing to do.
+    let again = after.rekey(Some(GivenKey::parse(text.as_bytes()).unwrap()), "cli:ops").await;
+    assert_eq!(again, Ok(Rekeyed::Already { now: other.first() }));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", *text));
+    let (events, _) = after.store().events(Page { before: None, limit: 10 }).await.unwrap();
+    let told: Vec<_> = events.iter().map(|known| (known.event.action.as_str(), known.event.actor.as_str())).collect();
+    assert_eq!(told, [("store.rekey", "cli:ops"), ("store.rekey", "cli:ops"), ("credential.add", "ops")]);
+    assert_eq!(events[0].event.detail["now"], other.first().to_string());
+}
+
+#[tokio::test]
+async fn one_that_was_interrupted_goes_on_with_the_same_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let version = add(&archive(&folder, "master.key", Role::Serving), "sales", PLANTED).await;
+    let path = folder.path().join("master.key");
+    let before = std::fs::read_to_string(&path).unwrap();
+    let (given, text) = Keyring::random().unwrap();
+    let rekey = async || {
+        let command = archive(&folder, "master.key", Role::Visiting);
+        command.rekey(Some(GivenKey::parse(text.as_bytes()).unwrap()), "cli:ops").await
+    };
+    // Before anything was sealed anew: the key lies in front of the other.
+    std::fs::write(&path, format!("{}\n{before}", *text)).unwrap();
+    let done = rekey().await.unwrap();
+    assert!(matches!(&done, Rekeyed::Done { now, .. } if *now == given.first()), "{done:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", *text));
+    // After that: the one before is still there.
+    std::fs::write(&path, format!("{}\n{before}", *text)).unwrap();
+    assert_eq!(rekey().await, Ok(Rekeyed::Already { now: given.first() }));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", *text));
+    let after = archive(&folder, "master.key", Role::Visiting);
+    assert_eq!(after.secret(&name("sales"), version).await.unwrap().expose(), PLANTED);
+}
+
+#[tokio::test]
+async fn of_two_that_change_the_key_one_is_refused_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    add(&archive(&folder, "master.key", Role::Serving), "sales", PLANTED).await;
+    let path = folder.path().join("master.key");
+    let before = std::fs::read(&path).unwrap();
+    let other = crate::vault::master::Hold::of(&path).unwrap();
+    let command = archive(&folder, "master.key", Role::Visiting);
+    let refused = command.rekey(None, "cli:ops").await.unwrap_err();
+    assert!(refused.to_string().starts_with("somebody else is changing the master key"), "{refused}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+    drop(other);
+    command.rekey(None, "cli:ops").await.unwrap();
+}
+
+#[tokio::test]
+async fn of_two_that_make_the_first_key_both_have_the_one_that_was_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = MasterKey::Beside(folder.path().join("master.key"));
+    // Both have seen that there is none.
+    let (one, other) = (key.make(&Withheld::default()).await.unwrap(), key.make(&Withheld::default()).await.unwrap());
+    assert_eq!(one.first(), other.first());
+    assert_eq!(folder.path().read_dir().unwrap().count(), 1, "nothing lies about");
 }
 
 #[tokio::test]
@@ -187,7 +247,7 @@ async fn a_reference_that_others_may_read_stays_as_it_is() {
     std::fs::write(&path, &both).unwrap();
     let reference = MasterKey::Reference(SecretRef::File(path.clone()));
     let replica = Archive::new(store(&folder, Role::Visiting), reference, Withheld::default());
-    let Rekeyed::Done { now, file, .. } = replica.rekey(None).await.unwrap() else { panic!() };
+    let Rekeyed::Done { now, file, .. } = replica.rekey(None, "cli:ops").await.unwrap() else { panic!() };
     assert_eq!((now, file), (given.first(), None));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), both);
     std::fs::write(&path, text.as_bytes()).unwrap();

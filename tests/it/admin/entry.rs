@@ -81,6 +81,24 @@ fn a_wrong_token_is_nobodys() {
 }
 
 #[test]
+fn wrong_tokens_from_an_address_hold_up_no_right_one_from_there() {
+    let office = Office::open();
+    let wrong = || office.ask("GET", "/api/v1/keys").token("wrong");
+    let waiting: Vec<Raw> = (0..30)
+        .map(|_| {
+            let mut client = Raw::connect(office.address);
+            client.send(wrong().text());
+            client
+        })
+        .collect();
+    // Once one is refused without a wait, as many wait as may.
+    while wrong().refused() != (429, "too_many_attempts".to_owned()) {}
+    assert_eq!(office.admin("GET", "/api/v1/keys").send().status, 200);
+    office.sign_in(ADMIN);
+    drop(waiting);
+}
+
+#[test]
 fn a_viewer_can_change_nothing() {
     let office = Office::open();
     office.add("sales");

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use closegate::config::SecretRef;
 use closegate::store::{
     Content, Draft, Fence, Health, Kind, Otherwise, Place, Presence, Role, Step, Store, StoreError,
 };
-use closegate::vault::{Archive, ArchiveFault, MasterKey, Withheld};
+use closegate::vault::{Archive, ArchiveFault, GivenKey, MasterKey, Rekeyed, Withheld};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -208,6 +209,42 @@ async fn a_second_gateway_on_one_file_does_not_start_and_the_command_line_does()
     assert_eq!(run(closegate(first.folder.path()).arg("check")).code, Some(0));
     store.insert(draft(Kind::Route, "another"), &event()).await.unwrap();
     assert_eq!(first.ask_admin("/healthz").status, 200);
+}
+
+#[tokio::test]
+async fn a_store_of_replicas_is_sealed_under_no_key_that_one_file_alone_has() {
+    let (server, folder) = (Postgres::start(), TempDir::new().unwrap());
+    let place = Place::Postgres(server.database("rekey"));
+    let archive = |file: &str| {
+        let key = MasterKey::Reference(SecretRef::File(folder.path().join(file)));
+        Archive::new(Store::new(place.clone(), Role::Visiting), key, Withheld::default())
+    };
+    let (old, new) =
+        ("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n", "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\n");
+    for replica in ["one", "two"] {
+        std::fs::write(folder.path().join(replica), old).unwrap();
+    }
+    let (one, two) = (archive("one"), archive("two"));
+    let content = Content::Record(Kind::Credential, "sales".to_owned());
+    let sealed = one.seal(&content, b"planted").await.unwrap();
+    let credential = Draft { sealed: Some(sealed), ..draft(Kind::Credential, "sales") };
+    one.store().insert(credential, &event()).await.unwrap();
+    for given in [None, Some(GivenKey::parse(new.as_bytes()).unwrap())] {
+        let refused = one.rekey(given, "cli:ops").await.unwrap_err();
+        assert!(refused.hint().contains("every replica"), "{refused}");
+    }
+    assert_eq!(std::fs::read_to_string(folder.path().join("one")).unwrap(), old);
+    two.seal(&content, b"planted").await.unwrap();
+    // With the new key in front everywhere it works, and both go on.
+    for replica in ["one", "two"] {
+        std::fs::write(folder.path().join(replica), format!("{new}{old}")).unwrap();
+    }
+    let done = one.rekey(None, "cli:ops").await.unwrap();
+    assert!(matches!(done, Rekeyed::Done { secrets: 1, file: None, .. }), "{done:?}");
+    for replica in [one, two] {
+        replica.seal(&content, b"planted").await.unwrap();
+        replica.store().close().await;
+    }
 }
 
 #[tokio::test]

@@ -224,7 +224,8 @@ async fn what_is_sealed_under_another_key_is_refused_and_resealing_is_whole(stor
     assert_eq!(store.settle_on(&sealed(2, "proof")).await, Ok(sealed(1, "proof")), "settled before");
 
     let proof = sealed(2, "proof");
-    let gives_up = store.reseal(&proof, |content, _| match content {
+    let told = event();
+    let gives_up = store.reseal(&proof, &told, |content, _| match content {
         Content::Record(..) => Some(sealed(2, "new")),
         Content::Grant(_) | Content::Passing(..) => None,
     });
@@ -233,7 +234,7 @@ async fn what_is_sealed_under_another_key_is_refused_and_resealing_is_whole(stor
     assert_eq!(store.record(Kind::Credential, "a").await.unwrap().unwrap().sealed, Some(sealed(1, "a")));
 
     let mut seen = Vec::new();
-    let count = store.reseal(&proof, |content, _| {
+    let count = store.reseal(&proof, &told, |content, _| {
         seen.push(content.clone());
         (*content != Content::Passing(Purpose::Session, [2; 32])).then(|| sealed(2, "new"))
     });
