@@ -1,5 +1,7 @@
 //! OAuth credentials: authorized by a person or by a refresh token, their app's secret examined, their grant ended.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::ground::Ground;
@@ -97,6 +99,15 @@ impl Manager {
             Verdict::Undecided(_) => self.note(event(Judgement::Undecided)).await,
         }
         self.show_credential(name).await
+    }
+
+    /// Waits until it is known how an OAuth credential stands that has just come into use; not for long.
+    pub(super) async fn settle(&self, name: &CredentialName) {
+        let Ok(effective) = self.effective().await else { return };
+        let vault = effective.vault.as_ref();
+        if let Some(awaiting) = vault.and_then(|vault| vault.awaited(vault.find(name)?)) {
+            let _ = tokio::time::timeout(SETTLING, awaiting.token()).await;
+        }
     }
 
     /// Refuses what is no OAuth credential in use.
@@ -202,3 +213,5 @@ impl Ground {
 }
 
 const AUTHORIZED: &str = "credential.authorize";
+/// How long a change waits for what the store has of a grant.
+const SETTLING: Duration = Duration::from_secs(2);

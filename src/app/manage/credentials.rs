@@ -101,6 +101,7 @@ impl Manager {
         let steps = [Some(Step::Insert(draft)), route.map(Step::Insert)].into_iter().flatten().collect();
         self.make(&effective, steps, event).await?;
         drop(turn);
+        self.settle(&name).await;
         self.show_credential(&name).await
     }
 
@@ -219,6 +220,7 @@ impl Manager {
         self.make(&effective, vec![Step::Replace(draft, expected(seen, now.version))], event).await?;
         drop(turn);
         effective.let_go(name).await;
+        self.settle(name).await;
         self.show_credential(name).await
     }
 
@@ -239,6 +241,7 @@ impl Manager {
             self.make(&effective, vec![step], events::event(by, action, name.as_str(), json!({}))).await?;
         }
         drop(turn);
+        self.settle(name).await;
         self.show_credential(name).await
     }
 
