@@ -8,8 +8,8 @@ use std::pin::Pin;
 
 use super::model::{
     Actor, CreatedKey, CredentialView, EventPage, EventQuery, KeyRotation, KeySettings, KeyView, NewCredential, NewKey,
-    NewRoute, Reload, Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView, Started, Suggestion,
-    UpdatedCredential, Usage, UsageQuery, Verification, Version,
+    NewRoute, Reload, Removal, Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView, Started,
+    Suggestion, UpdatedCredential, Usage, UsageQuery, Verification, Version,
 };
 use super::refusal::Refusal;
 use crate::id::{CredentialName, KeyName, RouteName};
@@ -31,8 +31,9 @@ pub trait Management: Send + Sync {
     fn credential<'a>(&'a self, name: &'a CredentialName) -> Answer<'a, CredentialView>;
 
     /// Verifies a credential at Close, seals it into the store and makes the route of its name, unless there is one.
-    /// `credential_refused` when Close answers 401; a Close that cannot be asked leaves it unverified. An OAuth
-    /// credential is added as `needs_authorization`, and verified once it is authorized.
+    /// `credential_refused` when Close answers 401; a Close that cannot be asked leaves it unverified. Of an OAuth
+    /// credential the client secret is shown to the token endpoint; it is added as `needs_authorization`, and verified
+    /// once it is authorized.
     fn add_credential<'a>(&'a self, new: NewCredential, by: &'a Actor) -> Answer<'a, CredentialView>;
 
     /// Changes what is no secret of a managed credential.
@@ -44,14 +45,14 @@ pub trait Management: Send + Sync {
         by: &'a Actor,
     ) -> Answer<'a, CredentialView>;
 
-    /// Removes a managed credential, the route that was made with it, and its grant here and at Close. `in_use` while
-    /// another route sends with it.
+    /// Removes a managed credential, the route that was made with it, and its grant here and at Close; that Close cannot be
+    /// told is said, and keeps nothing. `in_use` while another route sends with it.
     fn remove_credential<'a>(
         &'a self,
         name: &'a CredentialName,
         expected: Option<Version>,
         by: &'a Actor,
-    ) -> Answer<'a, ()>;
+    ) -> Answer<'a, Removal>;
 
     /// Asks Close whether it accepts a credential, be it managed or of the configuration.
     fn verify_credential<'a>(&'a self, name: &'a CredentialName, by: &'a Actor) -> Answer<'a, Verification>;

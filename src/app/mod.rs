@@ -57,7 +57,7 @@ pub use manage::Manager;
 pub use operators::{TokenPlace, own_token};
 pub use rehearse::Rehearsal;
 pub use reload::Provenance;
-pub use secrets::{Fault, Secrets};
+pub use secrets::{Asking, Fault, Secrets};
 pub use storage::archive;
 
 /// Why a gateway does not start.
@@ -175,8 +175,8 @@ impl Gateway {
         let health = service::health(in_force.clone(), archive.store().health());
         let books = Books::new(Arc::clone(&telemetry), archive.store().clone(), in_force.clone());
         let books = Arc::new(books.giving_out(current.parts.lasting.allotments.clone()));
-        let management = Manager::running(Arc::clone(&archive), bell.clone(), in_force, Arc::clone(&books));
-        let management = Arc::new(management);
+        let (own, counted) = (Arc::clone(&telemetry), Arc::clone(&books));
+        let management = Arc::new(Manager::running(Arc::clone(&archive), bell.clone(), in_force, own, counted));
         let office = office(config, &management, &archive, tokens).at(desk::place(config, &listeners));
         let (office, invitation) = if is_empty { invite(config, office, admin)? } else { (office, None) };
         let api = Api::new(office);

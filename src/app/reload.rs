@@ -20,7 +20,7 @@ use super::listeners::{Certificate, Renewed};
 use super::managed::Snapshot;
 use super::remembered::Remembered;
 use super::secrets::{Beside, Fault, History, Material, Secrets};
-use super::{load, part, service};
+use super::{load, manage, part, service};
 use crate::config::{Base, Config, Faults, Finding, KeySecret, Loaded, Place, Sources, differences_in_fixed};
 use crate::id::KeyName;
 use crate::store::{Event, Step};
@@ -361,8 +361,11 @@ impl Reloader {
             origin: None,
             detail: serde_json::json!({}),
         };
-        if let Err(fault) = self.keep.store().change_all(vec![Step::DefineKeys], &event).await {
-            tracing::warn!("that there are keys is not remembered: {fault}; hint: {}", fault.hint());
+        match self.keep.store().change_all(vec![Step::DefineKeys], &event).await {
+            Ok(_) => manage::tell(&self.telemetry, &event),
+            Err(fault) => {
+                tracing::warn!("that there are keys is not remembered: {fault}; hint: {}", fault.hint());
+            }
         }
     }
 

@@ -8,11 +8,14 @@ use super::operators;
 use super::outward::{self, Outward};
 use super::reload::Current;
 use super::storage;
-use crate::config::{Config, KeySecret, SecretRef};
+use crate::config::{Config, Credential, CredentialKind, KeySecret, SecretRef};
+use crate::id::CredentialName;
 use crate::keys::{self, DuplicateKey};
 use crate::store::Role;
+use crate::task;
 use crate::vault::{
-    self, Again, Archive, Circumstances, Holdings, KeyText, SecretFault, Supply, Vault, Warning, Withheld,
+    self, Again, Archive, Circumstances, Holdings, KeyText, SecretFault, Supply, Vault, Verdict, Warning, Watch,
+    Withheld,
 };
 
 /// One reason why a gateway does not start, or a reload changes nothing; it holds no secret.
@@ -39,6 +42,28 @@ pub struct Secrets {
     pub vault: Arc<Vault>,
     /// What works and deserves a look.
     pub warnings: Vec<Warning>,
+    /// What Close says of each credential, where it was to be asked.
+    pub verdicts: Vec<(CredentialName, Verdict)>,
+}
+
+/// Whom a check asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asking {
+    /// Nobody: what is there is read.
+    Nobody,
+    /// Close, with every credential at the upstream of its first route.
+    Close,
+}
+
+impl Asking {
+    /// Who asks is as little in the store as may be: tokens that Close gives must be stored.
+    fn role(self, config: &Config) -> Role {
+        let is_app = |credential: &Credential| matches!(credential.kind, CredentialKind::OAuth2(_));
+        match self {
+            Self::Close if config.credentials.values().any(is_app) => Role::Visiting,
+            Self::Close | Self::Nobody => Role::Looking,
+        }
+    }
 }
 
 /// Everything that a configuration refers to, read and found good, before any of it is used.
@@ -101,14 +126,17 @@ impl Material {
 
 impl Secrets {
     /// Reads them for nobody: whether they could be used. The store is looked at as well, if there is one.
-    pub fn check(config: &Config) -> Result<Self, Vec<Fault>> {
-        let archive = Arc::new(storage::archive(config, Role::Looking));
+    pub fn check(config: &Config, asking: Asking) -> Result<Self, Vec<Fault>> {
+        let archive = Arc::new(storage::archive(config, asking.role(config)));
         blocking(async {
             let stored = storage::check(&archive).await;
-            let read = Self::read(config, Some(&archive)).await;
+            let mut read = Self::read(config, Some(&archive)).await;
+            if let (Ok(_), Ok((secrets, watches)), Asking::Close) = (&stored, &mut read, asking) {
+                secrets.verdicts = verdicts(config, &secrets.vault, std::mem::take(watches)).await;
+            }
             archive.store().close().await;
             match (stored, read) {
-                (Ok(doubt), Ok(mut secrets)) => {
+                (Ok(doubt), Ok((mut secrets, _))) => {
                     secrets.warnings.extend(doubt);
                     Ok(secrets)
                 }
@@ -117,7 +145,7 @@ impl Secrets {
         })?
     }
 
-    async fn read(config: &Config, archive: Option<&Arc<Archive>>) -> Result<Self, Vec<Fault>> {
+    async fn read(config: &Config, archive: Option<&Arc<Archive>>) -> Result<(Self, Vec<Watch>), Vec<Fault>> {
         let material = Material::gather(config, Beside { archive, ..Beside::default() }).await;
         let tokens = operators::configured(config, &Supply::new(Withheld::of(config), None)).await;
         let (Material { holdings, outward, mut warnings, .. }, (_, doubts)) = match (material, tokens) {
@@ -127,8 +155,8 @@ impl Secrets {
             }
         };
         warnings.extend(doubts);
-        let (vault, _unwatched) = Vault::open(holdings, |_| Arc::default(), Arc::clone(&outward.connector));
-        Ok(Self { vault, warnings })
+        let (vault, watches) = Vault::open(holdings, |_| Arc::default(), Arc::clone(&outward.connector));
+        Ok((Self { vault, warnings, verdicts: Vec::new() }, watches))
     }
 
     /// What is wrong with the secrets of a configuration that is not whole.
@@ -140,6 +168,22 @@ impl Secrets {
         part.keys.retain(|_, key| !matches!(&key.secret, KeySecret::Reference(reference) if is_command(reference)));
         blocking(Self::read(&part, None)).and_then(|read| read).err().unwrap_or_default()
     }
+}
+
+/// What Close says of each credential. Grants are kept meanwhile, as a gateway does: an access token that has ended is
+/// renewed, under the lease that keeps others away, and stored.
+async fn verdicts(config: &Config, vault: &Vault, watches: Vec<Watch>) -> Vec<(CredentialName, Verdict)> {
+    watches.into_iter().for_each(|watch| task::spawn("credential", watch.run()));
+    let mut verdicts = Vec::new();
+    for name in config.credentials.keys() {
+        let route = config.routes.values().find(|route| route.credential == *name);
+        let origin = route.map_or(&config.upstream.url, |route| &route.upstream);
+        if let Some(id) = vault.find(name) {
+            verdicts.push((name.clone(), vault.verify(id, origin).await));
+        }
+    }
+    vault.settled().await;
+    verdicts
 }
 
 /// The digest of every gateway key, or what is wrong with each; those that can be read are compared in any case.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{Output, print, refuse, route, table, told};
-use crate::app::{Rehearsal, Secrets, unusable_certificates};
+use crate::app::{Asking, Rehearsal, Secrets, unusable_certificates};
 use crate::config::{Config, CredentialKind, Finding, Key, KeySecret, Limits, Loaded, Mode, Place, Route};
 use crate::config::{Credential, Setting, settings};
 use crate::id::RouteName;
@@ -39,7 +39,8 @@ pub struct Report {
 
 /// Prints the report, or what is wrong with the secrets; with `--live` every credential is tried at Close as well.
 pub(super) fn run(args: &Args, loaded: &Loaded, output: Output) -> ExitCode {
-    let checked = Secrets::check(&loaded.config);
+    let asking = if args.live { Asking::Close } else { Asking::Nobody };
+    let checked = Secrets::check(&loaded.config, asking);
     let unusable = unusable_certificates(&loaded.config);
     let checked = match checked {
         checked if unusable.is_empty() => checked,
@@ -54,15 +55,7 @@ pub(super) fn run(args: &Args, loaded: &Loaded, output: Output) -> ExitCode {
         let Warning { key, what, hint } = warning;
         Finding { place: loaded.place(&key), key, what: what.into(), hint: hint.into() }
     }));
-    if args.live {
-        match super::live::rows(&loaded.config, &secrets.vault) {
-            Ok(rows) => report.append_live(rows),
-            Err(error) => {
-                print::fault(format_args!("error: {error}"));
-                return ExitCode::FAILURE;
-            }
-        }
-    }
+    report.append_live(secrets.verdicts.into_iter().map(super::live::row));
     let code = if report.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     match output {
         Output::Text => print::data(report, code),

@@ -1,14 +1,13 @@
 //! `closegate credential`: credentials that lie sealed in the store, added and looked after while the gateway runs.
 
 use std::fmt;
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Output, desk, entered, print, table};
+use super::{Output, authorize, desk, entered, print, table};
 use crate::admin::model::{
-    CredentialMethod, CredentialSecret, CredentialState, CredentialView, NewBasic, NewCredential, NewOAuth2, Returned,
+    CredentialMethod, CredentialSecret, CredentialState, CredentialView, NewBasic, NewCredential, NewOAuth2, Removal,
     Rotation, Standing, Verdict, Verification,
 };
 use crate::admin::{Kind, Refusal};
@@ -63,6 +62,15 @@ pub(super) struct Add {
     /// Where Close sends a browser back to [default: /oauth/callback at `admin.public_url`]
     #[arg(long, value_name = "URL", requires = "oauth_client_id")]
     redirect_uri: Option<String>,
+    /// Where a browser authorizes [default: Close's]
+    #[arg(long, value_name = "URL", requires = "oauth_client_id")]
+    authorization_url: Option<String>,
+    /// Where tokens are fetched [default: Close's]
+    #[arg(long, value_name = "URL", requires = "oauth_client_id")]
+    token_url: Option<String>,
+    /// Where a grant is revoked [default: Close's]
+    #[arg(long, value_name = "URL", requires = "oauth_client_id")]
+    revocation_url: Option<String>,
     /// It is a token made elsewhere, sent as Bearer
     #[arg(long, group = "method")]
     bearer: bool,
@@ -113,7 +121,10 @@ pub(super) fn run(command: &Command, loaded: &Loaded, output: Output) -> ExitCod
         })),
         Command::Remove(Name { name }) => {
             let removed = desk::ask(loaded, async |desk, by| desk.remove_credential(name, None, by).await);
-            desk::respond(removed.map(|()| Removed { removed: name.to_string(), kind: Kind::Credential }), output)
+            if let Ok(Removal { left: Some(left), .. }) = &removed {
+                print::fault(format_args!("warning: {left}\nhint: take the app's access away in Close itself"));
+            }
+            desk::respond(removed.map(|_| Removed { removed: name.to_string(), kind: Kind::Credential }), output)
         }
         Command::Authorize(how) => authorize(how, loaded, output),
     }
@@ -125,9 +136,9 @@ fn add(add: &Add, loaded: &Loaded) -> Result<CredentialView, Refusal> {
             client_id: client_id.clone(),
             client_secret: entered::secret("Client secret")?,
             redirect_uri: add.redirect_uri.clone(),
-            authorization_url: None,
-            token_url: None,
-            revocation_url: None,
+            authorization_url: add.authorization_url.clone(),
+            token_url: add.token_url.clone(),
+            revocation_url: add.revocation_url.clone(),
         }),
         (None, Some(username)) => {
             CredentialSecret::Basic(NewBasic { username: username.clone(), password: entered::secret("Password")? })
@@ -153,28 +164,9 @@ fn authorize(how: &Authorize, loaded: &Loaded, output: Output) -> ExitCode {
         entered::secret("Refresh token")
             .and_then(|token| desk::ask(loaded, async |desk, by| desk.take_over_grant(name, token, by).await))
     } else {
-        desk::ask(loaded, async |desk, by| {
-            let started = desk.start_authorization(name, by).await?;
-            print::fault(format_args!("Open this in a browser, and agree:\n\n{}\n", started.authorization_url));
-            if std::io::stdin().is_terminal() {
-                print::fault("Then paste the address that the browser was sent to, whether it shows a page or not:");
-            }
-            match entered::line()? {
-                Some(address) => {
-                    let returned = Returned::parse(&address).ok_or_else(unfit)?;
-                    desk.complete_authorization(Some(name), returned, by).await
-                }
-                // The browser may have reached the gateway.
-                None => desk.credential(name).await,
-            }
-        })
+        desk::ask(loaded, async |desk, by| authorize::by_a_person(desk, by, name).await)
     };
     desk::respond(authorized.map(Card), output)
-}
-
-fn unfit() -> Refusal {
-    let what = "not the address that Close sends a browser back to";
-    Refusal::field("address", what, "copy all of it, with `code` and `state`")
 }
 
 /// That something is no more.

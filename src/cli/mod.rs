@@ -1,5 +1,6 @@
 //! The command line: one file a command; what they share stands here.
 
+mod authorize;
 pub mod check;
 mod completions;
 mod credential;

@@ -217,6 +217,11 @@ impl Simulator {
         self.shared.world().revoke(credential);
     }
 
+    /// Knows an OAuth app from now on, in place of one of the same id.
+    pub fn register(&self, app: OAuthApp) {
+        self.shared.world().register(app);
+    }
+
     /// Makes a grant of an app, as if a person had consented; no such app is a fault.
     pub fn grant(&self, app: &OAuthApp) -> io::Result<Grant> {
         self.shared.world().oauth.grant(app.client_id())

@@ -4,6 +4,10 @@ use super::wire::Head;
 
 /// The first thing in the head that must not have reached the upstream, in words; none when all is well.
 pub(super) fn violation(head: &Head) -> Option<String> {
+    // The page of consent is for people's browsers.
+    if head.path().starts_with("/oauth2/authorize") {
+        return None;
+    }
     let forbidden = head.headers.iter().map(|(name, _)| name).find(|name| is_forbidden(name));
     if let Some(name) = forbidden {
         return Some(format!("unexpected request header `{name}`"));

@@ -1,7 +1,8 @@
 //! OAuth grants: tokens that change by themselves, and the lease by which one replica at a time renews them.
 //!
 //! A lease is a promise with an end, so that a replica that died holds nobody up; that its holder still has it is never
-//! believed but looked at: each lease has a [`Fence`], which grows, and a change under an older one is refused.
+//! believed but looked at: each lease has a [`Fence`], which grows, and a change under an older one is refused. Fences are
+//! drawn from the counter of all changes of grants: also one that is made anew under a name never sees an old one again.
 
 use std::time::Duration;
 
@@ -103,10 +104,10 @@ impl Store {
             let now = session.now().await?;
             let text = "INSERT INTO cg_grants \
                         (name, sealed, generation, expires_at, state, reason, updated_at, fence, holder, held_until) \
-                        VALUES ($1, $2, $3, $4, 'ready', NULL, $5, 1, NULL, 0) \
+                        VALUES ($1, $2, $3, $4, 'ready', NULL, $5, $3, NULL, 0) \
                         ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed, generation = excluded.generation, \
                         expires_at = excluded.expires_at, state = excluded.state, reason = NULL, \
-                        updated_at = excluded.updated_at, fence = cg_grants.fence + 1, holder = NULL, held_until = 0";
+                        updated_at = excluded.updated_at, fence = excluded.fence, holder = NULL, held_until = 0";
             let values =
                 vec![name.into(), (&token.sealed).into(), generation.into(), token.expires_at.into(), now.into()];
             session.rows(text, values).await?;
@@ -131,14 +132,17 @@ impl Store {
         let leased = async {
             let Some(mut session) = self.change_known().await? else { return Err(no_grant(name)) };
             let now = session.now().await?;
-            let text = "UPDATE cg_grants SET fence = fence + 1, holder = $2, held_until = $3 \
-                        WHERE name = $1 AND held_until <= $4 RETURNING fence";
-            let values = vec![name.into(), owner.into(), later(now, ttl), now.into()];
-            let fence = session.row(text, values).await?.map(|row| row.count(0)).transpose()?.map(Fence);
-            if fence.is_none() {
-                let known = session.row("SELECT fence FROM cg_grants WHERE name = $1", vec![name.into()]).await?;
-                known.ok_or_else(|| no_grant(name))?;
+            let known = session.row("SELECT held_until FROM cg_grants WHERE name = $1", vec![name.into()]).await?;
+            if known.ok_or_else(|| no_grant(name))?.int(0)? > now.as_millisecond() {
+                session.commit().await?;
+                return Ok(None);
             }
+            let drawn = session.advance(COUNTER).await?;
+            // Somebody may have been here while the counter was waited for.
+            let text = "UPDATE cg_grants SET fence = $5, holder = $2, held_until = $3 \
+                        WHERE name = $1 AND held_until <= $4 RETURNING fence";
+            let values = vec![name.into(), owner.into(), later(now, ttl), now.into(), drawn.into()];
+            let fence = session.row(text, values).await?.map(|row| row.count(0)).transpose()?.map(Fence);
             session.commit().await?;
             Ok(fence)
         };
@@ -200,23 +204,6 @@ impl Store {
             session.commit().await
         };
         self.heed(released.await)
-    }
-
-    /// Forgets a grant, with its tokens; whoever holds its lease loses it.
-    pub async fn remove_grant(&self, name: &str, event: &Event) -> Result<(), StoreError> {
-        let removed = async {
-            let Some(mut session) = self.change_known().await? else { return Err(no_grant(name)) };
-            let generation = session.advance(COUNTER).await?;
-            let text = "DELETE FROM cg_grants WHERE name = $1 RETURNING name";
-            session.row(text, vec![name.into()]).await?.ok_or_else(|| no_grant(name))?;
-            event::record(&mut session, event).await?;
-            follow::announce(&mut session).await?;
-            session.commit().await?;
-            Ok(generation)
-        };
-        let generation = self.heed(removed.await)?;
-        self.told_of_grants(generation);
-        Ok(())
     }
 
     async fn write(

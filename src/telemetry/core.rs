@@ -89,6 +89,19 @@ impl CoreState {
         mem::swap(&mut lock(&self.state).tally, empty);
     }
 
+    /// Takes up a whole line, or counts it as dropped; whether somebody is to be woken for it.
+    pub(super) fn push(&self, line: &[u8]) -> bool {
+        let mut guard = lock(&self.state);
+        let State { table, lines, .. } = &mut *guard;
+        if lines.len() >= BUFFER {
+            table.dropped_records += 1;
+            return false;
+        }
+        let first = lines.is_empty();
+        lines.extend_from_slice(line);
+        first
+    }
+
     /// Takes the lines and leaves an empty buffer.
     pub(super) fn swap_lines(&self, empty: &mut Vec<u8>) {
         mem::swap(&mut lock(&self.state).lines, empty);

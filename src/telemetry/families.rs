@@ -169,7 +169,7 @@ pub(super) const STORE_UP: Family<0> =
 pub(super) const DROPPED_RECORDS: Family<0> = Family::counter(
     "closegate_access_records_dropped_total",
     [],
-    "Access records dropped because stdout was blocked or failed.",
+    "Access records and events dropped because stdout was blocked or failed.",
 );
 pub(super) const BUILD_INFO: Family<3> =
     Family::gauge("closegate_build_info", ["version", "revision", "rustc"], "Always 1; the labels say what runs.");

@@ -9,6 +9,7 @@ mod core;
 mod exposition;
 mod families;
 mod foreign;
+mod happening;
 pub mod log;
 mod mask;
 mod messages;
@@ -30,8 +31,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 pub use self::core::Core;
-use self::core::Cores;
+use self::core::{CoreState, Cores};
 use self::exposition::Exposition;
+pub use self::happening::Happening;
 use self::meters::Meters;
 pub use self::meters::{CredentialMeters, LimitMeters, Refresh, Reload, Room, StoreState, UpstreamMeters};
 pub use self::names::Label;
@@ -66,6 +68,8 @@ pub struct Telemetry {
     access: Access,
     names: Arc<Names>,
     cores: Arc<Cores>,
+    /// Where lines lie that are no worker's.
+    own: Arc<CoreState>,
     meters: Mutex<Meters>,
     signal: Arc<Signal>,
     totals: Mutex<Totals>,
@@ -80,16 +84,15 @@ struct Totals {
 }
 
 impl Telemetry {
-    /// Starts counting, and the thread that writes access records to `out`.
+    /// Starts counting, and the thread that writes access records and events to `out`.
     pub fn new(options: Options, out: impl Write + Send + 'static) -> Arc<Self> {
         let names = Arc::new(Names::new(options.max_key_series));
         let (cores, signal) = (Arc::<Cores>::default(), Arc::<Signal>::default());
-        if options.access != Access::Off {
-            writer::start(signal.clone(), cores.clone(), out);
-        }
+        let own = cores.add(names.clone());
+        writer::start(signal.clone(), cores.clone(), out);
         let totals = Mutex::new(Totals { exposition: Exposition::new(names.clone()), lost: 0 });
         let (meters, spare) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { access: options.access, names, cores, meters, signal, totals, spare })
+        Arc::new(Self { access: options.access, names, cores, own, meters, signal, totals, spare })
     }
 
     /// The label of a route.
@@ -147,6 +150,13 @@ impl Telemetry {
     pub fn key_expiries(&self, expiries: impl IntoIterator<Item = (Label, Timestamp)>) {
         let own = expiries.into_iter().filter(|(key, _)| key.has_own_series());
         lock(&self.meters).expiries = own.map(|(key, at)| (key, at.as_second())).collect();
+    }
+
+    /// Writes an administrative event: one line, whatever access records are like, or one counted drop where stdout is blocked.
+    pub fn happened(&self, happening: &Happening<'_>) {
+        if self.own.push(&happening.line()) {
+            self.signal.wake();
+        }
     }
 
     /// Counts a reload of the configuration.

@@ -264,6 +264,23 @@ fn access_can_be_off() {
     assert!(written.recv().is_err(), "nothing was written, and nobody keeps the writer");
 }
 
+#[test]
+fn an_event_is_one_line_whatever_access_records_are_like() {
+    for access in [Access::Json, Access::Text, Access::Off] {
+        let (sender, written) = channel();
+        let telemetry = Telemetry::new(Options { max_key_series: 9, access }, Pieces(sender));
+        let detail = serde_json::json!({ "why": "two\nlines" });
+        let time = jiff::Timestamp::UNIX_EPOCH;
+        let (event, from) = ("key.revoke", Some("192.0.2.7"));
+        telemetry.happened(&Happening { time, event, actor: "ops", subject: "tool", from, detail: &detail });
+        telemetry.flush();
+        drop(telemetry);
+        let text = String::from_utf8(written.into_iter().flatten().collect()).unwrap();
+        let expected = r#"{"time":"1970-01-01T00:00:00Z","event":"key.revoke","actor":"ops","subject":"tool","from":"192.0.2.7","detail":{"why":"two\nlines"}}"#;
+        assert_eq!(text, format!("{expected}\n"));
+    }
+}
+
 /// Says when it is first written to, and lets nothing pass before it is told to.
 struct Blocked {
     reached: Option<Sender<()>>,

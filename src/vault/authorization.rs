@@ -41,6 +41,11 @@ impl Authorization {
         Arc::strong_count(&self.needles).saturating_sub(1)
     }
 
+    /// Whether this is the header that it writes.
+    pub(super) fn carries(&self, header: &HeaderValue) -> bool {
+        self.header == *header
+    }
+
     /// Another use of the same credential: the header's bytes are shared, not copied.
     pub(super) fn again(&self) -> Self {
         Self { header: self.header.clone(), generation: self.generation, needles: Arc::clone(&self.needles) }

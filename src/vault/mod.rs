@@ -44,8 +44,8 @@ pub use handed::SecretText;
 pub use harden::{HardenFault, harden};
 pub use master::{MasterKey, NoMasterKey};
 pub use oauth::{
-    Awaiting, Condition, Consent, Death, Doing, Doubt, Flow, FlowFault, Grants, GrantsFault, MemoryGrants, Returned,
-    Sharing, Stored, Tokens, Verifier,
+    AppVerdict, Authorized, Awaiting, Condition, Consent, Death, Doing, Doubt, Flow, FlowFault, Grants, GrantsFault,
+    MemoryGrants, Returned, Revocation, Sharing, Stored, Tokens, Verifier,
 };
 pub use probe::{Introduction, Named, Person, Undecided, Verdict};
 pub use redactor::Redactor;
@@ -253,19 +253,27 @@ impl Vault {
         self.entry(id).suspect(generation, origin);
     }
 
-    /// Asks Close once whether it takes the credential; changes nothing.
+    /// Asks Close once whether it takes the credential; changes nothing, but that an access token which has ended is waited
+    /// for, whose watch is to be running.
     pub async fn verify(&self, id: CredentialId, origin: &Origin) -> Verdict {
-        match self.authorization(id) {
+        match self.sendable(id).await {
             Ok(authorization) => self.means().ask(origin, authorization).await,
             Err(unavailable) => Verdict::Undecided(Undecided::Unavailable(unavailable.reason)),
         }
     }
 
-    /// Asks Close once who somebody is with the credential; changes nothing.
+    /// The same, and who somebody is with the credential.
     pub async fn introduce(&self, id: CredentialId, origin: &Origin) -> (Verdict, Option<Introduction>) {
-        match self.authorization(id) {
+        match self.sendable(id).await {
             Ok(authorization) => self.means.load_full().introduce(origin, authorization).await,
             Err(unavailable) => (Verdict::Undecided(Undecided::Unavailable(unavailable.reason)), None),
+        }
+    }
+
+    async fn sendable(&self, id: CredentialId) -> Result<Authorization, Unavailable> {
+        match self.awaited(id) {
+            Some(awaiting) => awaiting.token().await,
+            None => self.authorization(id),
         }
     }
 

@@ -1,11 +1,13 @@
 //! A secret that somebody hands in, made ready to be asked about before it is kept or used.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::SecretText;
 use super::authorization::Authorization;
 use super::credential::{Candidate, Scheme};
 use super::secret::Secret;
+use crate::config::OAuth2;
 
 /// A secret that is not in use: Close can be asked about it, and it can be sealed.
 pub struct Trial {
@@ -34,6 +36,16 @@ impl Trial {
         Self::of(&Scheme::Password(username.to_owned()), secret)
     }
 
+    /// The secret of an app, which is shown at its token endpoint alone.
+    pub fn app_secret(app: &OAuth2, secret: &SecretText) -> Result<Self, Unfit> {
+        Self::of(&Scheme::App(Box::new(app.clone())), secret)
+    }
+
+    /// An access token that was just given.
+    pub(super) fn token(candidate: Candidate) -> Self {
+        Self { candidate, key_id: None }
+    }
+
     fn of(scheme: &Scheme, secret: &SecretText) -> Result<Self, Unfit> {
         let fit = Some(secret).filter(|secret| !secret.is_empty() && secret.is_visible()).ok_or(Unfit)?;
         let secret = Secret::new(fit.expose().to_vec().into());
@@ -48,6 +60,21 @@ impl Trial {
 
     pub(super) fn authorization(&self) -> Authorization {
         self.candidate.authorization(0, Arc::default())
+    }
+
+    pub(super) fn candidate(&self) -> &Candidate {
+        &self.candidate
+    }
+
+    /// Whether a request with that authorization carries this secret.
+    pub(super) fn is_what_carries(&self, authorization: &Authorization) -> bool {
+        authorization.carries(&self.candidate.header())
+    }
+}
+
+impl fmt::Debug for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
     }
 }
 

@@ -5,6 +5,7 @@
 mod access;
 mod activated;
 mod admin;
+mod authorizing;
 mod boundary;
 mod client;
 mod coding;

@@ -7,8 +7,8 @@ use closegate::config::{self, Environment, Sources};
 use closegate::id::CredentialName;
 use closegate::net::{self, Connector};
 use closegate::sim::{Fault, Grant, OAuthApp, Options, Simulator, Trouble};
-use closegate::store::{Otherwise, Place, Role, Store};
-use closegate::vault::{Archive, Circumstances, Holdings, MasterKey, Supply, Vault, Withheld};
+use closegate::store::{Event, Otherwise, Place, Role, Store};
+use closegate::vault::{Archive, Circumstances, Holdings, MasterKey, SecretText, Supply, Vault, Withheld};
 
 use crate::faults::{exchange, head};
 use crate::world::{RUNTIME, Setup, World, gateway};
@@ -74,7 +74,8 @@ async fn adopt(setup: &Setup, grant: &Grant) {
     let options = net::Options { ca: None, place: None, proxy: None, connect_timeout: time, tls_timeout: time };
     let (vault, _unwatched) = Vault::open(holdings, |_| Arc::default(), Arc::new(Connector::new(options).unwrap()));
     let id = vault.find(&name).unwrap();
-    vault.adopt(id, grant.refresh_token.as_bytes(), "test").await.unwrap();
+    let token = SecretText::new(grant.refresh_token.clone().into());
+    vault.adopt(id, &token, Event::now("test", "credential.authorize", "")).await.unwrap();
     archive.store().close().await;
 }
 

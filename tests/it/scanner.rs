@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::origin::Origin;
-use crate::raw::Raw;
 use crate::spawned::{Spawned, closegate, run};
 use crate::world::{KEY, gateway};
 

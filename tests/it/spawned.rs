@@ -189,6 +189,11 @@ impl Process {
         Self { child, stdout, stderr }
     }
 
+    /// Gives it a line on its stdin, which was piped, and ends that.
+    pub(crate) fn tell(&mut self, line: &str) {
+        writeln!(self.child.stdin.take().unwrap(), "{line}").unwrap();
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

@@ -49,7 +49,7 @@ pub(crate) struct World {
     pub folder: TempDir,
 }
 
-/// The access records so far.
+/// The lines on stdout so far: access records, and the events among them.
 #[derive(Clone, Default)]
 pub(crate) struct Records(Arc<(Mutex<Vec<u8>>, Condvar)>);
 
@@ -274,6 +274,15 @@ impl Records {
         records
     }
 
+    /// Waits until an event of that kind was written, and gives the first.
+    pub(crate) fn event(&self, kind: &str) -> Value {
+        let (bytes, arrived) = &*self.0;
+        let find = |bytes: &[u8]| lines(bytes).into_iter().find(|line| line["event"] == kind);
+        let guard = bytes.lock().unwrap();
+        let (guard, _) = arrived.wait_timeout_while(guard, STUCK, |bytes| find(bytes).is_none()).unwrap();
+        find(&guard).unwrap_or_else(|| panic!("no event `{kind}`: {}", String::from_utf8_lossy(&guard)))
+    }
+
     /// Everything that was written.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.0.0.lock().unwrap().clone()
@@ -293,6 +302,10 @@ impl io::Write for Records {
 }
 
 fn parse(bytes: &[u8]) -> Vec<Value> {
+    lines(bytes).into_iter().filter(|line| line.get("event").is_none()).collect()
+}
+
+fn lines(bytes: &[u8]) -> Vec<Value> {
     let lines = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
     lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
 }

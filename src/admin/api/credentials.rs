@@ -14,7 +14,7 @@ use super::page::{Page, PageQuery, done, made, one};
 use super::request::{IfMatch, Json, Named, Query};
 use crate::admin::gate::Caller;
 use crate::admin::model::{
-    Authorization, CredentialView, NewCredential, Returned, Rotation, Started, UpdatedCredential, Verification,
+    Authorization, CredentialView, NewCredential, Removal, Returned, Rotation, Started, UpdatedCredential, Verification,
 };
 use crate::admin::refusal::Refusal;
 use crate::admin::respond::{JSON, json};
@@ -73,18 +73,20 @@ pub(super) async fn update(
 
 /// Remove a credential
 ///
-/// With the route that was made with it; a grant of OAuth 2.0 is revoked at Close.
+/// With the route that was made with it; a grant of OAuth 2.0 is revoked at Close. Where Close cannot be told of that, the
+/// answer says so, and the credential is removed all the same.
 #[utoipa::path(delete, path = "/api/v1/credentials/{name}", operation_id = "remove_credential", tag = "credentials",
     params(("name" = String, Path, description = "Its name"), ("if-match" = Option<String>, Header, description = "The `ETag` that was seen")),
-    responses((status = 204, description = "It is removed")))]
+    responses((status = 204, description = "It is removed"),
+        (status = 200, description = "It is removed, and its grant is left at Close", body = Removal)))]
 pub(super) async fn remove(
     State(desk): State<Arc<Desk>>,
     Extension(caller): Extension<Caller>,
     Named(name): Named<CredentialName>,
     IfMatch(expected): IfMatch,
 ) -> Answered {
-    desk.management.remove_credential(&name, expected, &caller.actor).await?;
-    Ok(done())
+    let removal = desk.management.remove_credential(&name, expected, &caller.actor).await?;
+    Ok(if removal.left.is_none() { done() } else { json(StatusCode::OK, JSON, &removal) })
 }
 
 /// Verify a credential

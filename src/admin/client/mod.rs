@@ -16,8 +16,8 @@ use super::api::Page;
 use super::management::{Answer, Management};
 use super::model::{
     Actor, Authorization, CreatedKey, CredentialView, EventPage, EventQuery, Identity, KeyRotation, KeySettings,
-    KeyView, NewCredential, NewKey, NewRoute, Reload, Returned, Rotation, RouteSettings, RouteView, SecretText,
-    SettingView, Started, Suggestion, UpdatedCredential, Usage, UsageQuery, Verification, Version,
+    KeyView, NewCredential, NewKey, NewRoute, Reload, Removal, Returned, Rotation, RouteSettings, RouteView,
+    SecretText, SettingView, Started, Suggestion, UpdatedCredential, Usage, UsageQuery, Verification, Version,
 };
 use super::problem::Problem;
 use super::refusal::{Code, Refusal};
@@ -180,8 +180,11 @@ impl Management for Client {
         name: &'a CredentialName,
         expected: Option<Version>,
         _: &'a Actor,
-    ) -> Answer<'a, ()> {
-        Box::pin(async move { self.delete(&format!("credentials/{name}"), expected).await })
+    ) -> Answer<'a, Removal> {
+        Box::pin(async move {
+            let answer = self.ask(Method::DELETE, &format!("credentials/{name}"), None, expected).await?;
+            if answer.status() == StatusCode::NO_CONTENT { Ok(Removal::whole(name)) } else { parsed(answer.body()) }
+        })
     }
 
     fn verify_credential<'a>(&'a self, name: &'a CredentialName, _: &'a Actor) -> Answer<'a, Verification> {

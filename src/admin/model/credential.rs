@@ -209,6 +209,28 @@ pub struct Rotation {
     pub secret: SecretText,
 }
 
+/// A credential that was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Removal {
+    /// Its name.
+    pub removed: String,
+    /// What is left of it at Close, for people: the grant of an OAuth credential, where Close could not be told.
+    pub left: Option<String>,
+}
+
+impl Removal {
+    /// Nothing of it is left.
+    pub fn whole(name: &impl fmt::Display) -> Self {
+        Self { removed: name.to_string(), left: None }
+    }
+
+    /// Its grant is left at Close.
+    pub fn with_grant_left(name: &impl fmt::Display, why: &str) -> Self {
+        let left = format!("its grant could not be ended at Close: {why}");
+        Self { left: Some(left), ..Self::whole(name) }
+    }
+}
+
 /// What Close said of a credential.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Verification {

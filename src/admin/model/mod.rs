@@ -24,8 +24,8 @@ mod usage;
 
 pub use self::credential::{
     Authorization, Consent, CredentialMethod, CredentialSecret, CredentialState, CredentialView, NewBasic,
-    NewCredential, NewOAuth2, Organization, Returned, Rotation, Standing, Started, UpdatedCredential, User, Verdict,
-    Verification,
+    NewCredential, NewOAuth2, Organization, Removal, Returned, Rotation, Standing, Started, UpdatedCredential, User,
+    Verdict, Verification,
 };
 pub use self::event::{EventPage, EventQuery, EventView, NewEvent};
 pub use self::key::{CreatedKey, KeyRotation, KeySettings, KeyState, KeyText, KeyView, Mode, NewKey, Scope};

@@ -1,5 +1,6 @@
 //! Credentials: added, verified, rotated, taken out of use and back, removed.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
@@ -13,17 +14,20 @@ use super::{
     Body, Introduced, Manager, RouteBody, agreed, events, expected, free, key_of, refuse, stored, unkept, view,
 };
 use crate::admin::model::{
-    Actor, CredentialSecret, CredentialView, NewCredential, Rotation, RouteSettings, SecretText, UpdatedCredential,
-    Verdict as Judgement, Verification, Version,
+    Actor, CredentialSecret, CredentialView, NewCredential, Removal, Rotation, RouteSettings, SecretText,
+    UpdatedCredential, Verdict as Judgement, Verification, Version,
 };
 use crate::admin::{Code, Kind, Refusal};
 use crate::app::managed::Kept;
 use crate::app::reload::Effective;
-use crate::config::Managed;
+use crate::config::{Credential, CredentialKind, Managed};
 use crate::id::{CredentialName, RouteName};
 use crate::origin::Origin;
 use crate::store::{self, Draft, Event, Expected, Step};
-use crate::vault::{Introduction, Trial, Verdict};
+use crate::vault::{AppVerdict, Introduction, Trial, Verdict};
+
+/// Grants, by the name of their credential.
+type Grants = BTreeMap<String, store::Grant>;
 
 impl Manager {
     pub(super) async fn list_credentials(&self) -> Result<Vec<CredentialView>, Refusal> {
@@ -32,17 +36,30 @@ impl Manager {
         let mut names: Vec<_> = effective.loaded.config.credentials.keys().chain(kept).cloned().collect();
         names.sort();
         names.dedup();
-        Ok(names.iter().filter_map(|name| self.view_credential(&effective, name)).collect())
+        let grants = self.grants(&effective).await;
+        Ok(names.iter().filter_map(|name| self.view_credential(&effective, name, &grants)).collect())
     }
 
     pub(super) async fn show_credential(&self, name: &CredentialName) -> Result<CredentialView, Refusal> {
         let effective = self.effective().await?;
-        self.view_credential(&effective, name).ok_or_else(|| Refusal::not_found(Kind::Credential, name))
+        let grants = self.grants(&effective).await;
+        let view = self.view_credential(&effective, name, &grants);
+        view.ok_or_else(|| Refusal::not_found(Kind::Credential, name))
     }
 
-    pub(super) fn view_credential(&self, effective: &Effective, name: &CredentialName) -> Option<CredentialView> {
+    fn view_credential(&self, effective: &Effective, name: &CredentialName, grants: &Grants) -> Option<CredentialView> {
         let introduced = self.introduced().get(name).cloned();
-        view::credential(effective, name, Ground::state(effective, name), introduced)
+        view::credential(effective, name, Ground::state(effective, name), grants.get(name.as_str()), introduced)
+    }
+
+    /// The grants of OAuth credentials, as far as the store tells of them.
+    async fn grants(&self, effective: &Effective) -> Grants {
+        let is_app = |credential: &Credential| matches!(credential.kind, CredentialKind::OAuth2(_));
+        if !effective.loaded.config.credentials.values().any(is_app) {
+            return Grants::new();
+        }
+        let grants = self.store().grants().await.unwrap_or_default();
+        grants.into_iter().map(|grant| (grant.name.clone(), grant)).collect()
     }
 
     pub(super) async fn insert_credential(&self, new: NewCredential, by: &Actor) -> Result<CredentialView, Refusal> {
@@ -63,6 +80,9 @@ impl Manager {
         // Close may take its time: nobody waits for that, and what was decided before is decided again.
         let effective = self.effective().await?;
         addable(&effective, &name, &body)?;
+        if let Method::Oauth2 { .. } = body.method {
+            self.examine_new_app(&effective, &name, &body, &secret).await?;
+        }
         if let Some(trial) = trial(&body.method, &secret)? {
             body.key_id = trial.key_id().map(str::to_owned);
             match self.ground.try_out(&effective, &trial, &effective.loaded.config.upstream.url).await? {
@@ -81,6 +101,7 @@ impl Manager {
         let steps = [Some(Step::Insert(draft)), route.map(Step::Insert)].into_iter().flatten().collect();
         self.make(&effective, steps, event).await?;
         drop(turn);
+        self.settle(&name).await;
         self.show_credential(&name).await
     }
 
@@ -108,13 +129,13 @@ impl Manager {
         name: &CredentialName,
         seen: Option<Version>,
         by: &Actor,
-    ) -> Result<(), Refusal> {
-        let (effective, _turn) = self.latest().await?;
+    ) -> Result<Removal, Refusal> {
+        let (effective, turn) = self.latest().await?;
         let hidden = effective.hidden(Kind::Credential, name.as_str(), effective.snapshot.credentials.get(name), seen);
         if let Some(hidden) = hidden {
-            return self
-                .make(&effective, vec![hidden], events::discarded(by, "credential.remove", name.as_str()))
-                .await;
+            let event = events::discarded(by, "credential.remove", name.as_str());
+            self.make(&effective, vec![hidden], event).await?;
+            return Ok(Removal::whole(name));
         }
         let kept = effective.kept_credential(name)?;
         let own = effective.snapshot.routes.keys().find(|route| route.as_str() == name.as_str());
@@ -132,13 +153,16 @@ impl Manager {
             left = effective.leave_route(own)?;
             steps.push(Step::Remove(store::Kind::Route, own.to_string(), Expected::Any));
         }
+        let ending = self.ending(&effective, name).await?;
         let event = events::event(by, "credential.remove", name.as_str(), left.told());
-        self.make(&effective, steps.into_iter().chain(left.steps).collect(), event).await
+        self.make(&effective, steps.into_iter().chain(left.steps).collect(), event).await?;
+        drop(turn);
+        Ok(self.end_grant(name, ending, by).await)
     }
 
     pub(super) async fn examine_credential(&self, name: &CredentialName, by: &Actor) -> Result<Verification, Refusal> {
         let effective = self.effective().await?;
-        if self.view_credential(&effective, name).is_none() {
+        if !effective.knows(name) {
             return Err(Refusal::not_found(Kind::Credential, name));
         }
         let origin = effective.origin_of(name);
@@ -170,6 +194,12 @@ impl Manager {
         }
         let mut body = kept.body.clone();
         // Nobody waits until Close has answered.
+        if let Some(app) = effective.app_of(name) {
+            let vault = self.ground.vault_of(&effective, &self.archive, name).await?;
+            if let AppVerdict::Undecided(why) = self.examine_app(&vault, (name, app), &to.secret, "secret").await? {
+                return Err(refuse::by_silence(&why));
+            }
+        }
         if let Some(trial) = trial(&body.method, &to.secret)? {
             body.key_id = trial.key_id().map(str::to_owned);
             match self.ground.try_out(&effective, &trial, &effective.origin_of(name)).await? {
@@ -190,6 +220,7 @@ impl Manager {
         self.make(&effective, vec![Step::Replace(draft, expected(seen, now.version))], event).await?;
         drop(turn);
         effective.let_go(name).await;
+        self.settle(name).await;
         self.show_credential(name).await
     }
 
@@ -202,7 +233,7 @@ impl Manager {
         by: &Actor,
     ) -> Result<CredentialView, Refusal> {
         let (effective, turn) = self.latest().await?;
-        if self.view_credential(&effective, name).is_none() {
+        if !effective.knows(name) {
             return Err(Refusal::not_found(Kind::Credential, name));
         }
         let now_disabled = effective.snapshot.disabled.contains(name.as_str());
@@ -210,20 +241,12 @@ impl Manager {
             self.make(&effective, vec![step], events::event(by, action, name.as_str(), json!({}))).await?;
         }
         drop(turn);
+        self.settle(name).await;
         self.show_credential(name).await
     }
 
-    /// Why a credential cannot be authorized.
-    pub(super) async fn no_app(&self, name: &CredentialName) -> Refusal {
-        match self.show_credential(name).await {
-            Ok(_) => Refusal::new(Code::WrongState, format!("the credential `{name}` is no OAuth app"))
-                .hint("only a credential of the method `oauth2` is authorized"),
-            Err(refusal) => refusal,
-        }
-    }
-
     /// Remembers when Close accepted a credential, and as whom: with its record, or for as long as this process runs.
-    async fn remember(&self, name: &CredentialName, introduction: Option<Introduction>, event: Event) {
+    pub(super) async fn remember(&self, name: &CredentialName, introduction: Option<Introduction>, event: Event) {
         let now = Timestamp::now();
         let kept = match self.latest().await {
             Ok((effective, turn)) => effective.kept_credential(name).cloned().ok().map(|kept| (effective, turn, kept)),
@@ -263,7 +286,7 @@ impl Effective {
     }
 
     /// Where a credential is asked about: where its first route leads.
-    fn origin_of(&self, name: &CredentialName) -> Origin {
+    pub(super) fn origin_of(&self, name: &CredentialName) -> Origin {
         let config = &self.loaded.config;
         let route = config.routes.values().find(|route| route.credential == *name);
         route.map_or_else(|| config.upstream.url.clone(), |route| route.upstream.clone())

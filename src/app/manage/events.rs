@@ -1,12 +1,14 @@
-//! Events: who changed what, when and from where, in the store and in the log; never a secret.
+//! Events: who changed what, when and from where, in the store and on stdout; never a secret.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::ground::Ground;
 use super::{Manager, refuse};
 use crate::admin::model::{Actor, EventPage, EventQuery, EventView, NewEvent};
 use crate::admin::{Answer, Code, Journal, Refusal};
 use crate::store::{Event, Page, Recorded};
+use crate::telemetry::{Happening, Telemetry};
 
 /// An event of now.
 pub(super) fn event(by: &Actor, action: &str, subject: &str, detail: Value) -> Event {
@@ -25,11 +27,11 @@ pub(super) fn discarded(by: &Actor, action: &str, subject: &str) -> Event {
     event(by, action, subject, json!({ "hidden": true }))
 }
 
-/// Says in the log what was changed.
-pub(super) fn tell(event: &Event) {
-    let Event { actor, action, subject, origin, .. } = event;
-    let from = origin.as_deref().unwrap_or("-");
-    tracing::info!(target: "closegate::events", %actor, %action, %subject, %from, "an administrative change");
+/// Says on stdout what happened, as one line.
+pub(in crate::app) fn tell(telemetry: &Telemetry, event: &Event) {
+    let Event { at, actor, action, subject, origin, detail } = event;
+    let from = origin.as_deref();
+    telemetry.happened(&Happening { time: *at, event: action, actor, subject, from, detail });
 }
 
 impl Journal for Manager {
@@ -44,11 +46,18 @@ impl Journal for Manager {
 }
 
 impl Manager {
+    /// Says what happened where a gateway runs; stdout of the command line is for what it was asked.
+    pub(super) fn tell(&self, event: &Event) {
+        if let Ground::Running { telemetry, .. } = &self.ground {
+            tell(telemetry, event);
+        }
+    }
+
     /// Notes what changed nothing in the store; a store that is lost keeps nobody from it.
     pub(super) async fn note(&self, event: Event) {
-        tell(&event);
+        self.tell(&event);
         if let Err(fault) = self.store().note(&event).await {
-            tracing::warn!(action = %event.action, "an event is in this log alone: {fault}; hint: {}", fault.hint());
+            tracing::warn!(action = %event.action, "an event is not in the store: {fault}; hint: {}", fault.hint());
         }
     }
 

@@ -3,6 +3,7 @@
 //! A change is checked by the very checks of the configuration file, stored in one transaction with its event, and in
 //! force when it is answered. One that fails changes nothing. Of several changes at once one is made after the other.
 
+mod authorization;
 mod body;
 mod credentials;
 mod events;
@@ -29,16 +30,18 @@ use super::reload::{Effective, Standing};
 use super::usage::Books;
 use crate::admin::model::{
     Actor, CreatedKey, CredentialView, EventPage, EventQuery, KeyRotation, KeySettings, KeyView, NewCredential, NewKey,
-    NewRoute, Organization, Reload, Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView, Source,
-    Started, Suggestion, UpdatedCredential, Usage, UsageQuery, User, Verification, Version,
+    NewRoute, Organization, Reload, Removal, Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView,
+    Source, Started, Suggestion, UpdatedCredential, Usage, UsageQuery, User, Verification, Version,
 };
 use crate::admin::{Answer, Code, Kind, Management, Refusal};
 use crate::config::{self, Addition, Base, Place};
 use crate::id::{CredentialName, KeyName, RouteName};
 use crate::store::{self, Event, Expected, Step, Store};
+use crate::telemetry::Telemetry;
 use crate::vault::Archive;
 
 pub(super) use self::body::{CredentialBody, KeyBody, RouteBody};
+pub(super) use self::events::tell;
 
 /// Does what the admin API and the command line ask for.
 pub struct Manager {
@@ -65,9 +68,10 @@ impl Manager {
         archive: Arc<Archive>,
         bell: Bell,
         effective: watch::Receiver<Arc<Effective>>,
+        telemetry: Arc<Telemetry>,
         books: Arc<Books>,
     ) -> Self {
-        Self::on(archive, Ground::Running { bell, effective }, Some(books))
+        Self::on(archive, Ground::Running { bell, effective, telemetry }, Some(books))
     }
 
     /// On the store alone, beside what the sources say.
@@ -106,7 +110,7 @@ impl Manager {
         }
         let switches = steps.iter().any(|step| matches!(step, Step::Disable(_) | Step::Enable(_)));
         self.store().change_all(steps, &event).await.map_err(|fault| refuse::of_change(&fault))?;
-        events::tell(&event);
+        self.tell(&event);
         if switches {
             self.ground.remember(effective, self.store()).await;
         }
@@ -220,7 +224,7 @@ impl Management for Manager {
         name: &'a CredentialName,
         expected: Option<Version>,
         by: &'a Actor,
-    ) -> Answer<'a, ()> {
+    ) -> Answer<'a, Removal> {
         Box::pin(self.delete_credential(name, expected, by))
     }
 
@@ -246,28 +250,26 @@ impl Management for Manager {
         Box::pin(self.turn(name, Step::Enable(name.to_string()), "credential.enable", by))
     }
 
-    fn start_authorization<'a>(&'a self, name: &'a CredentialName, _by: &'a Actor) -> Answer<'a, Started> {
-        Box::pin(async move { Err(self.no_app(name).await) })
+    fn start_authorization<'a>(&'a self, name: &'a CredentialName, by: &'a Actor) -> Answer<'a, Started> {
+        Box::pin(self.begin_authorization(name, by))
     }
 
     fn complete_authorization<'a>(
         &'a self,
-        _name: Option<&'a CredentialName>,
-        _returned: Returned,
-        _by: &'a Actor,
+        name: Option<&'a CredentialName>,
+        returned: Returned,
+        by: &'a Actor,
     ) -> Answer<'a, CredentialView> {
-        let unknown = Refusal::new(Code::AuthorizationRefused, "no authorization of this `state` was begun")
-            .hint("begin it again");
-        Box::pin(async move { Err(unknown) })
+        Box::pin(self.finish_authorization(name, returned, by))
     }
 
     fn take_over_grant<'a>(
         &'a self,
         name: &'a CredentialName,
-        _refresh_token: SecretText,
-        _by: &'a Actor,
+        refresh_token: SecretText,
+        by: &'a Actor,
     ) -> Answer<'a, CredentialView> {
-        Box::pin(async move { Err(self.no_app(name).await) })
+        Box::pin(async move { self.adopt_grant(name, &refresh_token, by).await })
     }
 
     fn routes(&self) -> Answer<'_, Vec<RouteView>> {

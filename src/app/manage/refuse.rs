@@ -1,9 +1,11 @@
 //! Refusals in the words of the admin API, from what the store, the vault and the configuration say.
 
+use std::fmt::Display;
+
 use crate::admin::{Code, FieldFault, Kind, Refusal};
 use crate::config::Finding;
 use crate::store::{self, StoreError};
-use crate::vault::{ArchiveFault, Undecided};
+use crate::vault::{ArchiveFault, FlowFault, GrantsFault};
 
 /// What the store did not do.
 pub(super) fn by_store(fault: &StoreError) -> Refusal {
@@ -58,8 +60,33 @@ pub(super) fn by_close() -> Refusal {
         .hint("is it all of the secret, of the right organization, and not revoked?")
 }
 
+/// The token endpoint does not take an app.
+pub(super) fn by_token_endpoint() -> Refusal {
+    let detail = "Close does not take this client id and client secret (`invalid_client`)";
+    Refusal::new(Code::CredentialRefused, detail).hint("are they those that Close shows beside the OAuth app?")
+}
+
+/// An authorization that came to nothing.
+pub(super) fn by_flow(fault: &FlowFault) -> Refusal {
+    let code = match fault {
+        FlowFault::OtherKind | FlowFault::Secret(_) => Code::WrongState,
+        FlowFault::Malformed
+        | FlowFault::Unknown
+        | FlowFault::OtherCredential
+        | FlowFault::Changed
+        | FlowFault::Declined(_)
+        | FlowFault::Refused(_) => Code::AuthorizationRefused,
+        FlowFault::NoToken => return Refusal::field("refresh_token", fault.to_string(), fault.hint()),
+        FlowFault::Unanswered(_) => Code::UpstreamUnreachable,
+        FlowFault::Store(GrantsFault::Absent | GrantsFault::Stale) => Code::WrongState,
+        FlowFault::Store(GrantsFault::Unreachable(_) | GrantsFault::Unusable(_)) => Code::StoreUnavailable,
+        FlowFault::NoRandomness => Code::Internal,
+    };
+    Refusal::new(code, fault.to_string()).hint(fault.hint())
+}
+
 /// Close could not be asked.
-pub(super) fn by_silence(undecided: &Undecided) -> Refusal {
+pub(super) fn by_silence(undecided: &impl Display) -> Refusal {
     Refusal::new(Code::UpstreamUnreachable, format!("Close could not be asked: {undecided}"))
         .hint("nothing is changed; try again once Close answers")
 }

@@ -14,6 +14,7 @@ use crate::app::reload::Effective;
 use crate::config::{self, CredentialKind};
 use crate::id::{CredentialName, KeyName, RouteName};
 use crate::scope;
+use crate::store::{Grant, GrantState};
 use crate::vault::State;
 
 /// A credential that the configuration has; with its record where it is managed.
@@ -21,6 +22,7 @@ pub(super) fn credential(
     effective: &Effective,
     name: &CredentialName,
     state: Option<State>,
+    grant: Option<&Grant>,
     introduced: Option<Introduced>,
 ) -> Option<CredentialView> {
     let kept = effective.snapshot.credentials.get(name);
@@ -30,7 +32,8 @@ pub(super) fn credential(
     }
     let key = key_of(Kind::Credential, name.as_str());
     let managed = kept.filter(|_| effective.declared(&key).is_none());
-    let (mut state, mut reason) = shown(state);
+    let is_app = declared.is_some_and(|one| method(&one.kind) == CredentialMethod::Oauth2);
+    let (mut state, mut reason) = if is_app && state.is_none() { granted(grant) } else { shown(state) };
     if effective.snapshot.disabled.contains(name.as_str()) {
         (state, reason) = (CredentialState::Disabled, None);
     } else if declared.is_none() || (managed.is_none() && kept.is_some() && declared.is_none()) {
@@ -38,7 +41,10 @@ pub(super) fn credential(
     }
     let known = managed.map(|kept| remembered(&kept.body)).or(introduced).unwrap_or_default();
     let method = managed.map(|kept| kept.body.method.shown()).or_else(|| declared.map(|one| method(&one.kind)))?;
-    let (client_id, redirect_uri) = managed.map_or((None, None), |kept| app(&kept.body.method));
+    let (client_id, redirect_uri) = match declared.map(|one| &one.kind) {
+        Some(CredentialKind::OAuth2(app)) => (Some(app.client_id.clone()), Some(app.redirect_uri.to_string())),
+        _ => managed.map_or((None, None), |kept| app(&kept.body.method)),
+    };
     Some(CredentialView {
         name: name.to_string(),
         description: managed
@@ -57,7 +63,7 @@ pub(super) fn credential(
         created_at: managed.map(|kept| kept.body.created_at),
         updated_at: managed.map(|kept| kept.updated_at),
         last_used_at: None,
-        expires_at: None,
+        expires_at: grant.filter(|_| is_app).and_then(|grant| grant.expires_at),
         version: version(managed),
     })
 }
@@ -202,6 +208,20 @@ fn shown(state: Option<State>) -> (CredentialState, Option<String>) {
         Some(State::NeedsAuthorization) => (CredentialState::NeedsAuthorization, None),
         Some(State::Dead { reason }) => (CredentialState::Dead, Some(reason.to_owned())),
     }
+}
+
+/// The same of an OAuth credential that nobody keeps here, from what the store has.
+fn granted(grant: Option<&Grant>) -> (CredentialState, Option<String>) {
+    let Some(grant) = grant.filter(|grant| grant.sealed.is_some()) else {
+        return (CredentialState::NeedsAuthorization, None);
+    };
+    let state = match grant.state {
+        GrantState::Ready => CredentialState::Ready,
+        GrantState::Refreshing => CredentialState::Refreshing,
+        GrantState::NeedsAuthorization => CredentialState::NeedsAuthorization,
+        GrantState::Dead => CredentialState::Dead,
+    };
+    (state, grant.reason.clone())
 }
 
 fn remembered(body: &Body) -> Introduced {

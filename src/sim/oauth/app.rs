@@ -56,6 +56,11 @@ impl OAuthApp {
         Self { client_id: client_id.to_owned(), client_secret: client_secret.to_owned(), ..self }
     }
 
+    /// With another place to send people back to.
+    pub fn returning_to(self, redirect_uri: &str) -> Self {
+        Self { redirect_uri: redirect_uri.to_owned(), ..self }
+    }
+
     /// With access tokens that live so long.
     pub fn lifetime(self, lifetime: Duration) -> Self {
         Self { lifetime, ..self }

@@ -55,7 +55,9 @@ pub(in crate::sim) struct Authority {
 pub(super) struct InvalidGrant;
 
 impl Authority {
+    /// Knows an app from now on, in place of one of the same id.
     pub(in crate::sim) fn register(&mut self, app: OAuthApp) {
+        self.apps.retain(|known| known.client_id != app.client_id);
         self.apps.push(app);
     }
 

@@ -60,18 +60,10 @@ impl Grants for Archive {
         })
     }
 
-    fn put<'a>(&'a self, name: &'a CredentialName, tokens: &'a Tokens, actor: &'a str) -> Doing<'a, ()> {
+    fn put<'a>(&'a self, name: &'a CredentialName, tokens: &'a Tokens, event: &'a Event) -> Doing<'a, ()> {
         Box::pin(async move {
-            let event = Event::now(actor, "credential.authorize", name.as_str());
-            self.put_grant(name, &tokens.to_bytes(), Some(tokens.expires()), &event).await?;
+            self.put_grant(name, &tokens.to_bytes(), Some(tokens.expires()), event).await?;
             Ok(())
-        })
-    }
-
-    fn remove<'a>(&'a self, name: &'a CredentialName, actor: &'a str) -> Doing<'a, ()> {
-        Box::pin(async move {
-            let event = Event::now(actor, "credential.revoke", name.as_str());
-            Ok(self.store().remove_grant(name.as_str(), &event).await?)
         })
     }
 
@@ -81,6 +73,7 @@ impl Grants for Archive {
                 "credential": flow.credential.as_str(),
                 "client_id": flow.client_id,
                 "redirect_uri": flow.redirect_uri,
+                "begun_by": flow.begun_by,
             });
             let sealed = self.seal(&Content::Passing(Purpose::OAuthState, state), flow.verifier.0.expose()).await?;
             let passing = Passing { body, sealed: Some(sealed), expires_at: until };
@@ -96,8 +89,9 @@ impl Grants for Archive {
             let credential = CredentialName::parse(text("credential")?).map_err(|_| unusable())?;
             let (client_id, redirect_uri) = (text("client_id")?.to_owned(), text("redirect_uri")?.to_owned());
             let sealed = passing.sealed.as_ref().ok_or_else(unusable)?;
+            let begun_by = text("begun_by")?.to_owned();
             let verifier = Verifier(self.unseal(&Content::Passing(Purpose::OAuthState, state), sealed).await?);
-            Ok(Some(Flow { credential, client_id, redirect_uri, verifier }))
+            Ok(Some(Flow { credential, client_id, redirect_uri, begun_by, verifier }))
         })
     }
 

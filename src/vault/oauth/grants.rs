@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::tokens::{Tokens, copy};
 use crate::id::CredentialName;
-use crate::store::Fence;
+use crate::store::{Event, Fence};
 use crate::vault::secret::Secret;
 
 /// Something that is done in the store.
@@ -80,6 +80,8 @@ pub struct Flow {
     pub client_id: String,
     /// Where it comes back to.
     pub redirect_uri: String,
+    /// Who began it, for the events.
+    pub begun_by: String,
     /// The secret behind its challenge (RFC 7636).
     pub verifier: Verifier,
 }
@@ -94,6 +96,7 @@ impl Flow {
             credential: self.credential.clone(),
             client_id: self.client_id.clone(),
             redirect_uri: self.redirect_uri.clone(),
+            begun_by: self.begun_by.clone(),
             verifier: Verifier(copy(&self.verifier.0)),
         }
     }
@@ -169,10 +172,7 @@ pub trait Grants: Send + Sync {
     fn keep<'a>(&'a self, name: &'a CredentialName, tokens: &'a Tokens, fence: Fence) -> Doing<'a, ()>;
 
     /// Stores tokens of a new grant, whoever has the lease of the one before; durable when it returns.
-    fn put<'a>(&'a self, name: &'a CredentialName, tokens: &'a Tokens, actor: &'a str) -> Doing<'a, ()>;
-
-    /// Forgets a grant.
-    fn remove<'a>(&'a self, name: &'a CredentialName, actor: &'a str) -> Doing<'a, ()>;
+    fn put<'a>(&'a self, name: &'a CredentialName, tokens: &'a Tokens, event: &'a Event) -> Doing<'a, ()>;
 
     /// Remembers a flow by the digest of its state.
     fn remember<'a>(&'a self, state: [u8; 32], flow: &'a Flow, until: Timestamp) -> Doing<'a, ()>;

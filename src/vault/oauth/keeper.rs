@@ -142,7 +142,10 @@ impl Keeper {
         let grants = Arc::clone(&self.means().grants);
         match grants.stored(self.entry.name()).await {
             Ok(Some(Stored { condition: Condition::Dead(death), .. })) => self.withdraw(Outage::Dead(death)),
-            Ok(Some(stored)) if stored.tokens.client_id == self.app.client_id => self.take(stored.tokens),
+            Ok(Some(stored)) if stored.tokens.client_id == self.app.client_id => {
+                self.take(stored.tokens);
+                self.ask_anew();
+            }
             Ok(_) => self.withdraw(Outage::NeedsAuthorization),
             Err(fault) => self.missed(&fault),
         }
@@ -261,9 +264,7 @@ impl Keeper {
                 self.take(tokens);
                 // A store that has what was held already has nothing newer.
                 self.renewal(Renewal::failed);
-                if let Some(origin) = self.rejected.clone() {
-                    self.ask(origin);
-                }
+                self.ask_anew();
             }
             Outcome::Nothing => self.withdraw(Outage::NeedsAuthorization),
             Outcome::Dead(death) => {
@@ -305,6 +306,13 @@ impl Keeper {
             let verdict = means.ask(&origin, authorization).await;
             Done::Asked(origin, verdict)
         });
+    }
+
+    /// Of tokens other than those that Close refused, Close is asked again; work that is under way ends with that as well.
+    fn ask_anew(&mut self) {
+        if let Some(origin) = self.rejected.clone().filter(|_| self.work.is_none()) {
+            self.ask(origin);
+        }
     }
 
     /// What Close says of the token that is held.

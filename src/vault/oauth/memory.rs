@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::grants::{Condition, Doing, Flow, Grants, GrantsFault, Sharing, Stored};
 use super::tokens::Tokens;
 use crate::id::CredentialName;
-use crate::store::Fence;
+use crate::store::{Event, Fence};
 
 /// Grants that nobody else sees.
 #[derive(Default)]
@@ -34,6 +34,13 @@ struct Grant {
 }
 
 impl MemoryGrants {
+    /// Forgets a grant, as a credential is removed.
+    #[cfg(test)]
+    pub(super) fn remove(&self, name: &CredentialName) {
+        self.state().grants.remove(name);
+        self.changes.send_modify(|change| *change += 1);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -95,21 +102,13 @@ impl Grants for MemoryGrants {
         })
     }
 
-    fn put<'a>(&'a self, name: &'a CredentialName, tokens: &'a Tokens, _: &'a str) -> Doing<'a, ()> {
+    fn put<'a>(&'a self, name: &'a CredentialName, tokens: &'a Tokens, _: &'a Event) -> Doing<'a, ()> {
         Box::pin(async move {
             let mut state = self.state();
             let fence = state.grants.get(name).map_or(1, |grant| grant.fence + 1);
             let grant = Grant { tokens: tokens.again(), condition: Condition::Ready, fence, held_until: None };
             state.grants.insert(name.clone(), grant);
             drop(state);
-            self.changes.send_modify(|change| *change += 1);
-            Ok(())
-        })
-    }
-
-    fn remove<'a>(&'a self, name: &'a CredentialName, _: &'a str) -> Doing<'a, ()> {
-        Box::pin(async move {
-            self.state().grants.remove(name).ok_or(GrantsFault::Absent)?;
             self.changes.send_modify(|change| *change += 1);
             Ok(())
         })

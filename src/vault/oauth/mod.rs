@@ -13,7 +13,10 @@
 mod archived;
 mod client;
 mod endpoint;
+mod examine;
+mod fault;
 mod flow;
+mod gained;
 mod grants;
 mod keeper;
 mod memory;
@@ -24,7 +27,10 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
-pub use flow::{Consent, FlowFault, Returned};
+pub use examine::AppVerdict;
+pub use fault::FlowFault;
+pub use flow::{Consent, Returned};
+pub use gained::{Authorized, Revocation};
 pub use grants::{Condition, Death, Doing, Doubt, Flow, Grants, GrantsFault, Sharing, Stored, Verifier};
 pub use memory::MemoryGrants;
 pub use renewal::Awaiting;

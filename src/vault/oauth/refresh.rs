@@ -224,9 +224,10 @@ impl Errand {
         loop {
             match self.grants.keep(&self.name, &tokens, fence).await {
                 Ok(()) => return Outcome::Renewed(tokens, By::Us),
-                Err(GrantsFault::Absent) => return Outcome::Nothing,
+                Err(GrantsFault::Absent) => return self.disown(&tokens).await,
                 Err(GrantsFault::Stale) => match self.lease_again(used).await {
                     Ok(newer) => fence = newer,
+                    Err(Outcome::Nothing) => return self.disown(&tokens).await,
                     Err(outcome) => return outcome,
                 },
                 Err(fault) => {
@@ -238,6 +239,14 @@ impl Errand {
                 }
             }
         }
+    }
+
+    /// The credential was removed meanwhile, and its grant ended with a token that is spent: these are ended as well.
+    async fn disown(&self, tokens: &Tokens) -> Outcome {
+        if let Err(trouble) = self.client.revoke(&tokens.refresh).await {
+            tracing::warn!(credential = %self.name, "the grant of a credential that was removed lives on at Close: {trouble}");
+        }
+        Outcome::Nothing
     }
 
     /// A lease anew, for tokens that were given under one that is over; unless others have others by now.

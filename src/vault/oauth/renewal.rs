@@ -45,6 +45,11 @@ impl Renewal {
         self.bell.notify_one();
     }
 
+    /// Moves whenever the credential stands otherwise than before.
+    pub(super) fn moves(&self) -> watch::Receiver<u64> {
+        self.failures.subscribe()
+    }
+
     /// The credential stands otherwise than before.
     pub(in crate::vault) fn moved(&self) {
         self.failures.send_modify(|_| {});

@@ -21,14 +21,22 @@ use crate::config::{Credential, CredentialKind, Endpoint, OAuth2, SecretRef};
 use crate::id::{CredentialId, CredentialName};
 use crate::origin::{Origin, Reach};
 use crate::sim::{ClientAuthentication, Fault, Grant, OAuthApp, Options, Reuse, Seen, Simulator, Trouble};
-use crate::store::Fence;
+use crate::store::{Event, Fence};
 use crate::task;
 use crate::telemetry::{CredentialMeters, Refresh};
 use crate::vault::probe::{Dial, Dialling};
-use crate::vault::{Circumstances, Holdings, State, Unavailable, Vault};
+use crate::vault::{Circumstances, Holdings, SecretText, State, Trial, Unavailable, Vault};
 
 const PARTNER: CredentialId = CredentialId(0);
 const HOUR: Duration = Duration::from_secs(3600);
+
+fn event() -> Event {
+    Event::now("test", "credential.authorize", "")
+}
+
+fn text(secret: &str) -> SecretText {
+    SecretText::new(secret.to_owned().into())
+}
 
 /// How a vault reaches the simulator: by pipes, unless the line is cut.
 struct Line {
@@ -137,12 +145,8 @@ impl Grants for Shared {
         })
     }
 
-    fn put<'a>(&'a self, name: &'a CredentialName, tokens: &'a Tokens, actor: &'a str) -> Doing<'a, ()> {
-        self.inner.put(name, tokens, actor)
-    }
-
-    fn remove<'a>(&'a self, name: &'a CredentialName, actor: &'a str) -> Doing<'a, ()> {
-        self.inner.remove(name, actor)
+    fn put<'a>(&'a self, name: &'a CredentialName, tokens: &'a Tokens, event: &'a Event) -> Doing<'a, ()> {
+        self.inner.put(name, tokens, event)
     }
 
     fn remember<'a>(&'a self, state: [u8; 32], flow: &'a Flow, until: Timestamp) -> Doing<'a, ()> {
@@ -217,7 +221,7 @@ impl Scene {
     /// A grant that Close knows lies in the store, its access token good for so long as the store believes.
     async fn grant(&self, lifetime: Duration) -> Grant {
         let grant = self.simulator.grant(&self.app).unwrap();
-        self.grants.put(&name(), &self.tokens(&grant, lifetime), "test").await.unwrap();
+        self.grants.put(&name(), &self.tokens(&grant, lifetime), &event()).await.unwrap();
         grant
     }
 
@@ -485,12 +489,12 @@ async fn a_credential_without_a_grant_waits_for_a_person_and_one_of_another_app_
     let grant = scene.simulator.grant(&scene.app).unwrap();
     let given = tokens::Given { access: secret(&grant.access_token), refresh: None, lifetime: HOUR };
     let other = Tokens::of(given, &secret(&grant.refresh_token), "oa2client_other");
-    scene.grants.put(&name(), &other, "test").await.unwrap();
+    scene.grants.put(&name(), &other, &event()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(scene.state(), State::NeedsAuthorization);
-    scene.grants.put(&name(), &scene.tokens(&grant, HOUR), "test").await.unwrap();
+    scene.grants.put(&name(), &scene.tokens(&grant, HOUR), &event()).await.unwrap();
     scene.until(|| scene.state() == State::Ready).await;
-    scene.grants.remove(&name(), "test").await.unwrap();
+    scene.grants.inner.remove(&name());
     scene.until(|| scene.state() == State::NeedsAuthorization).await;
 }
 

@@ -214,9 +214,10 @@ impl Management for Memory {
         name: &'a CredentialName,
         expected: Option<Version>,
         by: &'a Actor,
-    ) -> Answer<'a, ()> {
+    ) -> Answer<'a, Removal> {
         let removed = self.credential_did(by, "credential.remove", name, expected, |_| {});
-        ready(removed.map(|_| drop(self.with(|state| state.credentials.remove(name.as_str())))))
+        removed.iter().for_each(|_| drop(self.with(|state| state.credentials.remove(name.as_str()))));
+        ready(removed.map(|_| Removal::whole(name)))
     }
 
     fn verify_credential<'a>(&'a self, name: &'a CredentialName, by: &'a Actor) -> Answer<'a, Verification> {

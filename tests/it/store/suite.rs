@@ -148,8 +148,25 @@ async fn a_grant_is_renewed_by_whoever_holds_the_newest_lease(store: &Store) {
     assert_eq!(store.mark_grant("partner", GrantState::Dead, None, newer).await, Err(stale));
     let now = store.grant("partner").await.unwrap().unwrap();
     assert_eq!((now.sealed, now.state), (Some(sealed(1, "authorized")), GrantState::Ready));
-    store.remove_grant("partner", &event()).await.unwrap();
+    let before = store.lease_grant("partner", "d", TTL).await.unwrap().unwrap();
+    remove(store, "partner").await;
     assert_eq!(store.grant("partner").await, Ok(None));
+    // The name is used again: whoever renews the grant before must not write into this one.
+    store.put_grant("partner", &token("of another"), &event()).await.unwrap();
+    for _ in 0..3 {
+        let fence = store.lease_grant("partner", "e", TTL).await.unwrap().unwrap();
+        assert!(fence > before, "{fence:?} after {before:?}");
+        let late = store.store_grant("partner", &token("late"), before).await;
+        assert_eq!(late, Err(StoreError::Stale { name: "partner".to_owned() }));
+        store.release_grant("partner", fence).await.unwrap();
+    }
+    remove(store, "partner").await;
+}
+
+/// Removes a grant, with its credential.
+async fn remove(store: &Store, name: &str) {
+    store.insert(draft(Kind::Credential, name), &event()).await.unwrap();
+    store.remove(Kind::Credential, name, Expected::Any, &event()).await.unwrap();
 }
 
 async fn a_lease_that_ran_out_is_taken_by_others_and_its_fence_with_it(store: &Store) {

@@ -25,7 +25,7 @@ async fn a_grant_outlives_the_process_with_its_condition_and_lies_sealed() {
     let first = archive(&folder);
     assert!(first.stored(&name()).await.unwrap().is_none());
     assert_eq!(first.lease(&name(), "a", HOUR).await, Err(GrantsFault::Absent));
-    first.put(&name(), &tokens("planted-access", "planted-refresh"), "test").await.unwrap();
+    first.put(&name(), &tokens("planted-access", "planted-refresh"), &event()).await.unwrap();
     let mut changes = first.changes();
     changes.borrow_and_update();
     let fence = first.lease(&name(), "a", HOUR).await.unwrap().unwrap();
@@ -65,12 +65,15 @@ async fn a_flow_comes_back_once() {
     let folder = tempfile::tempdir().unwrap();
     let archive = archive(&folder);
     let verifier = Verifier(secret("planted-verifier"));
-    let flow = Flow { credential: name(), client_id: "id".to_owned(), redirect_uri: "https://h/".to_owned(), verifier };
+    let text = str::to_owned;
+    let (client_id, redirect_uri, begun_by) = (text("id"), text("https://h/"), text("ops"));
+    let flow = Flow { credential: name(), client_id, redirect_uri, begun_by, verifier };
     let until = Timestamp::now() + HOUR;
     archive.remember([7; 32], &flow, until).await.unwrap();
     assert!(archive.take([8; 32]).await.unwrap().is_none());
     let back = archive.take([7; 32]).await.unwrap().unwrap();
     assert_eq!((back.credential, back.client_id.as_str(), back.redirect_uri.as_str()), (name(), "id", "https://h/"));
+    assert_eq!(back.begun_by, "ops");
     assert_eq!(back.verifier.0.expose(), b"planted-verifier");
     assert!(archive.take([7; 32]).await.unwrap().is_none());
 }

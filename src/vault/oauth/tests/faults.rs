@@ -180,7 +180,11 @@ async fn a_refused_grant_is_over_after_the_store_was_read_again() {
     tokio::time::sleep(HOUR).await;
     assert_eq!(scene.asked().len(), asked, "what is over is not tried again");
     // A person authorizes it again.
-    scene.grants.put(&name(), &scene.tokens(&scene.simulator.grant(&scene.app).unwrap(), HOUR), "test").await.unwrap();
+    scene
+        .grants
+        .put(&name(), &scene.tokens(&scene.simulator.grant(&scene.app).unwrap(), HOUR), &event())
+        .await
+        .unwrap();
     scene.until(|| scene.state() == State::Ready).await;
 }
 

@@ -26,17 +26,18 @@ async fn a_person_authorizes_and_the_credential_is_ready_everywhere() {
     let mut scene = Scene::without_grant(|app| app).await;
     scene.join().await;
     scene.join().await;
-    let consent = scene.vault().begin_authorization(PARTNER).await.unwrap();
+    let consent = scene.vault().begin_authorization(PARTNER, "ops").await.unwrap();
     assert_eq!(consent.state.len(), 43);
     let back = decide(&scene, &consent.url, "allow").await;
     let returned = Returned::of_url(&back).unwrap();
     assert_eq!(returned.state(), consent.state.as_str());
     // Another replica may be the one that the browser comes back to.
-    let authorized = scene.replicas[1].vault.finish_authorization(returned, "test").await.unwrap();
-    assert_eq!(authorized, name());
+    let authorized = scene.replicas[1].vault.finish_authorization(returned, None, event()).await.unwrap();
+    assert_eq!((&authorized.credential, authorized.event.subject.as_str()), (&name(), "partner"));
+    assert_eq!(authorized.event.detail["begun_by"], "ops");
     scene.until(|| scene.state() == State::Ready && scene.state_of(1) == State::Ready).await;
     assert_eq!(scene.carried().await, scene.newest());
-    let again = scene.vault().finish_authorization(Returned::of_url(&back).unwrap(), "test").await.unwrap_err();
+    let again = scene.vault().finish_authorization(Returned::of_url(&back).unwrap(), None, event()).await.unwrap_err();
     assert_eq!(again, FlowFault::Unknown);
     assert!(!scene.at_close().1, "the code was not sent a second time");
     scene.token_is_due().await;
@@ -50,17 +51,17 @@ async fn a_decline_a_stranger_and_a_late_answer_authorize_nothing() {
     let mut scene = Scene::without_grant(|app| app).await;
     scene.join().await;
     let vault = Arc::clone(&scene.replicas[0].vault);
-    let consent = vault.begin_authorization(PARTNER).await.unwrap();
+    let consent = vault.begin_authorization(PARTNER, "ops").await.unwrap();
     let declined = decide(&scene, &consent.url, "decline").await;
     let finish = |url: String| {
         let vault = Arc::clone(&vault);
-        async move { vault.finish_authorization(Returned::of_url(&url).unwrap(), "test").await.unwrap_err() }
+        async move { vault.finish_authorization(Returned::of_url(&url).unwrap(), None, event()).await.unwrap_err() }
     };
     assert_eq!(finish(declined.clone()).await, FlowFault::Declined("access_denied".to_owned()));
     assert_eq!(finish(declined).await, FlowFault::Unknown, "its state is spent");
     let stranger = "https://localhost/oauth/callback?code=planted&state=planted".to_owned();
     assert_eq!(finish(stranger).await, FlowFault::Unknown);
-    let consent = vault.begin_authorization(PARTNER).await.unwrap();
+    let consent = vault.begin_authorization(PARTNER, "ops").await.unwrap();
     let back = decide(&scene, &consent.url, "allow").await;
     // Ten minutes later; the wall clock stands still, so what was remembered is remembered anew.
     let flow = scene.grants.take(flow::digest_of(&consent.state)).await.unwrap().unwrap();
@@ -75,14 +76,14 @@ async fn a_decline_a_stranger_and_a_late_answer_authorize_nothing() {
 async fn a_code_is_good_for_the_app_that_asked_alone() {
     let mut scene = Scene::without_grant(|app| app).await;
     scene.join().await;
-    let consent = scene.vault().begin_authorization(PARTNER).await.unwrap();
+    let consent = scene.vault().begin_authorization(PARTNER, "ops").await.unwrap();
     let back = decide(&scene, &consent.url, "allow").await;
     let Some(Credential { kind: CredentialKind::OAuth2(app), .. }) = scene.credentials.get_mut(&name()) else {
         panic!("no app")
     };
     app.client_id = "oa2client_other".to_owned();
     let other = scene.join().await;
-    let fault = scene.replicas[other].vault.finish_authorization(Returned::of_url(&back).unwrap(), "test").await;
+    let fault = scene.replicas[other].vault.finish_authorization(Returned::of_url(&back).unwrap(), None, event()).await;
     assert_eq!(fault.unwrap_err(), FlowFault::Changed);
 }
 
@@ -116,12 +117,13 @@ async fn a_grant_that_exists_is_taken_over_and_one_that_does_not_changes_nothing
     let mut scene = Scene::without_grant(|app| app).await;
     scene.join().await;
     let grant = scene.simulator.grant(&scene.app).unwrap();
-    scene.vault().adopt(PARTNER, format!("{}\n", grant.refresh_token).as_bytes(), "test").await.unwrap();
-    scene.until(|| scene.state() == State::Ready).await;
+    let taken = scene.vault().adopt(PARTNER, &text(&format!("{}\n", grant.refresh_token)), event()).await.unwrap();
+    scene.vault().taken_up(&taken).await;
+    assert_eq!(scene.state(), State::Ready, "it was waited for");
     assert_eq!((scene.carried().await, scene.at_close()), (scene.newest(), (1, false)));
     let before = scene.carried().await;
-    for (token, told) in [(&b""[..], "empty"), (b"a b", "blank"), (b"planted-refresh-token", "`invalid_grant`")] {
-        let fault = scene.vault().adopt(PARTNER, token, "test").await.unwrap_err();
+    for (token, told) in [("", "empty"), ("a b", "blank"), ("planted-refresh-token", "`invalid_grant`")] {
+        let fault = scene.vault().adopt(PARTNER, &text(token), event()).await.unwrap_err();
         assert!(fault.to_string().contains(told) && !fault.hint().is_empty(), "{fault}");
         assert!(!format!("{fault:?} {fault}").contains("planted"));
     }
@@ -129,17 +131,67 @@ async fn a_grant_that_exists_is_taken_over_and_one_that_does_not_changes_nothing
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_authorization_is_not_one_of_another_credential() {
+    let mut scene = Scene::without_grant(|app| app).await;
+    scene.join().await;
+    let consent = scene.vault().begin_authorization(PARTNER, "ops").await.unwrap();
+    let back = decide(&scene, &consent.url, "allow").await;
+    let other = CredentialName::parse("other").unwrap();
+    let finish = |of| scene.vault().finish_authorization(Returned::of_url(&back).unwrap(), of, event());
+    assert_eq!(finish(Some(&other)).await.unwrap_err(), FlowFault::OtherCredential);
+    assert_eq!(finish(None).await.unwrap_err(), FlowFault::Unknown, "its state is spent");
+    assert!(scene.asked().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_grant_is_ended_at_close_as_far_as_close_can_be_reached() {
     let scene = Scene::granted().await;
-    assert_eq!(scene.vault().revoke(PARTNER, "test").await, Ok(Ok(())));
-    scene.until(|| scene.state() == State::NeedsAuthorization).await;
+    scene.vault().revocation(PARTNER).await.unwrap().unwrap().unwrap().carry_out().await.unwrap();
     assert!(scene.at_close().1);
-    assert_eq!(scene.vault().revoke(PARTNER, "test").await, Ok(Ok(())), "there is none to end");
+    scene.grants.inner.remove(&name());
+    assert!(scene.vault().revocation(PARTNER).await.unwrap().is_none(), "there is none to end");
 
     let scene = Scene::granted().await;
     *scene.line.cut.lock().unwrap() = true;
-    let told = scene.vault().revoke(PARTNER, "test").await.unwrap().unwrap_err();
+    let told = scene.vault().revocation(PARTNER).await.unwrap().unwrap().unwrap().carry_out().await.unwrap_err();
     assert_eq!(told.to_string(), "the token endpoint cannot be reached: the line is cut");
-    scene.until(|| scene.state() == State::NeedsAuthorization).await;
-    assert!(!scene.at_close().1, "it is forgotten here, and lives on there");
+    assert!(!scene.at_close().1, "it lives on there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_that_come_for_a_credential_that_was_removed_are_ended_at_close() {
+    let scene = Scene::granted().await;
+    scene.grants.close_gate();
+    scene.token_is_due().await;
+    scene.grants.waiting.subscribe().wait_for(|waiting| *waiting == 1).await.unwrap();
+    scene.grants.inner.remove(&name());
+    scene.grants.open_gate();
+    scene.until(|| scene.at_close().1).await;
+    assert_eq!(scene.at_close(), (1, true), "the refresh token that was renewed, not the one before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_secret_of_an_app_is_examined_by_its_grant_or_by_a_token_that_is_none() {
+    let mut scene = Scene::without_grant(|app| app).await;
+    scene.join().await;
+    let Some(Credential { kind: CredentialKind::OAuth2(app), .. }) = scene.credentials.get(&name()) else {
+        panic!("no app")
+    };
+    let examine = async |secret: &str| {
+        let trial = Trial::app_secret(app, &text(secret)).unwrap();
+        scene.vault().examine_app(&name(), app, &trial).await.unwrap()
+    };
+    let right = scene.app.client_secret().to_owned();
+    assert_eq!(examine(&right).await, AppVerdict::Accepted);
+    assert_eq!(examine("planted-wrong").await, AppVerdict::Refused);
+    scene.grant(HOUR).await;
+    assert_eq!(examine("planted-wrong").await, AppVerdict::Refused);
+    assert_eq!(scene.at_close(), (0, false), "nothing is spent");
+    assert_eq!(examine(&right).await, AppVerdict::Accepted);
+    assert_eq!(scene.at_close(), (1, false), "its grant is renewed");
+    while scene.carried().await != scene.newest() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    *scene.line.cut.lock().unwrap() = true;
+    assert!(matches!(examine(&right).await, AppVerdict::Undecided(why) if why.contains("cut")));
 }

@@ -40,7 +40,7 @@ async fn a_token_that_another_process_stored_meanwhile_is_used_and_the_grant_liv
     scene.until(|| *scene.grants.waiting.borrow() == 1).await;
     let other = scene.simulator.grants()[0].clone();
     assert_ne!(other.refresh_token, first.refresh_token);
-    scene.grants.inner.put(&name(), &scene.tokens(&other, HOUR), "test").await.unwrap();
+    scene.grants.inner.put(&name(), &scene.tokens(&other, HOUR), &event()).await.unwrap();
     scene.grants.open_gate();
     scene.until(|| scene.vault().authorization(PARTNER).is_ok_and(|token| token.generation() == 2)).await;
     assert_eq!((scene.carried().await, scene.at_close()), (scene.newest(), (1, false)));
@@ -56,7 +56,7 @@ async fn invalid_grant_is_no_end_where_the_store_has_other_tokens_by_then() {
     simulator.script(Fault::new(Trouble::NoAnswer).under("/oauth2/token/"));
     simulator.until(|simulator| simulator.held() == 1).await;
     let second = simulator.grant(&scene.app).unwrap();
-    grants.inner.put(&name(), &scene.tokens(&second, HOUR), "test").await.unwrap();
+    grants.inner.put(&name(), &scene.tokens(&second, HOUR), &event()).await.unwrap();
     simulator.release(1);
     let expected = format!("Bearer {}", second.access_token);
     scene.until(|| scene.vault().authorization(PARTNER).is_ok_and(|token| token.generation() == 2)).await;
