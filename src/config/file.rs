@@ -22,7 +22,7 @@ impl FileTree {
     /// Parses the text; a fault of syntax names line and column and shows nothing of the text.
     pub(super) fn parse(path: &Path, name: &Arc<str>, text: &str) -> Result<Self, Box<Finding>> {
         let document = Document::parse(text).map_err(|error| Box::new(syntax(name, text, &error)))?;
-        let mut reader = Reader { text, name, lines: BTreeMap::new() };
+        let mut reader = Reader { newlines: newlines(text), name, lines: BTreeMap::new() };
         let entries = reader.table(document.as_table(), "");
         Ok(Self { path: path.to_owned(), entries, lines: reader.lines })
     }
@@ -50,7 +50,8 @@ pub(super) fn array(text: &str) -> Option<Vec<String>> {
 }
 
 struct Reader<'a> {
-    text: &'a str,
+    /// The offset of each: a file of many keys is not read from its beginning for every one of them.
+    newlines: Vec<usize>,
     name: &'a Arc<str>,
     lines: BTreeMap<String, Place>,
 }
@@ -101,7 +102,7 @@ impl Reader<'_> {
     }
 
     fn note(&mut self, path: &str, span: Option<std::ops::Range<usize>>) {
-        let line = span.map(|span| position(self.text, span.start).0);
+        let line = span.map(|span| self.newlines.partition_point(|newline| *newline < span.start) + 1);
         self.lines.insert(path.to_owned(), Place::File { name: self.name.clone(), line });
     }
 }
@@ -115,6 +116,10 @@ fn syntax(name: &Arc<str>, text: &str, error: &toml_edit::TomlError) -> Finding 
         "texts stand in quotes, tables are `[name]`, and a key or a table is given once",
     )
     .at("syntax", place)
+}
+
+fn newlines(text: &str) -> Vec<usize> {
+    text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect()
 }
 
 /// Line and column of an offset, counted from 1.
