@@ -10,7 +10,7 @@
 //! | 3 | `proxy`, `admin` |
 //! | 2 | `vault`, `keys`, `routes`, `upstream`, `pace`, `edge` |
 //! | 1 | `config`, `telemetry`, `store`, `sim`, `net`, `catalogue` |
-//! | 0 | `id`, `path`, `origin`, `rule`, `scope`, `chunked`, `clock`, `task` |
+//! | 0 | `id`, `path`, `origin`, `rule`, `scope`, `chunked`, `clock`, `histogram`, `usage`, `task` |
 
 pub mod admin;
 pub mod app;
@@ -20,6 +20,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod edge;
+pub mod histogram;
 pub mod id;
 pub mod keys;
 pub mod net;
@@ -35,4 +36,5 @@ pub mod store;
 pub mod task;
 pub mod telemetry;
 pub mod upstream;
+pub mod usage;
 pub mod vault;

@@ -30,6 +30,8 @@ def main():
     mounted = dict(volume.split(":")[:2] for volume in prometheus["volumes"])
     scraped = yaml.safe_load((CONFIG / "prometheus.yml").read_text())["scrape_configs"]
     assert mounted["./prometheus.yml"] == "/etc/prometheus/prometheus.yml", mounted
+    # The rules lie beside it, there as here.
+    assert mounted["./prometheus"] == "/etc/prometheus/prometheus", mounted
     assert f"--config.file={mounted['./prometheus.yml']}" in prometheus["command"]
     for target in (target for job in scraped for found in job["static_configs"] for target in found["targets"]):
         host, port = target.split(":")

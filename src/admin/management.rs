@@ -9,7 +9,7 @@ use std::pin::Pin;
 use super::model::{
     Actor, CreatedKey, CredentialView, EventPage, EventQuery, KeyRotation, KeySettings, KeyView, NewCredential, NewKey,
     NewRoute, Reload, Removal, Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView, Started,
-    UpdatedCredential, Usage, UsageQuery, Verification, Version,
+    Suggestion, UpdatedCredential, Usage, UsageQuery, Verification, Version,
 };
 use super::refusal::Refusal;
 use crate::id::{CredentialName, KeyName, RouteName};
@@ -145,6 +145,9 @@ pub trait Management: Send + Sync {
 
     /// Removes a managed key: it is refused, and its name is free.
     fn remove_key<'a>(&'a self, name: &'a KeyName, expected: Option<Version>, by: &'a Actor) -> Answer<'a, ()>;
+
+    /// The least scopes and rules that cover what a key really used, by what is kept of its usage.
+    fn suggestion<'a>(&'a self, name: &'a KeyName) -> Answer<'a, Suggestion>;
 
     /// What was used.
     fn usage(&self, query: UsageQuery) -> Answer<'_, Usage>;

@@ -11,7 +11,7 @@ use super::outward::Outward;
 use super::secrets::{Fault, History, Material};
 use crate::config::{AccessFormat, Config};
 use crate::id::{CredentialId, CredentialName, RouteName};
-use crate::keys::{Key, KeySet, Quota};
+use crate::keys::{Allotments, Key, KeySet, Quota};
 use crate::origin::Origin;
 use crate::pace::{Pace, Pacer};
 use crate::proxy::Gate;
@@ -27,8 +27,16 @@ pub(super) struct Parts {
     pub(super) gate: Arc<Gate>,
     pub(super) slots: Vec<Slot>,
     pub(super) outward: Arc<Outward>,
-    /// What is known of rate limits: from the start to the end.
+    pub(super) lasting: Lasting,
+}
+
+/// What is the same from the start to the end, whatever is loaded.
+#[derive(Clone)]
+pub(super) struct Lasting {
+    /// What is known of Close's rate limits.
     pub(super) pacer: Arc<Pacer>,
+    /// Where parts of daily quotas are asked for; none where they are not kept.
+    pub(super) allotments: Option<Arc<Allotments>>,
 }
 
 pub(super) fn telemetry_options(config: &Config) -> Options {
@@ -46,11 +54,11 @@ pub(super) fn parts(
     config: &Config,
     material: Material,
     telemetry: &Telemetry,
-    pacer: &Arc<Pacer>,
+    lasting: &Lasting,
     before: Option<&Parts>,
 ) -> Result<(Parts, Vec<Watch>), Vec<Fault>> {
     let Material { holdings, key_texts, outward, warnings: _, history } = material;
-    let keys = keys(config, telemetry, key_texts, before.map(|before| &before.gate.keys))?;
+    let keys = keys(config, telemetry, key_texts, lasting.allotments.as_ref(), before.map(|before| &before.gate.keys))?;
     let keys = match history {
         History::None => keys,
         History::Keys => keys.after_others(),
@@ -63,10 +71,10 @@ pub(super) fn parts(
     };
     let mut slots = Slots::default();
     let (routes, route_slots) = routes(config, telemetry, |name| vault.find(name), &mut slots);
-    let pace = pace(config, telemetry, pacer);
+    let pace = pace(config, telemetry, &lasting.pacer);
     let gate = Arc::new(Gate { keys, routes, slots: route_slots, vault, pace, redact: config.upstream.redact });
     note(config, telemetry);
-    Ok((Parts { gate, slots: slots.list, outward, pacer: Arc::clone(pacer) }, watches))
+    Ok((Parts { gate, slots: slots.list, outward, lasting: lasting.clone() }, watches))
 }
 
 /// How each credential is paced, in the order of their names.
@@ -138,11 +146,13 @@ pub(super) fn keys(
     config: &Config,
     telemetry: &Telemetry,
     texts: Vec<KeyText>,
+    allotments: Option<&Arc<Allotments>>,
     before: Option<&KeySet>,
 ) -> Result<KeySet, Vec<Fault>> {
     let places: BTreeMap<&RouteName, u32> = config.routes.keys().zip(0..).collect();
     let mut keys = Vec::new();
     for ((name, key), text) in config.keys.iter().zip(texts) {
+        let quota = Quota::new(key.limits.clone());
         keys.push(Key {
             name: name.clone(),
             label: telemetry.key(name.as_str()),
@@ -154,7 +164,10 @@ pub(super) fn keys(
             scopes: key.scopes.unwrap_or(Scopes::ALL),
             rules: key.rules.clone(),
             mode: key.mode,
-            quota: Quota::new(key.limits.clone()),
+            quota: match allotments.filter(|_| key.limits.daily_quota.is_some()) {
+                Some(allotments) => quota.shared(name.clone(), Arc::clone(allotments)),
+                None => quota,
+            },
             expires: key.expires.map(moment),
         });
     }

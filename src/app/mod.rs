@@ -18,6 +18,7 @@ mod remembered;
 mod secrets;
 mod service;
 mod storage;
+mod usage;
 mod worker;
 
 use std::collections::BTreeSet;
@@ -31,6 +32,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use self::assemble::Lasting;
 use self::files::{Seen, Watcher};
 use self::keep::Keep;
 use self::managed::Snapshot;
@@ -39,6 +41,7 @@ use self::reload::{Current, Effective, Reloader, Standing};
 use self::remembered::Remembered;
 use self::secrets::{Beside, Material};
 use self::service::{Chores, Post};
+use self::usage::Books;
 use crate::admin::{Api, Desk, Health, House, Invitation, Management, Phase, Surface, Token, Tokens};
 use crate::config::{Admin, Config, Loaded};
 use crate::edge::{Acceptor, Local};
@@ -170,8 +173,10 @@ impl Gateway {
         let (bell, bells) = bell::bell();
         let (effective, in_force) = watch::channel(Arc::new(effective));
         let health = service::health(in_force.clone(), archive.store().health());
-        let management =
-            Arc::new(Manager::running(Arc::clone(&archive), bell.clone(), in_force, Arc::clone(&telemetry)));
+        let books = Books::new(Arc::clone(&telemetry), archive.store().clone(), in_force.clone());
+        let books = Arc::new(books.giving_out(current.parts.lasting.allotments.clone()));
+        let (own, counted) = (Arc::clone(&telemetry), Arc::clone(&books));
+        let management = Arc::new(Manager::running(Arc::clone(&archive), bell.clone(), in_force, own, counted));
         let office = office(config, &management, &archive, tokens).at(desk::place(config, &listeners));
         let (office, invitation) = if is_empty { invite(config, office, admin)? } else { (office, None) };
         let api = Api::new(office);
@@ -207,7 +212,7 @@ impl Gateway {
         let posts = std::iter::once(admin_post).chain(metrics_post).collect();
         let others = vec![
             service::spawn_acceptor(acceptor, closing, &watched)?,
-            service::spawn(runtime, posts, chores, reloader, staged, &watched)?,
+            service::spawn(runtime, posts, chores, reloader, books, staged, &watched)?,
         ];
         health.enter(Phase::Ready);
         let (grace, delay) = (config.process.shutdown_grace, config.process.shutdown_delay);
@@ -326,7 +331,10 @@ async fn begin(
     let (config, key_texts) = (loaded.config.clone(), material.key_texts.clone());
     let meters = Arc::clone(telemetry);
     let (pacer, dispatcher) = Pacer::new(move |credential, group| meters.limit_meters(credential, group));
-    let (parts, watches) = assemble::parts(&config, material, telemetry, &pacer, None)?;
+    // Without sources nothing is kept.
+    let allotments = loaded.base.as_ref().map(|_| Arc::default());
+    let (parts, watches) = assemble::parts(&config, material, telemetry, &Lasting { pacer, allotments }, None)?;
+    usage::remind(archive.store(), &parts.gate.keys).await;
     let standing = if snapshot.is_read { Standing::Whole } else { Standing::Partial };
     let effective = Effective { loaded, snapshot, standing, vault: Some(Arc::clone(&parts.gate.vault)) };
     let current = Arc::new(Current { config, key_texts, parts });

@@ -448,7 +448,7 @@ impl Reloader {
     async fn apply(&mut self, config: Config, material: Material) -> Result<(), Vec<Fault>> {
         let key_texts = material.key_texts.clone();
         let before = &self.current.parts;
-        let (parts, watches) = assemble::parts(&config, material, &self.telemetry, &before.pacer, Some(before))?;
+        let (parts, watches) = assemble::parts(&config, material, &self.telemetry, &before.lasting, Some(before))?;
         service::watch_over(watches, &self.watched);
         self.current = Arc::new(Current { config, key_texts, parts });
         let (taken, mut all_taken) = mpsc::channel(1);

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::Stage;
 use super::part::Parts;
 use super::reload::{Effective, Reloader};
+use super::usage::Books;
 use crate::admin::{self, Details, Health, Surface};
 use crate::edge::{Acceptor, ServerTls};
 use crate::pace::Dispatcher;
@@ -84,11 +85,12 @@ pub(super) fn spawn(
     posts: Vec<Post>,
     chores: Chores,
     reloader: Reloader,
+    books: Arc<Books>,
     stage: watch::Receiver<Stage>,
     watched: &Parts,
 ) -> io::Result<JoinHandle<()>> {
     let (part, reloading, following) = (watched.part("service"), watched.part("reload"), watched.part("store"));
-    let pacing = watched.part("pace");
+    let (pacing, counting, giving) = (watched.part("pace"), watched.part("usage"), watched.part("quotas"));
     let (store, vault) = (reloader.keep.store().clone(), Arc::clone(&reloader.current.parts.gate.vault));
     let posts: Vec<_> = posts.into_iter().map(|post| (post, watched.part("admin"))).collect();
     std::thread::Builder::new().name("service".to_owned()).spawn(move || {
@@ -107,6 +109,16 @@ pub(super) fn spawn(
                 let _part = following;
                 match store.follow().await {}
             });
+            let kept = Arc::clone(&books);
+            task::spawn("usage", async move {
+                let _part = counting;
+                match kept.keep().await {}
+            });
+            let given = Arc::clone(&books);
+            task::spawn("quotas", async move {
+                let _part = giving;
+                match given.give_out().await {}
+            });
             for (Post { socket, tls, surface }, part) in posts {
                 let served = admin::serve(socket, tls, surface, gone(stage.clone()));
                 task::spawn("admin", async move {
@@ -117,6 +129,7 @@ pub(super) fn spawn(
                 });
             }
             gone(stage).await;
+            books.settle().await;
             // What is killed here is a token that Close has given and nobody has stored.
             if tokio::time::timeout(LAST_REFRESH, vault.settled()).await.is_err() {
                 tracing::error!(

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::credential::Removed;
 use super::{Output, desk, table};
-use crate::admin::model::{CreatedKey, KeyRotation, KeyState, KeyView, Mode, NewKey, Scope};
+use crate::admin::model::{CreatedKey, KeyRotation, KeyState, KeyView, Mode, NewKey, Scope, Suggestion};
 use crate::admin::{Kind, Refusal};
 use crate::config::{self, Loaded};
 use crate::id::{KeyName, RouteName};
@@ -27,6 +27,9 @@ pub(super) enum Command {
     Revoke(Name),
     /// Give a key another text, which is printed this once
     Rotate(Rotate),
+    /// Print the least scopes and rules that cover what a key really used
+    #[command(after_help = SUGGEST)]
+    Suggest(Name),
     /// Remove a key: it is refused, and its name is free
     Remove(Name),
 }
@@ -95,6 +98,13 @@ const CREATE: &str = "Examples:
   closegate key create reporting --route sales --scope read --rate 20/s --expires 90d
   closegate key create sync --route sales --scope read,write,delete";
 
+const SUGGEST: &str = "Examples:
+  closegate key suggest reporting
+  closegate key suggest reporting --output json
+
+It goes by the usage of up to 90 days; what was refused does not count. The lines can stand in the
+configuration file; with `key create` they are `--scope` and `--allow`.";
+
 fn parse_name(text: &str) -> Result<KeyName, String> {
     KeyName::parse(text).map_err(|fault| fault.to_string())
 }
@@ -127,6 +137,10 @@ pub(super) fn run(command: &Command, loaded: &Loaded, output: Output) -> ExitCod
             let to = KeyRotation { overlap: overlap.clone() };
             let rotated = desk::ask(loaded, async |desk, by| desk.rotate_key(name, to, None, by).await);
             desk::respond(rotated.map(Shown), output)
+        }
+        Command::Suggest(Name { name }) => {
+            let suggestion = desk::look(loaded, async |desk| desk.suggestion(name).await);
+            desk::respond(suggestion.map(Advice), output)
         }
         Command::Remove(Name { name }) => {
             let removed = desk::ask(loaded, async |desk, by| desk.remove_key(name, None, by).await);
@@ -171,6 +185,30 @@ impl fmt::Display for Shown {
         }
         writeln!(f, "The key `{}`, shown this once:", key.name)?;
         f.write_str(text.reveal())
+    }
+}
+
+/// What a key would need at least, as lines of the configuration file.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Advice(Suggestion);
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Suggestion { key, since, scopes, allow, used, notes, .. } = &self.0;
+        let requests: u64 = used.iter().map(|operation| operation.requests).sum();
+        writeln!(f, "# what `{key}` used since {since}: {requests} requests of {} operations", used.len())?;
+        for note in notes {
+            writeln!(f, "# {note}")?;
+        }
+        if !used.is_empty() {
+            let texts = |texts: Vec<String>| texts.iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>();
+            writeln!(f, "scopes = [{}]", texts(scopes.iter().map(word).collect()).join(", "))?;
+            writeln!(f, "allow = [")?;
+            texts(allow.clone()).iter().try_for_each(|rule| writeln!(f, "    {rule},"))?;
+            writeln!(f, "]")?;
+        }
+        Ok(())
     }
 }
 
@@ -239,8 +277,11 @@ impl fmt::Display for Card {
     }
 }
 
+fn word(scope: &Scope) -> String {
+    serde_json::json!(scope).as_str().unwrap_or_default().to_owned()
+}
+
 fn scopes(view: &KeyView) -> String {
-    let word = |scope: &Scope| serde_json::json!(scope).as_str().unwrap_or_default().to_owned();
     match &view.scopes {
         Some(scopes) => scopes.iter().map(word).collect::<Vec<_>>().join(", "),
         None => "what its routes allow".to_owned(),

@@ -124,10 +124,11 @@ mod tests {
                 ".SH \"EXIT STATUS\"",
             ]
         );
-        for name in ["serve", "demo", "check", "health", "route list", "route explain", "completions", "man"] {
+        for name in ["serve", "demo", "check", "health", "route list", "route explain", "usage", "completions", "man"] {
             assert_eq!(page.matches(&format!("\n.SS \"closegate {name}\"\n")).count(), 1, "{name}: {page}");
         }
-        for (option, times) in [("\\-\\-config", 2), ("\\-\\-key", 2), ("\\-\\-live", 2)] {
+        // `--key` is one of `route explain` and of `usage`.
+        for (option, times) in [("\\-\\-config", 2), ("\\-\\-key", 4), ("\\-\\-live", 2), ("\\-\\-since", 2)] {
             let options = page.lines().filter(|line| line.contains(&format!("\\fB{option}"))).count();
             assert_eq!(options, times, "{option}: in a synopsis and described");
         }

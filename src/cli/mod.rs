@@ -19,6 +19,7 @@ mod route;
 mod serve;
 mod store;
 mod table;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -72,6 +73,9 @@ enum Command {
     /// Show, add and remove routes, and say what would become of a request
     #[command(subcommand)]
     Route(route::Command),
+    /// Show who used how much: requests, errors, 429s, bytes and how long they took
+    #[command(after_help = usage::EXAMPLES)]
+    Usage(usage::Args),
     /// List the operations that Close documents: endpoint, the group it is limited in, the scope that a key needs
     #[command(after_help = endpoints::EXAMPLES)]
     Endpoints,
@@ -127,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Route(command) => {
             answer(config::load_names(&sources), &|loaded| route::run(&command, loaded, cli.output))
         }
+        Command::Usage(args) => answer(config::load_names(&sources), &|loaded| usage::run(&args, loaded, cli.output)),
         Command::Endpoints => endpoints::run(cli.output),
         Command::Store(command) => configured(|_| Vec::new(), &|loaded| store::run(&command, loaded, cli.output)),
         Command::Completions(args) => completions::run(&args),

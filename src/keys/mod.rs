@@ -3,6 +3,7 @@
 //! Only digests are kept and compared. A request is read first and judged later: what it presents is known, unknown or
 //! absent, and never fails by itself, but for two keys at once (contract.md 3).
 
+mod allotment;
 mod key;
 mod presented;
 mod quota;
@@ -20,9 +21,10 @@ use crate::rule::Rules;
 use crate::scope::Scopes;
 use crate::telemetry::Label;
 
+pub use self::allotment::{Allotments, Wait, Want, Wish};
 pub use self::key::{Digest, digest};
 pub use self::presented::{KeyAmbiguous, Presented};
-pub use self::quota::{DayCount, Exceeded, Left, Limit, Quota, Slot};
+pub use self::quota::{Admission, DayCount, Exceeded, Left, Limit, Quota, Slot};
 pub use self::shape::{NewKey, generate, mentions_key};
 
 /// One gateway key; printed as its name.

@@ -1,28 +1,62 @@
 //! How much a key may ask: its rate, how many requests at once, how many a day. Workers share atomics alone.
 //!
 //! Nothing here waits: a request is admitted, with a [`Slot`] that it gives back at its end, or refused with the time at
-//! which it is worth asking again.
+//! which it is worth asking again; or the next part of its day has to be fetched first ([`Wait`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use super::allotment::{Allotments, Part, Wait, Wish};
 use super::rate::Rate;
 use crate::config::{self, Limits};
+use crate::id::KeyName;
 
 /// The limits of one key, and what it has used of them.
 pub struct Quota {
     limits: Limits,
     rate: Option<Arc<Rate>>,
     used: Arc<Used>,
+    /// Whose day it is, and where parts of it are given out; without that the day is this process's alone.
+    shared: Option<(KeyName, Arc<Allotments>)>,
 }
 
 /// What a key has used, whatever its limits are: a reload that changes those forgets nothing of it.
 #[derive(Default)]
-struct Used {
+pub(super) struct Used {
     in_flight: AtomicU32,
-    /// The day since 1970 in the upper bits, and below them the requests of that day.
-    today: AtomicU64,
+    /// The day since 1970 in the upper bits, and below them the requests of that day: those of this process, and what was
+    /// given to others.
+    pub(super) today: AtomicU64,
+    /// How far this process may go on that day without asking, packed alike.
+    pub(super) ceiling: AtomicU64,
+    /// What of the day's count is not this process's, packed alike.
+    pub(super) elsewhere: AtomicU64,
+    /// Requests that wait for more of the day.
+    pub(super) waiting: AtomicU32,
+}
+
+/// What becomes of a request that no limit refuses.
+pub enum Admission {
+    /// It is admitted.
+    Given(Slot),
+    /// First the next part of the day's quota has to be there.
+    Awaited(Wait),
+}
+
+/// Why a request gets none of its day.
+enum Short {
+    /// There is nothing left.
+    Exceeded(Exceeded),
+    /// There may be more, which this process was not given yet.
+    Unallotted,
+}
+
+/// Whether a request waits for a part of the day.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Some,
+    None,
 }
 
 /// One of the requests that a key may have in flight, until it is dropped.
@@ -79,7 +113,13 @@ impl Quota {
     /// Limits of which nothing is used yet.
     pub fn new(limits: Limits) -> Self {
         let rate = limits.rate.as_ref().map(|rate| Arc::new(Rate::new(rate)));
-        Self { limits, rate, used: Arc::default() }
+        Self { limits, rate, used: Arc::default(), shared: None }
+    }
+
+    /// The same of a key whose day is shared with other gateways, and with those that this one follows.
+    #[must_use]
+    pub fn shared(self, name: KeyName, allotments: Arc<Allotments>) -> Self {
+        Self { shared: Some((name, allotments)), ..self }
     }
 
     /// Takes over what the same key had used before its limits were loaded again: what is in flight and the day's count in
@@ -96,17 +136,39 @@ impl Quota {
         &self.limits
     }
 
-    /// Admits a request at this time, or says which limit refuses it. What is refused uses nothing up.
-    pub fn admit(&self, now: SystemTime) -> Result<Slot, Exceeded> {
+    /// Admits a request at this time, or says which limit refuses it, or that it has to wait for a part of the day. What is
+    /// refused uses nothing up, nor does what waits.
+    pub fn admit(&self, now: SystemTime) -> Result<Admission, Exceeded> {
+        self.admit_with(now, Patience::Some)
+    }
+
+    /// The same for a request that has waited enough: it goes ahead of what this process was given.
+    pub fn admit_at_last(&self, now: SystemTime) -> Result<Slot, Exceeded> {
+        match self.admit_with(now, Patience::None)? {
+            Admission::Given(slot) => Ok(slot),
+            // Without patience nothing is waited for.
+            Admission::Awaited(_) => Ok(Slot::default()),
+        }
+    }
+
+    fn admit_with(&self, now: SystemTime, patience: Patience) -> Result<Admission, Exceeded> {
         let slot = self.take_slot()?;
-        self.take_of_day(now)?;
+        match self.take_of_day(now, patience) {
+            Ok(()) => {}
+            Err(Short::Exceeded(exceeded)) => return Err(exceeded),
+            Err(Short::Unallotted) => {
+                if let Some(wait) = self.wish().map(Wait::of) {
+                    return Ok(Admission::Awaited(wait));
+                }
+            }
+        }
         if let (Some(limit), Some(rate)) = (&self.limits.rate, &self.rate) {
             rate.take().map_err(|wait| {
                 self.return_to_day(now);
                 limit.exceeded(wait)
             })?;
         }
-        Ok(slot)
+        Ok(Admission::Given(slot))
     }
 
     /// What is left at this time.
@@ -129,7 +191,11 @@ impl Quota {
     /// Takes over what was counted elsewhere: of a later day instead of what is known, of the same day the larger number.
     pub fn restore(&self, counted: DayCount) {
         // Days come first in the packed form, so the later or larger one is the greater number.
-        self.used.today.fetch_max(counted.pack(), Ordering::Relaxed);
+        let before = self.used.today.fetch_max(counted.pack(), Ordering::Relaxed);
+        if before < counted.pack() {
+            self.used.elsewhere.store(counted.pack(), Ordering::Relaxed);
+            self.used.ceiling.store(counted.pack(), Ordering::Release);
+        }
     }
 
     fn take_slot(&self) -> Result<Slot, Exceeded> {
@@ -142,15 +208,55 @@ impl Quota {
         taken.map(|_| Slot(Some(Arc::clone(&self.used)))).map_err(|_| exceeded)
     }
 
-    fn take_of_day(&self, now: SystemTime) -> Result<(), Exceeded> {
+    fn take_of_day(&self, now: SystemTime, patience: Patience) -> Result<(), Short> {
         let Some(most) = self.limits.daily_quota else { return Ok(()) };
         let one_more = |packed| {
             let DayCount { day, count } = DayCount::unpack(packed).at(now);
-            (count < most).then(|| DayCount { day, count: count + 1 }.pack())
+            (count < self.given(day, most, patience)).then(|| DayCount { day, count: count + 1 }.pack())
         };
         let taken = self.used.today.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        let retry_after = until_end_of(self.day_count().at(now).day, now);
-        taken.map(drop).map_err(|_| Exceeded { limit: Limit::Daily, most, window: DAY, retry_after })
+        let before = DayCount::unpack(taken.unwrap_or_else(|packed| packed)).at(now);
+        match taken {
+            Ok(_) => {
+                let runs_out =
+                    |part: Part| before.count + 1 + part.low() > self.given(before.day, most, Patience::Some);
+                if self.shared.is_some() && runs_out(Part::of(most)) {
+                    self.ring();
+                }
+                Ok(())
+            }
+            Err(_) if before.count < most => {
+                self.ring();
+                Err(Short::Unallotted)
+            }
+            Err(_) => {
+                let retry_after = until_end_of(before.day, now);
+                Err(Short::Exceeded(Exceeded { limit: Limit::Daily, most, window: DAY, retry_after }))
+            }
+        }
+    }
+
+    /// How far the count may go on a day.
+    fn given(&self, day: u64, most: u64, patience: Patience) -> u64 {
+        match &self.shared {
+            Some((_, allotments)) if patience == Patience::Some && !allotments.lends() => {
+                let ceiling = DayCount::unpack(self.used.ceiling.load(Ordering::Acquire));
+                if ceiling.day == day { ceiling.count.min(most) } else { 0 }
+            }
+            _ => most,
+        }
+    }
+
+    /// Asks for more of the day.
+    fn ring(&self) {
+        if let Some(wish) = self.wish() {
+            wish.ring();
+        }
+    }
+
+    fn wish(&self) -> Option<Wish> {
+        let (name, allotments) = self.shared.as_ref()?;
+        Some(Wish::new(name.clone(), Arc::clone(&self.used), self.limits.daily_quota?, Arc::clone(allotments)))
     }
 
     /// Gives back what was taken of a day for a request that another limit refused.
@@ -171,16 +277,16 @@ impl Quota {
 impl DayCount {
     /// What is counted at this time: none yet where the day is a new one. A clock that steps back over midnight begins no
     /// day anew: the one that was known goes on.
-    fn at(self, now: SystemTime) -> Self {
+    pub(super) fn at(self, now: SystemTime) -> Self {
         let today = day_of(now);
         if today > self.day { Self { day: today, count: 0 } } else { self }
     }
 
-    fn pack(self) -> u64 {
+    pub(super) fn pack(self) -> u64 {
         self.day << COUNT_BITS | self.count.min(MOST_COUNTED)
     }
 
-    const fn unpack(packed: u64) -> Self {
+    pub(super) const fn unpack(packed: u64) -> Self {
         Self { day: packed >> COUNT_BITS, count: packed & MOST_COUNTED }
     }
 }

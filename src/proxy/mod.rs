@@ -31,7 +31,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
@@ -39,6 +39,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, Version};
 use hyper::body::Body as HttpBody;
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower::Service;
 
 pub use body::{AnswerFault, Body};
@@ -58,7 +59,7 @@ use self::respond::respond;
 use self::upload::Upload;
 use crate::config::Redact;
 use crate::edge::{Arrival, Drain, Handler, RequestBody};
-use crate::keys::KeySet;
+use crate::keys::{Admission, KeySet, Wait};
 use crate::pace::Pace;
 use crate::routes::RouteTable;
 use crate::telemetry::Core;
@@ -145,20 +146,56 @@ where
         if gate.redact == Redact::Decode {
             inbound.ask_for_all();
         }
-        let permit = match access.decide(&inbound, ledger)? {
-            Decision::Permitted(permit) => permit,
-            Decision::Sealed(sealed) => {
-                ledger.occupy(sealed.admit()?);
+        let decision = access.decide(&inbound, ledger)?;
+        match decision.admit()? {
+            Admission::Given(slot) => ledger.occupy(slot),
+            Admission::Awaited(wait) => {
                 let letter = Letter { inbound, body: incoming, listener: arrival.listener, uid };
-                return Ok(Launch::Sealed(Box::new(letter)));
+                return Ok(Launch::Unallotted(Box::new((letter, wait))));
+            }
+        }
+        match decision {
+            Decision::Permitted(permit) => {
+                snapshot.forward(ledger, inbound, permit, incoming, door.max_body).map(Launch::Sent)
+            }
+            Decision::Sealed(_) => {
+                let letter = Letter { inbound, body: incoming, listener: arrival.listener, uid };
+                Ok(Launch::Sealed(Box::new(letter)))
             }
             Decision::Introspection(key) => {
                 let id = &ledger.record.request_id;
-                return Ok(Launch::Own(introspection::introspection(&key, &gate.routes, SystemTime::now(), id)));
+                Ok(Launch::Own(introspection::introspection(&key, &gate.routes, SystemTime::now(), id)))
             }
-        };
-        ledger.occupy(permit.admit()?);
-        snapshot.forward(ledger, inbound, permit, incoming, door.max_body).map(Launch::Sent)
+        }
+    }
+
+    /// Goes on once a part of the day's quota is there, by what is in force then; or, where that takes too long, without.
+    async fn go_on(&self, ledger: &mut Ledger, letter: Letter, mut wait: Wait) -> Result<Answer<D>, ProxyError> {
+        let door = &self.doors[letter.listener];
+        let until = Instant::now() + ALLOTMENT;
+        loop {
+            let told = wait.over(until).await;
+            let snapshot = self.current.borrow().clone();
+            let access = Access { keys: &snapshot.gate.keys, routes: &snapshot.gate.routes, door, uid: letter.uid };
+            let decision = access.decide(&letter.inbound, &mut ledger.again())?;
+            let admission = if told { decision.admit()? } else { Admission::Given(decision.admit_at_last()?) };
+            match admission {
+                Admission::Given(slot) => ledger.occupy(slot),
+                Admission::Awaited(again) => {
+                    wait = again;
+                    continue;
+                }
+            }
+            return match decision {
+                Decision::Permitted(permit) => {
+                    let Letter { inbound, body, .. } = letter;
+                    self.launch(&snapshot, ledger, inbound, permit, body, door).await
+                }
+                Decision::Sealed(_) => self.open(ledger, letter).await,
+                // Its path has not changed.
+                Decision::Introspection(_) => Err(ProxyError::Internal),
+            };
+        }
     }
 
     /// Decides on what the body says, by what is in force once that is known, and goes on from there.
@@ -170,6 +207,19 @@ where
         let snapshot = self.current.borrow().clone();
         let access = Access { keys: &snapshot.gate.keys, routes: &snapshot.gate.routes, door, uid };
         let permit = access.decide_anew(&inbound, scope, &mut ledger.again())?;
+        self.launch(&snapshot, ledger, inbound, permit, body, door).await
+    }
+
+    /// Sends a request that had to wait for its permit, and waits for the answer.
+    async fn launch(
+        &self,
+        snapshot: &Snapshot<U>,
+        ledger: &mut Ledger,
+        inbound: Inbound,
+        permit: Permit,
+        body: RequestBody,
+        door: &Door,
+    ) -> Result<Answer<D>, ProxyError> {
         match snapshot.forward(ledger, inbound, permit, body, door.max_body)? {
             Sent::Away(away) => snapshot.answer(ledger, away).await,
             Sent::Held(held) => snapshot.release(ledger, *held).await,
@@ -261,6 +311,10 @@ where
                 // Rare, and large: in a box it does not weigh on every other request.
                 Ok(Launch::Sent(Sent::Held(held))) => caught(Box::pin(snapshot.release(&mut ledger, *held))).await,
                 Ok(Launch::Sealed(letter)) => caught(Box::pin(self.open(&mut ledger, *letter))).await,
+                Ok(Launch::Unallotted(waiting)) => {
+                    let (letter, wait) = *waiting;
+                    caught(Box::pin(self.go_on(&mut ledger, letter, wait))).await
+                }
                 Ok(Launch::Own(response)) => return self.tell(ledger, response, &asked),
                 Err(error) => Err(error),
             };
@@ -283,9 +337,14 @@ enum Launch<F> {
     Sent(Sent<F>),
     /// Its body has yet to say whether it may be sent.
     Sealed(Box<Letter>),
+    /// A part of its key's day has yet to be given.
+    Unallotted(Box<(Letter, Wait)>),
     /// The gateway itself answers it.
     Own(Response<Bytes>),
 }
+
+/// How long a request waits for a part of its key's day; then it goes ahead of it.
+const ALLOTMENT: Duration = Duration::from_secs(1);
 
 /// The future's outcome, or a fault of our own when it panicked: one request fails, connection and worker go on.
 fn caught<T, F: Future<Output = Result<T, ProxyError>>>(future: F) -> Caught<F> {

@@ -16,7 +16,7 @@ use super::error::ProxyError;
 use super::inbound::Inbound;
 use crate::catalogue::Judgement;
 use crate::edge::WireFault;
-use crate::keys::{Caller, Key, KeySet, Presented, Slot};
+use crate::keys::{Admission, Caller, Key, KeySet, Presented, Slot};
 use crate::path::{DecisionPath, RequestPath};
 use crate::routes::{Route, RouteTable};
 use crate::rule::{Rule, Ruling};
@@ -231,19 +231,43 @@ impl Found {
         Rulings { route: self.route.rules.judge(method, path), key }
     }
 
-    /// How much: a place among the requests that the key may have in flight, if its limits admit one more.
-    fn admit(&self) -> Result<Slot, ProxyError> {
-        let Some(key) = &self.key else { return Ok(Slot::default()) };
+    /// How much: a place among the requests that the key may have in flight, if its limits admit one more, be it after a
+    /// wait.
+    fn admit(&self) -> Result<Admission, ProxyError> {
+        let Some(key) = &self.key else { return Ok(Admission::Given(Slot::default())) };
         key.quota.admit(SystemTime::now()).map_err(ProxyError::KeyLimited)
+    }
+
+    /// The same for a request that has waited enough.
+    fn admit_at_last(&self) -> Result<Slot, ProxyError> {
+        let Some(key) = &self.key else { return Ok(Slot::default()) };
+        key.quota.admit_at_last(SystemTime::now()).map_err(ProxyError::KeyLimited)
+    }
+}
+
+impl Decision {
+    /// A place among the requests that the key may have in flight, or what has to be waited for.
+    pub(super) fn admit(&self) -> Result<Admission, ProxyError> {
+        match self.found() {
+            Some(found) => found.admit(),
+            None => Ok(Admission::Given(Slot::default())),
+        }
+    }
+
+    /// The same after a wait that was long enough.
+    pub(super) fn admit_at_last(&self) -> Result<Slot, ProxyError> {
+        self.found().map_or_else(|| Ok(Slot::default()), Found::admit_at_last)
+    }
+
+    fn found(&self) -> Option<&Found> {
+        match self {
+            Self::Permitted(Permit(found)) | Self::Sealed(Sealed(found)) => Some(found),
+            Self::Introspection(_) => None,
+        }
     }
 }
 
 impl Permit {
-    /// A place among the requests that the key may have in flight.
-    pub(super) fn admit(&self) -> Result<Slot, ProxyError> {
-        self.0.admit()
-    }
-
     /// The route that may be used.
     pub(super) fn route(&self) -> &Route {
         &self.0.route

@@ -7,7 +7,7 @@ use super::sql::{Pool, Session};
 
 /// The steps from nothing to the newest version; each is one text for both databases. One that was released never
 /// changes.
-const STEPS: [&str; 1] = [include_str!("migrations/0001_store.sql")];
+const STEPS: [&str; 2] = [include_str!("migrations/0001_store.sql"), include_str!("migrations/0002_usage.sql")];
 
 /// The newest version.
 pub(super) const NEWEST: u64 = STEPS.len() as u64;

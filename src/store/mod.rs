@@ -4,6 +4,7 @@
 //! a second. Nothing here waits longer than five seconds, but for a change of tables. A file is made when something is first written, not before.
 //! It runs on the service thread; no request waits for it.
 
+mod allowance;
 mod event;
 mod fault;
 mod follow;
@@ -15,6 +16,7 @@ mod record;
 mod reseal;
 mod sealed;
 mod sql;
+mod usage;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::{OnceCell, watch};
 
+pub use self::allowance::{Ask, Given};
 pub use self::event::{Event, Page, Recorded};
 pub use self::fault::StoreError;
 pub use self::grant::{Fence, Grant, GrantState, Token};
@@ -34,6 +37,7 @@ pub use self::passing::{Passing, Purpose};
 pub use self::record::{Draft, Expected, Kind, Record, Step};
 pub use self::reseal::Content;
 pub use self::sealed::{KeyId, Sealed};
+pub use self::usage::{Batch, By, Deed, LastUse, Only, Question, Sum, Used};
 
 use self::sql::{Open, Session};
 

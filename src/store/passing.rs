@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use super::fault::StoreError;
 use super::sealed::Sealed;
 use super::sql::Row;
-use super::{Store, event, reseal};
+use super::{Store, event, reseal, usage};
 
 /// What something is remembered for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,13 +88,14 @@ impl Store {
         self.take(purpose, digest).await.map(drop)
     }
 
-    /// Removes what has expired, and old events. [`Store::follow`] does it every hour.
+    /// Removes what has expired, old events and old usage. [`Store::follow`] does it every hour.
     pub async fn sweep(&self) -> Result<(), StoreError> {
         let swept = async {
             let Some(mut session) = self.change_known().await? else { return Ok(()) };
             let now = session.now().await?;
             session.rows("DELETE FROM cg_passing WHERE expires_at <= $1", vec![now.into()]).await?;
             event::prune(&mut session).await?;
+            usage::prune(&mut session, now).await?;
             session.commit().await
         };
         self.heed(swept.await)

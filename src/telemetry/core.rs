@@ -9,6 +9,7 @@ use super::names::{KnownNames, Label, Names};
 use super::record::Record;
 use super::request_id::Generator;
 use super::table::Table;
+use super::tally::Tally;
 use super::wall::{self, Wall};
 use super::writer::Signal;
 use super::{Access, lock};
@@ -37,8 +38,9 @@ impl Core {
         let duration = record.started.elapsed();
         let now = wall::now();
         let mut guard = lock(&self.shared.state);
-        let State { table, lines, names, wall } = &mut *guard;
+        let State { table, tally, lines, names, wall } = &mut *guard;
         table.count(record, duration, now.as_secs());
+        tally.count(record, duration, now.as_secs());
         let write = match self.access {
             Access::Json => access::write_json,
             Access::Text => access::write_text,
@@ -70,6 +72,7 @@ pub(super) struct CoreState {
 
 struct State {
     table: Table,
+    tally: Tally,
     lines: Vec<u8>,
     names: KnownNames,
     wall: Wall,
@@ -79,6 +82,11 @@ impl CoreState {
     /// Takes what was counted since the last time.
     pub(super) fn take_table(&self) -> Table {
         mem::take(&mut lock(&self.state).table)
+    }
+
+    /// Takes what was counted for the usage that is kept, and leaves another one to count in.
+    pub(super) fn swap_tally(&self, empty: &mut Tally) {
+        mem::swap(&mut lock(&self.state).tally, empty);
     }
 
     /// Takes up a whole line, or counts it as dropped; whether somebody is to be woken for it.
@@ -106,8 +114,8 @@ pub(super) struct Cores(Mutex<Vec<Arc<CoreState>>>);
 
 impl Cores {
     pub(super) fn add(&self, names: Arc<Names>) -> Arc<CoreState> {
-        let (table, lines) = (Table::default(), Vec::new());
-        let state = State { table, lines, names: KnownNames::of(names), wall: Wall::new() };
+        let (table, tally, lines) = (Table::default(), Tally::default(), Vec::new());
+        let state = State { table, tally, lines, names: KnownNames::of(names), wall: Wall::new() };
         let core = Arc::new(CoreState { state: Mutex::new(state) });
         lock(&self.0).push(core.clone());
         core

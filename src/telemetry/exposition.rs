@@ -12,11 +12,11 @@ use metrics::{Counter, Gauge, Key, Level, Metadata, Recorder as _, SharedString}
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
 use super::families::{self as family, Family, Kind};
-use super::histogram::Histogram;
 use super::meters::{Meters, Refresh, Reload, StoreState};
 use super::names::{Label, Names};
 use super::process;
 use super::table::{EndpointSeries, RequestCell, RequestSeries, RouteCell, Table};
+use crate::histogram::Histogram;
 
 /// The totals since the start.
 pub(super) struct Exposition {
@@ -159,9 +159,14 @@ impl Exposition {
         self.counter(&family::REQUESTS, labels).increment(cell.count);
         self.counter(&family::REQUEST_BYTES, [route.clone(), key.clone()]).increment(cell.request_bytes);
         self.counter(&family::RESPONSE_BYTES, [route, key]).increment(cell.response_bytes);
-        if series.key.has_own_series() {
-            let last = self.last_used.entry(self.names.text(series.key)).or_default();
-            *last = cell.last.max(*last);
+        self.key_last_used(series.key, cell.last);
+    }
+
+    /// Notes when a key was used, be it by this process or an earlier one.
+    pub(super) fn key_last_used(&mut self, key: Label, at: u64) {
+        if key.has_own_series() {
+            let last = self.last_used.entry(self.names.text(key)).or_default();
+            *last = at.max(*last);
         }
     }
 

@@ -108,9 +108,16 @@ impl LimitMeters {
 
     /// The limit and what is left of it now; nothing while it is not known.
     pub(super) fn read(&self) -> Option<(u64, u64)> {
+        self.left().map(|(quota, remaining, _)| (quota, remaining))
+    }
+
+    /// The same, and how long that is so.
+    pub(super) fn left(&self) -> Option<(u64, u64, Duration)> {
         let quota = Some(self.quota.load(Ordering::Relaxed)).filter(|quota| *quota > 0)?;
-        let over = milliseconds(self.began.elapsed()) >= self.until.load(Ordering::Relaxed);
-        Some((quota, if over { quota } else { self.remaining.load(Ordering::Relaxed) }))
+        let now = milliseconds(self.began.elapsed());
+        let time = self.until.load(Ordering::Relaxed).saturating_sub(now);
+        let remaining = if time == 0 { quota } else { self.remaining.load(Ordering::Relaxed) };
+        Some((quota, remaining, Duration::from_millis(time)))
     }
 }
 
@@ -139,6 +146,21 @@ pub(super) struct Meters {
     pub(super) expiries: HashMap<Label, i64>,
     pub(super) reloads: Reloads,
     pub(super) store: StoreState,
+}
+
+/// What a rate limit of Close leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    /// The credential.
+    pub credential: Arc<str>,
+    /// The endpoints that share the limit.
+    pub group: &'static str,
+    /// Requests in a window.
+    pub quota: u64,
+    /// Requests that are left in it.
+    pub remaining: u64,
+    /// Until it begins anew.
+    pub resets_in: Duration,
 }
 
 /// Whether the store works.

@@ -10,7 +10,6 @@ mod exposition;
 mod families;
 mod foreign;
 mod happening;
-mod histogram;
 pub mod log;
 mod mask;
 mod messages;
@@ -20,6 +19,7 @@ mod process;
 mod record;
 mod request_id;
 mod table;
+mod tally;
 mod wall;
 mod writer;
 
@@ -35,11 +35,13 @@ use self::core::{CoreState, Cores};
 use self::exposition::Exposition;
 pub use self::happening::Happening;
 use self::meters::Meters;
-pub use self::meters::{CredentialMeters, LimitMeters, Refresh, Reload, StoreState, UpstreamMeters};
+pub use self::meters::{CredentialMeters, LimitMeters, Refresh, Reload, Room, StoreState, UpstreamMeters};
 pub use self::names::Label;
 use self::names::Names;
 pub use self::record::{Answerer, Client, Record, Retries, Retry};
+use self::tally::Tally;
 use self::writer::Signal;
+use crate::usage::{Amounts, Series};
 
 /// How access records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,8 @@ pub struct Telemetry {
     meters: Mutex<Meters>,
     signal: Arc<Signal>,
     totals: Mutex<Totals>,
+    /// An empty one with room, for the core that is asked next.
+    spare: Mutex<Tally>,
 }
 
 struct Totals {
@@ -87,7 +91,8 @@ impl Telemetry {
         let own = cores.add(names.clone());
         writer::start(signal.clone(), cores.clone(), out);
         let totals = Mutex::new(Totals { exposition: Exposition::new(names.clone()), lost: 0 });
-        Arc::new(Self { access: options.access, names, cores, own, meters: Mutex::default(), signal, totals })
+        let (meters, spare) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { access: options.access, names, cores, own, meters, signal, totals, spare })
     }
 
     /// The label of a route.
@@ -175,6 +180,34 @@ impl Telemetry {
         totals.exposition.add_dropped_records(lost - before);
         totals.exposition.read(&lock(&self.meters));
         totals.exposition.render()
+    }
+
+    /// Gives what was used since the last time, by the minute since 1970 in which it ended.
+    pub fn take_usage(&self, mut take: impl FnMut(u64, Series, Amounts)) {
+        let mut spare = lock(&self.spare);
+        for core in self.cores.all() {
+            core.swap_tally(&mut spare);
+            spare.drain(&self.names, &mut take);
+        }
+    }
+
+    /// What Close's rate limits leave to the credentials that there are, those with the least share first.
+    pub fn headroom(&self) -> Vec<Room> {
+        let meters = lock(&self.meters);
+        let standing = meters.limits.iter().filter(|((credential, _), _)| meters.standing.contains(credential));
+        let known = standing.filter_map(|((credential, group), limit)| {
+            let (quota, remaining, resets_in) = limit.left()?;
+            Some(Room { credential: self.names.text(*credential), group, quota, remaining, resets_in })
+        });
+        let mut rooms: Vec<Room> = known.collect();
+        let left = |room: &Room| room.remaining.saturating_mul(1_000_000) / room.quota.max(1);
+        rooms.sort_by(|a, b| (left(a), &a.credential, a.group).cmp(&(left(b), &b.credential, b.group)));
+        rooms
+    }
+
+    /// Notes when a key was used last as far as it is remembered from before this process, in seconds since 1970.
+    pub fn key_last_used(&self, key: &str, at: u64) {
+        lock(&self.totals).exposition.key_last_used(self.names.key(key), at);
     }
 
     /// Writes out the access records that lie in buffers; gives up when stdout stays blocked.

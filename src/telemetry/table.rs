@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use foldhash::HashMap;
 
-use super::histogram::Histogram;
 use super::names::Label;
 use super::record::{Answerer, MethodLabel, Record};
+use crate::histogram::Histogram;
 
 /// A core's deltas; taken whole when metrics are read.
 #[derive(Default)]

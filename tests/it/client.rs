@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::world::{INJECTED, KEY, OTHER_KEY, RUNTIME, SECRET, gateway};
 
 /// What a script of the tests prints; it must end well.
-fn python(script: &str, arguments: &Value) -> Vec<u8> {
+pub(crate) fn python(script: &str, arguments: &Value) -> Vec<u8> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = project.join("target/py/bin/python");
     assert!(python.exists(), "{} is missing: tests/run makes it", python.display());

@@ -90,6 +90,16 @@ impl Raw {
         self.body(head, true)
     }
 
+    /// Reads the next answer; none where the connection ends before it is whole.
+    pub(crate) fn try_answer(&mut self) -> Option<Answer> {
+        while find(&self.buffer, b"\r\n\r\n").is_none() {
+            if !self.fill() {
+                return None;
+            }
+        }
+        Some(self.answer()).filter(|answer| answer.whole)
+    }
+
     pub(crate) fn body(&mut self, mut answer: Answer, to_head: bool) -> Answer {
         if to_head || matches!(answer.status, 100..=199 | 204 | 304) {
             return answer;

@@ -292,7 +292,7 @@ impl Stream {
         word(&self.text()).unwrap()
     }
 
-    fn address_after(&self, text: &str) -> SocketAddr {
+    pub(crate) fn address_after(&self, text: &str) -> SocketAddr {
         let line = |bytes: &[u8]| {
             let after = &bytes[find(bytes, text.as_bytes())? + text.len()..];
             let end = after.iter().position(u8::is_ascii_whitespace)?;

@@ -11,7 +11,7 @@ use super::Desk;
 use super::page::{Page, PageQuery, done, made, one, tagged};
 use super::request::{IfMatch, Json, Named, Query};
 use crate::admin::gate::Caller;
-use crate::admin::model::{CreatedKey, KeyRotation, KeySettings, KeyView, NewKey};
+use crate::admin::model::{CreatedKey, KeyRotation, KeySettings, KeyView, NewKey, Suggestion};
 use crate::admin::refusal::Refusal;
 use crate::admin::respond::{JSON, json};
 use crate::id::KeyName;
@@ -79,6 +79,16 @@ pub(super) async fn remove(
 ) -> Answered {
     desk.management.remove_key(&name, expected, &caller.actor).await?;
     Ok(done())
+}
+
+/// Suggest a policy for a gateway key
+///
+/// The least scopes and rules that cover what it really used, by what is kept of its usage. Nothing is changed.
+#[utoipa::path(get, path = "/api/v1/keys/{name}/suggestion", operation_id = "get_key_suggestion", tag = "keys",
+    params(("name" = String, Path, description = "Its name")),
+    responses((status = 200, description = "What it would need at least", body = Suggestion)))]
+pub(super) async fn suggestion(State(desk): State<Arc<Desk>>, Named(name): Named<KeyName>) -> Answered {
+    Ok(json(StatusCode::OK, JSON, &desk.management.suggestion(&name).await?))
 }
 
 /// Revoke a gateway key

@@ -126,6 +126,7 @@ fn paths() -> OpenApiRouter<Arc<Desk>> {
         .routes(routes!(keys::get, keys::replace, keys::remove))
         .routes(routes!(keys::revoke))
         .routes(routes!(keys::rotate))
+        .routes(routes!(keys::suggestion))
         .routes(routes!(overview::usage))
         .routes(routes!(overview::events))
         .routes(routes!(overview::endpoints))

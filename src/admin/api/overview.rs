@@ -20,7 +20,8 @@ type Answered = Result<Response, Refusal>;
 
 /// Show usage
 ///
-/// Requests, errors, bytes and latency by key, route, endpoint or credential, and what Close's rate limits leave.
+/// Requests, errors, bytes and latency by key, route, endpoint, credential or status, over time where that is asked for,
+/// and what Close's rate limits leave.
 #[utoipa::path(get, path = "/api/v1/usage", operation_id = "usage", tag = "overview",
     params(UsageQuery), responses((status = 200, description = "What was used", body = Usage)))]
 pub(super) async fn usage(State(desk): State<Arc<Desk>>, Query(query): Query<UsageQuery>) -> Answered {

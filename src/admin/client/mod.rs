@@ -17,7 +17,7 @@ use super::management::{Answer, Management};
 use super::model::{
     Actor, Authorization, CreatedKey, CredentialView, EventPage, EventQuery, Identity, KeyRotation, KeySettings,
     KeyView, NewCredential, NewKey, NewRoute, Reload, Removal, Returned, Rotation, RouteSettings, RouteView,
-    SecretText, SettingView, Started, UpdatedCredential, Usage, UsageQuery, Verification, Version,
+    SecretText, SettingView, Started, Suggestion, UpdatedCredential, Usage, UsageQuery, Verification, Version,
 };
 use super::problem::Problem;
 use super::refusal::{Code, Refusal};
@@ -303,10 +303,24 @@ impl Management for Client {
         Box::pin(async move { self.delete(&format!("keys/{name}"), expected).await })
     }
 
+    fn suggestion<'a>(&'a self, name: &'a KeyName) -> Answer<'a, Suggestion> {
+        Box::pin(async move { self.get(&format!("keys/{name}/suggestion")).await })
+    }
+
     fn usage(&self, asked: UsageQuery) -> Answer<'_, Usage> {
-        let UsageQuery { by, since } = asked;
-        let by = by.and_then(|by| serde_json::to_value(by).ok()?.as_str().map(str::to_owned));
-        let path = format!("usage?{}", query(&[("by", by), ("since", since)]));
+        let UsageQuery { by, since, key, route, credential, endpoint, points } = asked;
+        let by = by.map(|by| by.as_str().to_owned());
+        let points = points.map(|points| points.to_string());
+        let path = query(&[
+            ("by", by),
+            ("since", since),
+            ("key", key),
+            ("route", route),
+            ("credential", credential),
+            ("endpoint", endpoint),
+            ("points", points),
+        ]);
+        let path = format!("usage?{path}");
         Box::pin(async move { self.get(&path).await })
     }
 

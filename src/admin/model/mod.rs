@@ -19,6 +19,7 @@ mod route;
 mod session;
 mod setting;
 mod source;
+mod suggestion;
 mod usage;
 
 pub use self::credential::{
@@ -33,7 +34,8 @@ pub use self::route::{NewRoute, RouteSettings, RouteView};
 pub use self::session::{Actor, Identity, Role, Way};
 pub use self::setting::{EndpointView, Reload, SettingView};
 pub use self::source::{Source, SourceKind, Version};
-pub use self::usage::{Headroom, Usage, UsageBy, UsageQuery, UsageRow};
+pub use self::suggestion::{Suggestion, UsedOperation};
+pub use self::usage::{Headroom, Usage, UsageBy, UsageChart, UsageLine, UsageQuery, UsageRow};
 pub use crate::vault::SecretText;
 
 impl PartialSchema for SecretText {

@@ -107,6 +107,8 @@ export const key = async (name) => {
   const [one, used] = await Promise.all([read(`/api/v1/keys/${encodeURIComponent(name)}`), lastUses()]);
   return seen(one, used);
 };
+export const usage = (asked) => read(`/api/v1/usage?${new URLSearchParams(asked)}`);
+export const suggestion = (name) => read(`/api/v1/keys/${encodeURIComponent(name)}/suggestion`);
 export const routes = () => all('/api/v1/routes');
 export const endpoints = () => read('/api/v1/endpoints');
 

@@ -24,7 +24,7 @@ const compact = (amount) => ticks.format(amount);
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-function options(names, colours, unit, width) {
+function options(names, colours, unit, width, tick) {
   const axis = {
     stroke: colour('--ink-faint'),
     grid: { stroke: colour('--line'), width: 1 },
@@ -41,7 +41,7 @@ function options(names, colours, unit, width) {
       y: { range: (_, low, high) => [0, Math.max(high, 1) * 1.1] },
     },
     axes: [
-      { ...axis, size: 30, space: 80, values: (_, ticks) => ticks.map((tick) => clock.format(tick * 1000)) },
+      { ...axis, size: 30, space: 80, values: (_, ticks) => ticks.map(tick) },
       { ...axis, size: 58, values: (_, ticks) => ticks.map((tick) => `${compact(tick)}${unit}`) },
     ],
     series: [
@@ -57,8 +57,10 @@ function options(names, colours, unit, width) {
   };
 }
 
-/** `data` is uPlot's: seconds since 1970, then a list of values a series. */
-export function Chart({ data, names, colours, unit, label }) {
+const second = (at) => clock.format(at * 1000);
+
+/** `data` is uPlot's: seconds since 1970, then a list of values a series; `tick` writes a moment below it. */
+export function Chart({ data, names, colours, unit, label, tick = second }) {
   const place = useRef(null);
   const chart = useRef(null);
   const latest = useRef(data);
@@ -69,7 +71,11 @@ export function Chart({ data, names, colours, unit, label }) {
       const UPlot = await load();
       if (!open) return;
       chart.current?.destroy();
-      chart.current = new UPlot(options(names, colours, unit, place.current.clientWidth), latest.current, place.current);
+      chart.current = new UPlot(
+        options(names, colours, unit, place.current.clientWidth, tick),
+        latest.current,
+        place.current,
+      );
     };
     draw();
     const fit = new ResizeObserver(() => chart.current?.setSize({ width: place.current.clientWidth, height: 200 }));

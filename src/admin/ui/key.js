@@ -12,6 +12,7 @@ import { Handover } from './handover.js';
 import { KeyBadge, limitsText } from './keys.js';
 import { Limits, limitsOf, limitsRequest } from './limits.js';
 import { useMayChange } from './session.js';
+import { Suggestion } from './suggestion.js';
 
 export function Key({ name }) {
   const loaded = useLoaded(`key ${name}`, () => api.key(name), { every: 5000 });
@@ -35,6 +36,7 @@ function Known({ apiKey: key, changed, onRotated, gone }) {
   const path = `/api/v1/keys/${encodeURIComponent(key.name)}`;
   const managed = key.source.kind === 'managed';
   const close = () => ask(null);
+  const take = (settings) => api.replace(path, settings, key.version).then(changed);
   const used = key.last_used_at
     ? html`It was last used <${When}
     at=${key.last_used_at} />, on ${key.routes.join(', ')}.`
@@ -63,6 +65,8 @@ function Known({ apiKey: key, changed, onRotated, gone }) {
     <div class="columns"><div class="stack">
         <section class="card"><h2>What it may do</h2><${About} apiKey=${key} /></section><${Reach} apiKey=${key} /></div>
       <div class="stack">
+        <${Suggestion} apiKey=${key} take=${mayChange && managed && key.state === 'active' ? take : null}
+          settings=${{ description: key.description, routes: key.routes, ...limitsRequest(limitsOf(key)), expires_at: key.expires_at }} />
         <section class="card"><h2>Recent changes</h2><${Happenings} about=${{ subject: key.name }} limit="6" /></section></div>
           </div>
     ${asking === 'change' && html`<${Change} apiKey=${key} path=${path} changed=${changed} onClose=${close} />`}

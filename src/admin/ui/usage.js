@@ -4,6 +4,7 @@ import * as api from './api.js';
 import { to } from './address.js';
 import { Empty, Fault, Head } from './parts.js';
 import { Chart } from './chart.js';
+import { History } from './history.js';
 import { growth, parse, quantile, sums } from './metrics.js';
 import { compact, milliseconds } from './words.js';
 
@@ -13,7 +14,7 @@ export function Usage() {
     text=${html`Live, every ${PERIOD / 1000} seconds while this screen is open. <a href="/metrics">The same figures</a> are there for Prometheus.`} />
     <${Fault} fault=${fault} />
     ${readings.length > 0 && html`<${Live} readings=${readings} />`}
-    `;
+    <${History} />`;
 }
 
 /** Readings of this visit; they stay while other screens are open. */

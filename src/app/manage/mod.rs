@@ -11,6 +11,8 @@ mod ground;
 mod keys;
 mod refuse;
 mod routes;
+mod suggest;
+mod usage;
 mod view;
 
 use std::collections::BTreeMap;
@@ -25,10 +27,11 @@ use self::ground::Ground;
 use super::bell::{Bell, Change};
 use super::managed::Kept;
 use super::reload::{Effective, Standing};
+use super::usage::Books;
 use crate::admin::model::{
     Actor, CreatedKey, CredentialView, EventPage, EventQuery, KeyRotation, KeySettings, KeyView, NewCredential, NewKey,
     NewRoute, Organization, Reload, Removal, Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView,
-    Source, Started, UpdatedCredential, Usage, UsageQuery, User, Verification, Version,
+    Source, Started, Suggestion, UpdatedCredential, Usage, UsageQuery, User, Verification, Version,
 };
 use crate::admin::{Answer, Code, Kind, Management, Refusal};
 use crate::config::{self, Addition, Base, Place};
@@ -44,6 +47,8 @@ pub(super) use self::events::tell;
 pub struct Manager {
     archive: Arc<Archive>,
     ground: Ground,
+    /// What was used and is not written yet, where a gateway runs.
+    books: Option<Arc<Books>>,
     /// One change after the other.
     turns: Semaphore,
     /// What Close said of credentials of the configuration, which have no record to remember it.
@@ -64,17 +69,18 @@ impl Manager {
         bell: Bell,
         effective: watch::Receiver<Arc<Effective>>,
         telemetry: Arc<Telemetry>,
+        books: Arc<Books>,
     ) -> Self {
-        Self::on(archive, Ground::Running { bell, effective, telemetry })
+        Self::on(archive, Ground::Running { bell, effective, telemetry }, Some(books))
     }
 
     /// On the store alone, beside what the sources say.
     pub fn alone(archive: Arc<Archive>, base: Base) -> Self {
-        Self::on(archive, Ground::Alone { base })
+        Self::on(archive, Ground::Alone { base }, None)
     }
 
-    fn on(archive: Arc<Archive>, ground: Ground) -> Self {
-        Self { archive, ground, turns: Semaphore::new(1), introduced: Mutex::default() }
+    fn on(archive: Arc<Archive>, ground: Ground, books: Option<Arc<Books>>) -> Self {
+        Self { archive, ground, books, turns: Semaphore::new(1), introduced: Mutex::default() }
     }
 
     fn store(&self) -> &Store {
@@ -192,11 +198,11 @@ impl Effective {
 
 impl Management for Manager {
     fn credentials(&self) -> Answer<'_, Vec<CredentialView>> {
-        Box::pin(self.list_credentials())
+        Box::pin(async { self.with_uses(self.list_credentials().await?).await })
     }
 
     fn credential<'a>(&'a self, name: &'a CredentialName) -> Answer<'a, CredentialView> {
-        Box::pin(self.show_credential(name))
+        Box::pin(async { self.with_use(self.show_credential(name).await?).await })
     }
 
     fn add_credential<'a>(&'a self, new: NewCredential, by: &'a Actor) -> Answer<'a, CredentialView> {
@@ -293,11 +299,11 @@ impl Management for Manager {
     }
 
     fn keys(&self) -> Answer<'_, Vec<KeyView>> {
-        Box::pin(self.list_keys())
+        Box::pin(async { self.with_uses(self.list_keys().await?).await })
     }
 
     fn key<'a>(&'a self, name: &'a KeyName) -> Answer<'a, KeyView> {
-        Box::pin(self.show_key(name))
+        Box::pin(async { self.with_use(self.show_key(name).await?).await })
     }
 
     fn create_key<'a>(&'a self, new: NewKey, by: &'a Actor) -> Answer<'a, CreatedKey> {
@@ -332,8 +338,12 @@ impl Management for Manager {
         Box::pin(self.delete_key(name, expected, by))
     }
 
-    fn usage(&self, _query: UsageQuery) -> Answer<'_, Usage> {
-        Box::pin(async { Err(Refusal::new(Code::WrongState, "usage is not kept yet")) })
+    fn suggestion<'a>(&'a self, name: &'a KeyName) -> Answer<'a, Suggestion> {
+        Box::pin(self.suggest(name))
+    }
+
+    fn usage(&self, query: UsageQuery) -> Answer<'_, Usage> {
+        Box::pin(self.show_usage(query))
     }
 
     fn events(&self, query: EventQuery) -> Answer<'_, EventPage> {

@@ -180,7 +180,8 @@ fn declared_key(effective: &Effective, path: &str, name: &KeyName, key: &config:
     }
 }
 
-fn shown_scope(scope: scope::Scope) -> Scope {
+/// A scope in the words of the API.
+pub(super) fn shown_scope(scope: scope::Scope) -> Scope {
     match scope {
         scope::Scope::Read => Scope::Read,
         scope::Scope::Write => Scope::Write,

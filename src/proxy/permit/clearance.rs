@@ -3,7 +3,6 @@
 use super::{Found, Permit, Sealed, Witness};
 use crate::catalogue::{Catalogue, Demand};
 use crate::config::Mode;
-use crate::keys::Slot;
 use crate::path::DecisionPath;
 use crate::proxy::error::ProxyError;
 use crate::proxy::inbound::Inbound;
@@ -88,11 +87,6 @@ impl Standing {
 }
 
 impl Sealed {
-    /// A place among the requests of the key, also for the time in which the body is read.
-    pub(in crate::proxy) fn admit(&self) -> Result<Slot, ProxyError> {
-        self.0.admit()
-    }
-
     /// Decides, now that it is known which scope the body takes.
     pub(in crate::proxy) fn open(self, scope: Scope, witness: &mut impl Witness) -> Result<Permit, ProxyError> {
         let Self(found) = self;

@@ -112,7 +112,7 @@ fn a_viewer_can_change_nothing() {
             if method == "GET" {
                 let status = question.send().status;
                 // Of the three things only the credential is there.
-                assert!(status == 200 || (status == 404 && path.ends_with("/sales")), "{path}: {status}");
+                assert!(status == 200 || (status == 404 && path.contains("/sales")), "{path}: {status}");
             } else {
                 assert_eq!(question.refused(), (403, "forbidden".to_owned()), "{method} {path}");
             }

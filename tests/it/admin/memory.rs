@@ -417,10 +417,34 @@ impl Management for Memory {
         }))
     }
 
+    fn suggestion<'a>(&'a self, name: &'a KeyName) -> Answer<'a, Suggestion> {
+        let known = self.with(|state| state.keys.contains_key(name.as_str()));
+        let (since, until) = (Timestamp::now(), Timestamp::now());
+        let (scopes, allow, used, notes) = Default::default();
+        let suggestion =
+            Suggestion { key: name.to_string(), since, until, scopes, allow, used, undocumented: 0, notes };
+        ready(known.then_some(suggestion).ok_or_else(|| Refusal::not_found(Kind::Key, name)))
+    }
+
     fn usage(&self, query: UsageQuery) -> Answer<'_, Usage> {
         let until = Timestamp::now();
         let (by, since) = (query.by.unwrap_or_default(), until);
-        ready(Ok(Usage { since, until, by, rows: Vec::new(), headroom: Vec::new() }))
+        let total = UsageRow {
+            name: "total".to_owned(),
+            requests: 0,
+            errors: 0,
+            rate_limited: 0,
+            refused: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            waits: 0,
+            waited_ms: 0,
+            mean_ms: None,
+            p50_ms: None,
+            p95_ms: None,
+            p99_ms: None,
+        };
+        ready(Ok(Usage { since, until, by, rows: Vec::new(), total, chart: None, headroom: Vec::new() }))
     }
 
     fn events(&self, query: EventQuery) -> Answer<'_, EventPage> {

@@ -12,8 +12,11 @@ const SCREENS: [(&str, &str); 9] = [
     ("#/add-credential", "document.querySelector('#api-key')"),
     ("#/connect/sales", "document.querySelector('[name=preset]')"),
     ("#/keys", "document.querySelector('table')"),
-    ("#/keys/reporting", "document.querySelector('h1')?.innerText === 'reporting' && document.querySelector('.facts')"),
-    ("#/usage", "document.querySelectorAll('.u-wrap').length === 2"),
+    (
+        "#/keys/reporting",
+        "document.querySelector('h1')?.innerText === 'reporting' && document.querySelectorAll('.facts').length === 2",
+    ),
+    ("#/usage", "document.querySelectorAll('.u-wrap').length === 3"),
     ("#/activity", "document.querySelector('table')"),
     ("#/settings", "document.querySelector('table')"),
 ];

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use closegate::store::{
-    Content, Draft, Event, Expected, GrantState, KeyId, Kind, Page, Passing, Purpose, Recorded, Sealed, Step, Store,
-    StoreError, Token,
+    Ask, Batch, By, Content, Draft, Event, Expected, Given, GrantState, KeyId, Kind, LastUse, Only, Page, Passing,
+    Purpose, Question, Recorded, Sealed, Step, Store, StoreError, Sum, Token, Used,
 };
+use closegate::usage::{Amounts, Count, Series, Span};
 use jiff::{Timestamp, ToSpan};
 use serde_json::json;
 
@@ -20,6 +21,9 @@ pub(crate) async fn every_promise_is_kept(mut fresh: impl AsyncFnMut() -> Store)
     what_passes_is_taken_once_and_expires(&settled(fresh().await).await).await;
     events_come_newest_first_by_pages_and_old_ones_go(&settled(fresh().await).await).await;
     what_is_sealed_under_another_key_is_refused_and_resealing_is_whole(&settled(fresh().await).await).await;
+    usage_of_several_adds_up_and_a_batch_counts_once(&fresh().await).await;
+    usage_is_kept_as_long_as_it_should(&fresh().await).await;
+    parts_of_a_day_are_given_out_once(&fresh().await).await;
 }
 
 /// Settles on the key that [`sealed`] seals under.
@@ -259,3 +263,93 @@ fn in_hours(hours: i64) -> Timestamp {
 }
 
 const TTL: Duration = Duration::from_secs(60);
+
+/// A request of a key, in a minute, that took 3 ms.
+fn count(minute: u64, key: &str, status_class: u8) -> Count {
+    let names = [key, "sales", "close", "/api/v1/me/", "GET", "read"].map(std::sync::Arc::from);
+    let [key, route, credential, endpoint, method, scope] = names;
+    let series = Series { key, route, credential, endpoint, method, scope, status_class };
+    let mut amounts =
+        Amounts { requests: 1, request_bytes: 10, response_bytes: u64::from(u32::MAX), ..Amounts::default() };
+    amounts.durations.observe(Duration::from_millis(3));
+    amounts.refused = u64::from(status_class == 4);
+    Count { span: Span::Minute, begins: minute, series, amounts }
+}
+
+fn batch(writer: &str, number: u64, counts: Vec<Count>) -> Batch {
+    Batch { writer: writer.to_owned(), number, counts, uses: Vec::new() }
+}
+
+fn asked(by: By, from: u64) -> Question {
+    Question { span: Span::Minute, from, step: u64::MAX, by, only: Only::default() }
+}
+
+fn told(mut sums: Vec<Sum>) -> Vec<(u64, String, u64)> {
+    sums.sort_by(|a, b| (a.begins, &a.name).cmp(&(b.begins, &b.name)));
+    sums.into_iter().map(|sum| (sum.begins, sum.name, sum.amounts.requests)).collect()
+}
+
+async fn usage_of_several_adds_up_and_a_batch_counts_once(store: &Store) {
+    let now = Timestamp::now().as_second().unsigned_abs() / 60;
+    assert_eq!(store.usage(&asked(By::Key, 0)).await, Ok(Vec::new()));
+    let first = batch("one", 1, vec![count(now - 9, "a", 2), count(now - 1, "a", 2), count(now - 1, "b", 4)]);
+    for again in
+        [&first, &first, &batch("two", 1, vec![count(now - 1, "a", 2)]), &batch("one", 2, vec![count(now, "a", 5)])]
+    {
+        store.add_usage(again).await.unwrap();
+    }
+    let named = |name: &str, requests| (now - 9, name.to_owned(), requests);
+    let by = async |by| told(store.usage(&asked(by, now - 9)).await.unwrap());
+    assert_eq!(by(By::Key).await, [named("a", 4), named("b", 1)]);
+    assert_eq!(by(By::Status).await, [named("2xx", 3), named("4xx", 1), named("5xx", 1)]);
+    assert_eq!(by(By::Endpoint).await, [named("GET /api/v1/me/", 5)]);
+    assert_eq!((by(By::Route).await, by(By::Credential).await), (vec![named("sales", 5)], vec![named("close", 5)]));
+    let only = Only { key: Some("a".to_owned()), endpoint: Some("GET /api/v1/me/".to_owned()), ..Only::default() };
+    let steps = store.usage(&Question { step: 5, only, ..asked(By::Key, now - 9) }).await.unwrap();
+    assert_eq!(told(steps), [(now - 9, "a".to_owned(), 1), (now - 4, "a".to_owned(), 3)]);
+    let sums = store.usage(&asked(By::Route, 0)).await.unwrap();
+    let amounts = &sums[0].amounts;
+    assert_eq!((amounts.refused, amounts.request_bytes, amounts.response_bytes), (1, 50, 5 * u64::from(u32::MAX)));
+    assert_eq!(amounts.durations.sum(), Duration::from_millis(15));
+    assert_eq!(amounts.durations.percentile(50), Some(Duration::from_millis(5)));
+
+    let used = |of, at| LastUse { of, name: "a".to_owned(), at };
+    for (number, at) in [(3, 70), (4, 60)] {
+        let uses = vec![used(Used::Key, at), used(Used::Credential, at + 1)];
+        store.add_usage(&Batch { uses, ..batch("one", number, Vec::new()) }).await.unwrap();
+    }
+    let mut uses = store.last_uses().await.unwrap();
+    uses.sort_by_key(|used| used.of);
+    assert_eq!(uses, [used(Used::Key, 70), used(Used::Credential, 71)]);
+
+    let day = |count: Count| Count { span: Span::Day, begins: Span::Day.around(now), ..count };
+    let days = vec![day(count(0, "a", 2)), day(count(0, "a", 4)), day(count(0, "b", 2))];
+    store.add_usage(&batch("two", 2, days)).await.unwrap();
+    let deeds = store.deeds("a", Span::Day.around(now)).await.unwrap();
+    assert_eq!(deeds.len(), 1);
+    assert_eq!((deeds[0].method.as_str(), deeds[0].requests), ("GET", 1), "what was refused was not done");
+}
+
+async fn usage_is_kept_as_long_as_it_should(store: &Store) {
+    let now = Timestamp::now().as_second().unsigned_abs() / 60;
+    let day = |days: u64| Count { span: Span::Day, begins: Span::Day.around(now) - days * 1440, ..count(0, "a", 2) };
+    let counts = vec![count(now - 1438, "a", 2), count(now - 1442, "a", 2), day(89), day(91)];
+    store.add_usage(&batch("one", 1, counts)).await.unwrap();
+    let kept = async |span| told(store.usage(&Question { span, step: 1, ..asked(By::Key, 0) }).await.unwrap()).len();
+    assert_eq!((kept(Span::Minute).await, kept(Span::Day).await), (2, 2));
+    store.sweep().await.unwrap();
+    assert_eq!((kept(Span::Minute).await, kept(Span::Day).await), (1, 1));
+}
+
+async fn parts_of_a_day_are_given_out_once(store: &Store) {
+    let ask = |day, more, overdrawn| Ask { name: "a".to_owned(), day, most: 100, more, overdrawn };
+    let allot = async |ask: Ask| store.allot(&[ask]).await.unwrap()[0];
+    assert_eq!(allot(ask(7, 60, 0)).await, Given { day: 7, total: 60, granted: 60 });
+    assert_eq!(allot(ask(7, 60, 0)).await, Given { day: 7, total: 100, granted: 40 });
+    assert_eq!(allot(ask(7, 60, 3)).await, Given { day: 7, total: 103, granted: 0 });
+    assert_eq!(store.allowances().await, Ok(vec![("a".to_owned(), 7, 103)]));
+    store.give_back(&[("a".to_owned(), 7, 13), ("a".to_owned(), 6, 50), ("b".to_owned(), 7, 1)]).await.unwrap();
+    assert_eq!(allot(ask(7, 5, 0)).await, Given { day: 7, total: 95, granted: 5 });
+    assert_eq!(allot(ask(8, 5, 1)).await, Given { day: 8, total: 6, granted: 5 });
+    assert_eq!(allot(ask(7, 5, 0)).await, Given { day: 8, total: 6, granted: 0 }, "somebody has begun the next day");
+}

@@ -1,25 +1,32 @@
-//! A histogram of durations with fixed buckets, kept in a core and merged when metrics are read.
+//! A histogram of durations with fixed buckets: counts that add up, over threads, replicas and time.
+//!
+//! What it says of a share of the durations is an estimate: the upper bound of the bucket in which that share ends.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Counts of durations by bucket, not cumulative, and their sum.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Histogram {
-    buckets: [u64; BOUNDS.len() + 1],
+pub struct Histogram {
+    buckets: [u64; BUCKETS],
     nanoseconds: u64,
 }
 
 impl Histogram {
+    /// What was kept of one: its counts by bucket, and the sum.
+    pub fn of(buckets: [u64; BUCKETS], sum: Duration) -> Self {
+        Self { buckets, nanoseconds: nanoseconds(sum) }
+    }
+
     /// Counts one duration.
-    pub(super) fn observe(&mut self, duration: Duration) {
-        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    pub fn observe(&mut self, duration: Duration) {
+        let nanoseconds = nanoseconds(duration);
         self.buckets[BOUNDS.partition_point(|(bound, _)| *bound < nanoseconds)] += 1;
         self.nanoseconds = self.nanoseconds.saturating_add(nanoseconds);
     }
 
     /// Adds what another histogram counted.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.buckets.iter_mut().zip(other.buckets) {
             *mine += theirs;
         }
@@ -27,12 +34,45 @@ impl Histogram {
     }
 
     /// Whether nothing was counted.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.buckets.iter().all(|count| *count == 0)
     }
 
+    /// How many durations were counted in each bucket.
+    pub fn buckets(&self) -> &[u64; BUCKETS] {
+        &self.buckets
+    }
+
+    /// All durations together.
+    pub fn sum(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds)
+    }
+
+    /// The mean of the durations; none of nothing.
+    pub fn mean(&self) -> Option<Duration> {
+        let count: u64 = self.buckets.iter().sum();
+        self.nanoseconds.checked_div(count).map(Duration::from_nanos)
+    }
+
+    /// A duration that so many of a hundred kept, to the upper bound of its bucket; 60 s stands for everything above.
+    /// None of nothing.
+    pub fn percentile(&self, percent: u8) -> Option<Duration> {
+        let count: u64 = self.buckets.iter().sum();
+        let wanted = (count.checked_mul(percent.into())?).div_ceil(100);
+        if count == 0 {
+            return None;
+        }
+        let mut within = 0;
+        let mut bounds = BOUNDS.iter().map(|(bound, _)| *bound).chain([LONGEST]).zip(self.buckets);
+        let found = bounds.find(|(_, bucket)| {
+            within += bucket;
+            within >= wanted
+        });
+        found.map(|(bound, _)| Duration::from_nanos(bound))
+    }
+
     /// Writes the series of one set of labels (`route="sales"`) in Prometheus' text format: cumulative, in seconds.
-    pub(super) fn write(&self, name: &str, labels: &str, text: &mut String) {
+    pub fn write(&self, name: &str, labels: &str, text: &mut String) {
         let mut count = 0;
         let edges = BOUNDS.iter().map(|(_, seconds)| *seconds).chain(["+Inf"]);
         for (edge, bucket) in edges.zip(self.buckets) {
@@ -43,6 +83,16 @@ impl Histogram {
         let _ = writeln!(text, "{name}_count{{{labels}}} {count}");
     }
 }
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// How many buckets there are, the one without a bound among them.
+pub const BUCKETS: usize = BOUNDS.len() + 1;
+
+/// The last bound, in nanoseconds.
+const LONGEST: u64 = BOUNDS[BOUNDS.len() - 1].0;
 
 /// Upper bounds, inclusive, in nanoseconds and as `le` shows them: 1 ms to 60 s.
 const BOUNDS: [(u64, &str); 15] = [
@@ -96,6 +146,18 @@ mod tests {
         one.merge(&two);
         assert_eq!(one, both);
         assert!(!one.is_empty() && Histogram::default().is_empty());
+    }
+
+    #[test]
+    fn a_percentile_is_the_bound_of_its_bucket() {
+        let mut histogram = Histogram::default();
+        assert_eq!((histogram.mean(), histogram.percentile(95)), (None, None));
+        (0..98).for_each(|_| histogram.observe(Duration::from_millis(3)));
+        (0..2).for_each(|_| histogram.observe(Duration::from_secs(70)));
+        let milliseconds = |percent| histogram.percentile(percent).map(|at| at.as_millis());
+        assert_eq!([50, 95, 98, 99, 100].map(milliseconds), [Some(5), Some(5), Some(5), Some(60_000), Some(60_000)],);
+        assert_eq!(histogram.mean().map(|mean| mean.as_micros()), Some(1_402_940));
+        assert_eq!(Histogram::of(*histogram.buckets(), histogram.sum()), histogram);
     }
 
     #[test]
