@@ -13,17 +13,12 @@ use zeroize::Zeroizing;
 
 use super::print;
 use super::serve::{self, Signals};
-use crate::app::Gateway;
-use crate::config::{
-    AccessFormat, Address, Config, Credential, CredentialKind, Key, KeySecret, Limits, Loaded, Mode, Route, SecretRef,
-};
-use crate::id::{CredentialName, KeyName, RouteName};
-use crate::keys;
-use crate::origin::Origin;
-use crate::path::Prefix;
-use crate::rule::Rules;
-use crate::scope::{Scope, Scopes};
-use crate::sim::{Accepted, Options, RateLimit, Simulator, demo_credentials};
+use crate::admin::model::{Actor, SecretText, Way};
+use crate::app::{Gateway, Provenance};
+use crate::config::{self, Environment, Sources};
+use crate::id::CredentialName;
+use crate::keys::{self, NewKey};
+use crate::sim::{DemoCredentials, OAuthApp, Options, RateLimit, Simulator, demo_credentials};
 use crate::telemetry::log::{self, Log};
 
 /// Runs a simulated Close and a gateway in front of it.
@@ -41,14 +36,31 @@ struct Demo {
     simulator: Simulator,
     gateway: Gateway,
     signals: Signals,
-    /// A gateway key that may do everything.
-    sync: Zeroizing<String>,
-    /// One that may read `sales`.
-    report: Zeroizing<String>,
-    /// Where the gateway reads its credentials.
-    _files: [File; 2],
+    secrets: Secrets,
+    /// The secrets, and the configuration: they are read again at a reload.
+    _files: ([File; 4], File),
     /// Dropped last: what is said until then is written.
     _log: Log,
+}
+
+/// What is made up anew at each start; nothing but this process knows it.
+struct Secrets {
+    credentials: DemoCredentials,
+    /// An app that has a grant.
+    app: OAuthApp,
+    /// A gateway key that may do everything.
+    sync: NewKey,
+    /// One that may read `sales`.
+    report: NewKey,
+    /// The token of the admin API.
+    token: Zeroizing<String>,
+}
+
+/// Where things listen.
+struct Places {
+    close: SocketAddr,
+    proxy: SocketAddr,
+    admin: SocketAddr,
 }
 
 /// Runs the demo until a signal says otherwise.
@@ -69,112 +81,136 @@ pub(super) fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn start(args: &Args) -> Result<Demo, Box<dyn std::error::Error>> {
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn start(args: &Args) -> Outcome<Demo> {
     let log = log::init("warn")?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let credentials = demo_credentials()?;
+    let (proxy, admin) = (args.listen.unwrap_or_else(|| usual(8080)), usual(8081));
+    let secrets = Secrets::make_up(admin)?;
     let limit = RateLimit::new(100, std::time::Duration::from_secs(1));
-    let accepted = Options::new().accept(credentials.sales.clone()).accept(credentials.support.clone());
-    let simulator = runtime.block_on(Simulator::start(accepted.rate_limit(limit)))?;
-    let (sync, report) = (keys::generate()?, keys::generate()?);
-    let files = [memory_file(&credentials.sales)?, memory_file(&credentials.support)?];
-    let [sales, support] = files.each_ref().map(reference);
-    let upstream = Origin::parse(&format!("http://{}", simulator.address()))?;
-    let mut config = Config::default();
-    config.listen.address = Address::Tcp(listen_address(args));
-    config.admin.address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    config.log.access = AccessFormat::Text;
-    config.upstream.url = upstream.clone();
-    config.upstream.danger_cleartext_upstream = true;
-    config.credentials = [
-        credential("sales", "An API key, sent as Basic", CredentialKind::ApiKey { current: sales, next: None })?,
-        credential("support", "A token, sent as Bearer", CredentialKind::Bearer(support))?,
-    ]
-    .into();
-    config.routes = [route("sales", &upstream)?, route("support", &upstream)?].into();
-    config.keys = [
-        key("sync", "Everything, on both routes", sync.digest, &["sales", "support"], None)?,
-        key("report", "Reads from sales", report.digest, &["sales"], Some(Scopes::NONE.with(Scope::Read)))?,
-    ]
-    .into();
+    let DemoCredentials { sales, support } = secrets.credentials.clone();
+    let options = Options::new().accept(sales).accept(support).app(secrets.app.clone()).rate_limit(limit);
+    let simulator = runtime.block_on(Simulator::start(options))?;
+    let places = Places { close: simulator.address(), proxy, admin };
+    let files = secrets.files()?;
+    let file = memory_file(&configuration(&places, &secrets, &files.each_ref().map(path)))?;
+    let sources = Sources { file: Some(path(&file)), environment: Environment::default(), folder: PathBuf::from("/") };
+    let loaded = config::load(&sources)?;
     let signals = Signals::take_over(&runtime)?;
-    let gateway = Gateway::start(&Loaded::fixed(config), None, io::stdout())?;
-    Ok(Demo { runtime, simulator, gateway, signals, sync: sync.text, report: report.text, _files: files, _log: log })
+    let provenance = Provenance { sources, file: loaded.file.clone() };
+    let gateway = Gateway::start(&loaded, Some(provenance), io::stdout())?;
+    runtime.block_on(authorize(&gateway, &simulator, &secrets.app))?;
+    Ok(Demo { runtime, simulator, gateway, signals, secrets, _files: (files, file), _log: log })
 }
 
-/// 127.0.0.1:8080, as everywhere in the documentation, unless somebody listens there.
-fn listen_address(args: &Args) -> SocketAddr {
-    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
-    let free = || TcpListener::bind(usual).is_ok();
-    args.listen.unwrap_or_else(|| if free() { usual } else { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) })
+/// A port of loopback as everywhere in the documentation, unless somebody listens there.
+fn usual(port: u16) -> SocketAddr {
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|socket| socket.local_addr());
+    // Where none is free, whoever listens says so.
+    bind(port).or_else(|_| bind(0)).unwrap_or_else(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
-/// A file in memory with the secret: configuration knows references only, and a demo leaves nothing behind.
-fn memory_file(accepted: &Accepted) -> io::Result<File> {
-    let mut file = File::from(memfd_create("demo-secret", MemfdFlags::CLOEXEC)?);
-    file.write_all(accepted.secret().as_bytes())?;
+impl Secrets {
+    fn make_up(admin: SocketAddr) -> Outcome<Self> {
+        Ok(Self {
+            credentials: demo_credentials()?,
+            app: OAuthApp::new("partner", &format!("http://{admin}/oauth/callback"))?,
+            sync: keys::generate()?,
+            report: keys::generate()?,
+            token: Zeroizing::new(keys::generate()?.text.replacen("cgk_", "admin_", 1)),
+        })
+    }
+
+    /// In memory, each in a file of its own: configuration knows references only, and a demo leaves nothing behind.
+    fn files(&self) -> io::Result<[File; 4]> {
+        let DemoCredentials { sales, support } = &self.credentials;
+        let secrets = [sales.secret(), support.secret(), self.app.client_secret(), self.token.as_str()];
+        let [sales, support, app, token] = secrets.map(memory_file);
+        Ok([sales?, support?, app?, token?])
+    }
+}
+
+fn memory_file(text: &str) -> io::Result<File> {
+    let mut file = File::from(memfd_create("demo", MemfdFlags::CLOEXEC)?);
+    file.write_all(text.as_bytes())?;
     Ok(file)
 }
 
-fn reference(file: &File) -> SecretRef {
-    SecretRef::File(PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())))
+fn path(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
-type Named<N, T> = Result<(N, T), Box<dyn std::error::Error>>;
+/// The configuration, as a person would write it; what is added at run time lies in memory.
+fn configuration(places: &Places, secrets: &Secrets, files: &[PathBuf; 4]) -> String {
+    let Places { close, proxy, admin } = places;
+    let [sales, support, app, token] = files.each_ref().map(|path| path.display());
+    let client_id = secrets.app.client_id();
+    let hash = |key: &NewKey| key.digest.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let (sync, report) = (hash(&secrets.sync), hash(&secrets.report));
+    format!(
+        r#"data_dir = "/dev/null"
+store.url = "memory:"
+listen.address = "{proxy}"
+log.access = "text"
+upstream = {{ url = "http://{close}", danger_cleartext_upstream = true }}
 
-fn credential(name: &str, description: &str, kind: CredentialKind) -> Named<CredentialName, Credential> {
-    Ok((
-        CredentialName::parse(name)?,
-        Credential { description: Some(description.to_owned()), organization: None, kind },
-    ))
+[admin]
+address = "{admin}"
+tokens.demo = {{ secret = {{ file = "{token}" }}, role = "admin" }}
+
+[credentials.sales]
+description = "An API key, sent as Basic"
+api_key = {{ file = "{sales}" }}
+
+[credentials.support]
+description = "A token, sent as Bearer"
+bearer = {{ file = "{support}" }}
+
+[credentials.partner]
+description = "An OAuth app, whose tokens are renewed"
+oauth2.client_id = "{client_id}"
+oauth2.client_secret = {{ file = "{app}" }}
+oauth2.redirect_uri = "http://{admin}/oauth/callback"
+oauth2.authorization_url = "http://{close}/oauth2/authorize/"
+oauth2.token_url = "http://{close}/oauth2/token/"
+oauth2.revocation_url = "http://{close}/oauth2/revoke/"
+
+[keys.sync]
+description = "Everything, on every route"
+hash = "sha256:{sync}"
+routes = ["sales", "support", "partner"]
+
+[keys.report]
+description = "Reads from sales"
+hash = "sha256:{report}"
+routes = ["sales"]
+scopes = ["read"]
+"#
+    )
 }
 
-fn route(name: &str, upstream: &Origin) -> Named<RouteName, Route> {
-    let route = Route {
-        prefix: Prefix::parse(&format!("/{name}"))?,
-        credential: CredentialName::parse(name)?,
-        upstream: upstream.clone(),
-        rules: Rules::default(),
-        anonymous: false,
-        danger_anonymous: false,
-    };
-    Ok((RouteName::parse(name)?, route))
-}
-
-fn key(
-    name: &str,
-    description: &str,
-    digest: keys::Digest,
-    routes: &[&str],
-    scopes: Option<Scopes>,
-) -> Named<KeyName, Key> {
-    let routes = routes.iter().map(|route| RouteName::parse(route)).collect::<Result<_, _>>()?;
-    let secret = KeySecret::Digest(digest);
-    let key = Key {
-        description: Some(description.to_owned()),
-        secret,
-        former: None,
-        peer: None,
-        routes,
-        scopes,
-        rules: Rules::default(),
-        mode: Mode::Enforce,
-        limits: Limits::default(),
-        expires: None,
-    };
-    Ok((KeyName::parse(name)?, key))
+/// Takes over a grant of the app, as if somebody had agreed at Close.
+async fn authorize(gateway: &Gateway, simulator: &Simulator, app: &OAuthApp) -> Outcome<()> {
+    let token = SecretText::new(Zeroizing::new(simulator.grant(app)?.refresh_token));
+    let by = Actor { name: "demo".to_owned(), way: Way::Gateway, from: None };
+    gateway.management().take_over_grant(&CredentialName::parse("partner")?, token, &by).await?;
+    Ok(())
 }
 
 fn introduction(demo: &Demo) -> String {
     let (simulator, proxy, admin) = (demo.simulator.address(), demo.gateway.listeners[0].1.clone(), demo.gateway.admin);
-    let (sync, report) = (demo.sync.as_str(), demo.report.as_str());
+    let Secrets { sync, report, token, .. } = &demo.secrets;
+    let (sync, report, token) = (sync.text.as_str(), report.text.as_str(), token.as_str());
     format!(
         "A simulated Close listens on {simulator}, and closegate in front of it on {proxy}.
-It holds two credentials, an API key on /sales and a token on /support; these calls carry a gateway key instead:
+It holds three credentials, an API key on /sales, a token on /support and an OAuth app on /partner; these calls carry a
+gateway key instead:
 
 curl -u {sync}: http://{proxy}/sales/api/v1/me/
 curl -u {sync}: 'http://{proxy}/sales/api/v1/lead/?_limit=2&_fields=id,display_name'
 curl -H 'Authorization: Bearer {sync}' http://{proxy}/support/api/v1/me/
+curl -u {sync}: http://{proxy}/partner/api/v1/me/
 curl -u {sync}: -H 'Content-Type: application/json' -d '{{\"name\": \"Bluth Company\"}}' http://{proxy}/sales/api/v1/lead/
 
 A key that may only read: the first call works, the second is refused with 403.
@@ -187,7 +223,13 @@ Metrics, readiness:
 curl http://{admin}/metrics
 curl http://{admin}/readyz
 
-Each request is shown below. Ctrl-C ends the demo.
+The page, where credentials, keys and usage are seen and managed, and its token, which the admin API takes as well:
+
+http://{admin}/
+{token}
+curl -H 'Authorization: Bearer {token}' http://{admin}/api/v1/credentials
+
+Each request and each change is shown below. Ctrl-C ends the demo.
 "
     )
 }

@@ -68,7 +68,8 @@ pub(super) async fn deliver<S: Socket>(
         coding = Coding::Absent;
     }
     let left = if let Some(Trouble::CutBody(bytes)) = trouble { Some(*bytes) } else { None };
-    let mut delivery = Delivery { wire, coding, pending, left };
+    let hold = if let Some(Trouble::HoldBody(bytes)) = trouble { Some(*bytes) } else { None };
+    let mut delivery = Delivery { wire, coding, pending, left, hold };
     if coding == Coding::Absent {
         return delivery.flush().await;
     }
@@ -91,7 +92,7 @@ pub(super) async fn echo<S: Socket>(
     };
     let mut pending = Vec::new();
     write_head(&mut pending, head, answer, coding)?;
-    let mut delivery = Delivery { wire, coding, pending, left: None };
+    let mut delivery = Delivery { wire, coding, pending, left: None, hold: None };
     delivery.flush().await?;
     while let Some(piece) = delivery.wire.piece(framing).await? {
         arriving.add(&piece);
@@ -139,13 +140,15 @@ struct Delivery<'w, S> {
     pending: Vec<u8>,
     /// Bytes of the body until it is cut.
     left: Option<u64>,
+    /// Bytes of the body before the gate.
+    hold: Option<u64>,
 }
 
 impl<S: Socket> Delivery<'_, S> {
     /// Writes a body of any kind; the trailer line that ends it, when it has one.
     async fn body(&mut self, shared: &Shared, body: Body) -> io::Result<Option<String>> {
         match body {
-            Body::Whole(bytes) => self.push(&bytes).await?,
+            Body::Whole(bytes) => self.whole(shared, bytes).await?,
             Body::Pattern { length, chunk } => self.pattern(length, chunk.unwrap_or(FLUSH)).await?,
             Body::Gated(pieces) => self.gated(shared, pieces).await?,
             Body::Pieces { pieces, trailer } => {
@@ -158,6 +161,23 @@ impl<S: Socket> Delivery<'_, S> {
             Body::Echo => {}
         }
         Ok(None)
+    }
+
+    async fn whole(&mut self, shared: &Shared, mut bytes: Bytes) -> io::Result<()> {
+        if let Some(hold) = self.hold {
+            let first = bytes.split_to(usize::try_from(hold).unwrap_or(usize::MAX).min(bytes.len()));
+            self.push(&first).await?;
+            self.flush().await?;
+            self.pass_gate(shared).await?;
+        }
+        self.push(&bytes).await
+    }
+
+    async fn pass_gate(&mut self, shared: &Shared) -> io::Result<()> {
+        tokio::select! {
+            () = shared.pass_gate() => Ok(()),
+            () = self.wire.gone() => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
     }
 
     async fn pattern(&mut self, length: u64, size: usize) -> io::Result<()> {
@@ -173,10 +193,7 @@ impl<S: Socket> Delivery<'_, S> {
     async fn gated(&mut self, shared: &Shared, pieces: u32) -> io::Result<()> {
         self.flush().await?;
         for number in 1..=pieces {
-            tokio::select! {
-                () = shared.pass_gate() => {}
-                () = self.wire.gone() => return Err(io::ErrorKind::ConnectionAborted.into()),
-            }
+            self.pass_gate(shared).await?;
             self.push(&Bytes::from(format!("piece {number}\n"))).await?;
             self.flush().await?;
         }

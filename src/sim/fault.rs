@@ -34,6 +34,11 @@ pub enum Trouble {
     Answer(Response<Bytes>),
     /// Holds the answer until [`Simulator::release`](super::Simulator::release), or until the client has gone.
     NoAnswer,
+    /// Does what the request asks for, and holds the answer until [`Simulator::release`](super::Simulator::release), or until
+    /// the client has gone.
+    HoldAnswer,
+    /// Holds an answer like that after so many bytes of its body.
+    HoldBody(u64),
     /// Answers, then writes a second answer that nobody asked for; the connection stays open.
     StrayBytesAfterAnswer,
     /// Answers with both `content-length` and `transfer-encoding: chunked`.

@@ -158,6 +158,9 @@ impl<S: Socket> Conversation<'_, S> {
             }
             _ => whole_echo(self.ordinary(head, &body), body),
         };
+        if matches!(trouble, Some(Trouble::HoldAnswer)) && !self.pass_gate().await {
+            return Ok(Next::Close);
+        }
         self.deliver(head, answer, trouble.as_ref()).await?;
         match trouble {
             Some(Trouble::CloseAfterAnswer) => Ok(Next::Close),

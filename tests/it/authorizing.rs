@@ -1,5 +1,6 @@
 //! OAuth credentials from being added to being removed, over real sockets: the admin API, a browser, the command line.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -28,17 +29,17 @@ struct Scene {
     world: World,
 }
 
-fn close(app: &OAuthApp) -> Simulator {
+pub(crate) fn close(app: &OAuthApp) -> Simulator {
     let options = Options::new().app(app.clone()).accept(Accepted::api_key("sales", SECRET)).strict();
     RUNTIME.block_on(Simulator::start(options)).unwrap()
 }
 
-fn new_app() -> OAuthApp {
+pub(crate) fn new_app() -> OAuthApp {
     OAuthApp::new("partner", "https://localhost/oauth/callback").unwrap()
 }
 
 /// A gateway with an admin token that tests know, whose store is a file.
-fn office(simulator: &Simulator) -> Setup {
+pub(crate) fn office(simulator: &Simulator) -> Setup {
     gateway(simulator.address())
         .file("ops.token", TOKEN)
         .set("admin.tokens.ops", "secret = { file = \"ops.token\" }\nrole = \"admin\"")
@@ -46,7 +47,7 @@ fn office(simulator: &Simulator) -> Setup {
 }
 
 /// The app as a table of the configuration, its secret in a file.
-fn declared(setup: Setup, simulator: &Simulator, app: &OAuthApp) -> Setup {
+pub(crate) fn declared(setup: Setup, simulator: &Simulator, app: &OAuthApp) -> Setup {
     let close = simulator.address();
     let table = format!(
         "oauth2.client_id = \"{}\"\noauth2.client_secret = {{ file = \"app.secret\" }}\n\
@@ -91,16 +92,7 @@ impl Scene {
 
     /// A call of the API below `/api/v1/credentials`.
     fn api(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
-        let body = body.map(Value::to_string);
-        let kind = body.as_ref().map_or("", |_| "Content-Type: application/json\r\n");
-        let body = body.unwrap_or_default();
-        let length = body.len();
-        let mut client = Raw::connect(self.world.admin);
-        client.send(format!(
-            "{method} /api/v1/credentials{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
-             {kind}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        ));
-        client.answer()
+        call(self.world.admin, method, path, body)
     }
 
     fn partner(&self) -> Value {
@@ -146,8 +138,22 @@ impl Scene {
     }
 }
 
+/// A call of the API below `/api/v1/credentials`, at an admin listener.
+pub(crate) fn call(admin: SocketAddr, method: &str, path: &str, body: Option<&Value>) -> Answer {
+    let body = body.map(Value::to_string);
+    let kind = body.as_ref().map_or("", |_| "Content-Type: application/json\r\n");
+    let body = body.unwrap_or_default();
+    let length = body.len();
+    let mut client = Raw::connect(admin);
+    client.send(format!(
+        "{method} /api/v1/credentials{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
+         {kind}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    ));
+    client.answer()
+}
+
 /// Opens the page of consent and decides; where the browser is sent.
-fn decide(page: &str, decision: &str) -> String {
+pub(crate) fn decide(page: &str, decision: &str) -> String {
     let (authority, target) = page.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let ask = |request: String| {
         let mut client = Raw::connect(authority.parse().unwrap());
@@ -244,7 +250,8 @@ fn a_declined_authorization_says_so_and_changes_nothing() {
     assert_eq!(answer.status, 409);
     assert!(answer.text().contains("access_denied"), "{}", answer.text());
     assert_eq!(scene.partner()["state"], "needs_authorization");
-    assert_eq!(scene.world.records.event("credential.declined")["detail"]["error"], "access_denied");
+    let told = scene.world.records.event("credential.declined");
+    assert_eq!((&told["subject"], &told["detail"]["error"]), (&json!("partner"), &json!("access_denied")));
     scene.authorize();
     let (page, cookie) = scene.begin();
     assert_eq!(scene.come_back(&decide(&page, "decline"), Some(&cookie)).status, 409);
@@ -419,14 +426,8 @@ fn the_command_line_authorizes_through_a_gateway_that_runs() {
 
     // Somebody finishes it elsewhere: the command sees that.
     let (mut waiting, back) = begun(&folder, Some(&gateway), "allow");
-    let body = json!({ "redirect_url": back }).to_string();
-    let mut client = Raw::connect(gateway.admin);
-    client.send(format!(
-        "POST /api/v1/credentials/partner/authorize HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    ));
-    assert_eq!(client.answer().status, 200);
+    let pasted = call(gateway.admin, "POST", "/partner/authorize", Some(&json!({ "redirect_url": back })));
+    assert_eq!(pasted.status, 200, "{}", pasted.text());
     assert!(waiting.wait().success(), "{}", waiting.stderr.text());
 
     let (mut declined, back) = begun(&folder, Some(&gateway), "decline");

@@ -10,6 +10,7 @@ mod boundary;
 mod client;
 mod coding;
 mod commands;
+mod crashes;
 mod credentials;
 mod documents;
 mod errors;

@@ -4,5 +4,6 @@ mod access;
 mod browser;
 mod http;
 mod looks;
+mod oauth;
 mod walk;
 mod world;

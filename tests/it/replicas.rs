@@ -3,16 +3,22 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::authorizing::{call, close, declared, new_app, office};
 use crate::manage::{ADDED, Close, add, api_key, by, code, credential, key_name, new_key, wait, with_key};
 use crate::postgres::Postgres;
-use crate::world::{SECRET, Setup, World, gateway};
+use crate::world::{RUNTIME, SECRET, Setup, World, gateway};
 use closegate::admin::Code;
+use closegate::sim::{Fault, Trouble};
 
 /// A replica that shares the store.
 fn replica(upstream: SocketAddr, postgres: &Postgres, max_stale: &str) -> Setup {
-    let store =
-        format!("url = \"{}\"\nmaster_key = {{ file = \"master\" }}\nmax_stale = \"{max_stale}\"", postgres.url());
-    gateway(upstream).file("master", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n").set("store", &store)
+    shared_store(gateway(upstream), &postgres.url(), max_stale)
+}
+
+/// With a store that others share, in place of its own.
+pub(crate) fn shared_store(setup: Setup, url: &str, max_stale: &str) -> Setup {
+    let store = format!("url = \"{url}\"\nmaster_key = {{ file = \"master\" }}\nmax_stale = \"{max_stale}\"");
+    setup.file("master", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n").replace("store", &store)
 }
 
 fn status(world: &World, path: &str) -> u16 {
@@ -117,4 +123,37 @@ fn a_start_without_the_database_sends_nothing_that_was_known_to_be_disabled() {
     postgres.halt();
     let world = replica(&postgres).in_folder(folder).start();
     assert_eq!(sent(&world), 200, "nor is it remembered for longer than that");
+}
+
+#[test]
+fn two_hundred_requests_on_an_ended_token_behind_three_replicas_are_one_refresh() {
+    let app = new_app().lifetime(Duration::from_secs(1));
+    let simulator = close(&app);
+    let postgres = Postgres::start();
+    let replica = || declared(shared_store(office(&simulator), &postgres.url(), "1h"), &simulator, &app).start();
+    let first = replica();
+    let body = serde_json::json!({ "refresh_token": simulator.grant(&app).unwrap().refresh_token });
+    let taken = call(first.admin, "POST", "/partner/authorize", Some(&body));
+    assert_eq!(taken.status, 200, "{}", taken.text());
+    drop(first);
+    // The next token lives for long, and is not given before everybody waits for it.
+    simulator.register(app.clone().lifetime(Duration::from_secs(3600)));
+    let refreshes = || simulator.grants()[0].refreshes;
+    let before = refreshes();
+    let ends = std::time::SystemTime::now() + Duration::from_secs(1);
+    until(|| std::time::SystemTime::now() > ends);
+    simulator.script(Fault::new(Trouble::NoAnswer).under("/oauth2/token/"));
+    let replicas = [(); 3].map(|()| replica());
+    RUNTIME.block_on(simulator.until(|simulator| simulator.held() == 1));
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let ask = |number: usize| status(&replicas[number % 3], "/partner/api/v1/me/");
+        let asked: Vec<_> = (0..200).map(|number| scope.spawn(move || ask(number))).collect();
+        let waiting = |world: &World| world.metric("closegate_in_flight_requests{route=\"partner\"}");
+        until(|| replicas.iter().map(waiting).sum::<f64>() > 199.5);
+        simulator.release(1);
+        asked.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    assert_eq!((refreshes() - before, simulator.grants()[0].over), (1, false));
+    assert_eq!(simulator.violations(), Vec::<String>::new());
 }

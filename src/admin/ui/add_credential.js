@@ -72,7 +72,7 @@ export function AddCredential() {
             onInput=${(event) => change('clientId')(event.target.value)} placeholder="oa2client_…" autocomplete="off"
             autocapitalize="off" spellcheck=${false} />`}<//>
           <${SecretField} id="client-secret" label="Client secret" value=${form.clientSecret} onInput=${change('clientSecret')}
-            fault=${wrong.clientSecret ?? fault?.of('method.oauth2.client_secret')} />
+            fault=${wrong.clientSecret ?? fault?.of('method.oauth2.client_secret') ?? (refused ? { what: fault.message } : null)} />
           <details><summary>Other addresses than Close’s</summary><div class="fields inner">
             ${ADDRESSES.map(
               ([key, field, label, usual]) => html`<${Field} key=${key} id=${key}
@@ -83,12 +83,12 @@ export function AddCredential() {
             )}</div></details>`
         }
         ${
-          !(refused && form.method === 'api_key') &&
+          !refused &&
           html`<${Fault} fault=${fault}
           except=${['name', 'description', 'method.api_key', 'method.oauth2']} />`
         }
         <div class="buttons"><${Button} kind="primary" type="submit" busy=${busy}
-          busyText=${form.method === 'api_key' ? 'Asking Close…' : 'Saving…'}>
+          busyText="Asking Close…">
           ${form.method === 'api_key' ? 'Verify and save' : 'Save and authorize'}<//>
           <${ButtonLink} kind="quiet" href=${to('credentials')}>Cancel<//></div>
       </div>

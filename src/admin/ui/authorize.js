@@ -12,9 +12,11 @@ export function Authorize({ credential, changed }) {
   const [busy, fault, run] = useTask();
   const [finishing, refusal, finish] = useTask();
   const path = `/api/v1/credentials/${encodeURIComponent(credential.name)}/authorize`;
+  // One that works goes on meanwhile, and looks the same afterwards.
+  const waits = ['needs_authorization', 'dead'].includes(credential.state);
   const begin = () => run(async () => start(await api.create(path, { start: {} })));
   useEffect(() => {
-    if (credential.state === 'needs_authorization') begin();
+    if (credential.state !== 'dead') begin();
   }, []);
   const submit = (event) => {
     event.preventDefault();
@@ -43,11 +45,11 @@ export function Authorize({ credential, changed }) {
             rel="noopener noreferrer">Open Close to authorize<span class="hidden"> (opens in a new tab)</span></a>
             <${Button} kind="quiet" busy=${busy} onClick=${begin}>Make a new link<//></div></div></li>
         <li><div class="stack tight">
-          <span>This page sees it by itself once you have agreed. If the browser ends on an address that does not open, paste it here:</span>
+          <span>${waits && 'This page sees it by itself once you have agreed. '}If the browser ends on an address that does not open, paste it here:</span>
           <form class="stack tight" onSubmit=${submit} novalidate>
             <${Field} id="pasted" label="Address the browser ended on"
               fault=${tried && pasted.trim() === '' ? 'Paste the whole address.' : (refusal?.of('redirect_url') ?? (refusal ? { what: refusal.message, hint: refusal.hint } : null))}>${(control) => html`<input ...${control} class="mono" value=${pasted} onInput=${(event) => paste(event.target.value)} placeholder=${`${started.redirect_uri}?code=…&state=…`} autocomplete="off" spellcheck=${false} />`}<//>
             <div><${Button} type="submit" busy=${finishing} busyText="Verifying…">Finish<//></div></form></div></li></ol>
-      <p class="waiting" role="status"><span class="pulse"></span>Waiting for the authorization…</p>`
+      ${waits && html`<p class="waiting" role="status"><span class="pulse"></span>Waiting for the authorization…</p>`}`
     }</section>`;
 }

@@ -70,6 +70,7 @@ function Known({ credential, keys, changed, gone }) {
         html`${usable(credential) && html`<${ButtonLink} icon="plug" href=${to('connect', name)}>Connect a tool<//>`}
         <${Button} busy=${busy} busyText="Asking Close…" onClick=${verify}>Verify<//>
         ${managed && html`<${Button} onClick=${() => ask('rotate')}>Rotate<//>`}
+        ${credential.method === 'oauth2' && !lapsed(credential) && html`<${Button} onClick=${() => ask('authorize')}>Authorize again<//>`}
         ${
           credential.state === 'disabled'
             ? html`<${Button} onClick=${() => run(enable)}>Enable<//>`
@@ -79,7 +80,14 @@ function Known({ credential, keys, changed, gone }) {
       }<//>
     <${Fault} fault=${fault} />
     <${Trouble} credential=${credential} mayChange=${mayChange} ask=${ask} />
-    ${credential.method === 'oauth2' && mayChange && ['needs_authorization', 'dead'].includes(credential.state) && html`<${Authorize} credential=${credential} changed=${changed} />`}
+    ${
+      (asking === 'authorize' || lapsed(credential)) &&
+      mayChange &&
+      html`<${Authorize} credential=${credential} changed=${(now) => {
+        close();
+        changed(now);
+      }} />`
+    }
     <div class="columns"><div class="stack">
         <section class="card"><div class="card-head"><h2>About</h2>
           ${managed && mayChange && html`<${Button} kind="quiet tiny" onClick=${() => ask('describe')}>Edit description<//>`}</div>
@@ -112,15 +120,18 @@ function Known({ credential, keys, changed, gone }) {
       asking === 'remove' &&
       html`<${Confirm} title=${`Remove ${name}?`} action="Remove for good" busyText="Removing…" typed=${name}
       onClose=${close} act=${() => api.remove(path, credential.version)}
-      onDone=${() => {
+      onDone=${(removal) => {
         close();
         gone();
-        toast(`${name} is removed.`);
+        toast(removal?.left ? `${name} is removed, but ${removal.left}` : `${name} is removed.`);
         go(to('credentials'));
       }}>
       <p>The sealed secret is deleted, with the route made for it. This cannot be undone.</p><${Damage} users=${users} /><//>`
     }`;
 }
+
+/** Whether an OAuth credential has nothing to send before somebody has authorized it. */
+const lapsed = (credential) => ['needs_authorization', 'dead'].includes(credential.state);
 
 /** Names who loses something: the keys that used it in the last day, before those that only could. */
 function Damage({ users }) {

@@ -13,7 +13,8 @@ const WORDS = {
   'credential.disable': 'disabled credential',
   'credential.enable': 'enabled credential',
   'credential.authorize': 'authorized credential',
-  'credential.take_over': 'took over the grant of credential',
+  'credential.declined': 'declined the authorization of credential',
+  'credential.revoke': 'revoked the grant of credential',
   'route.add': 'added route',
   'route.update': 'changed route',
   'route.remove': 'removed route',
@@ -25,7 +26,7 @@ const WORDS = {
   'session.open': 'signed in',
   'session.close': 'signed out',
   'session.refused': 'was refused a sign-in',
-  reload: 'reloaded the configuration',
+  'config.reload': 'reloaded the configuration',
 };
 
 /** What an action reads as: `made key`. */

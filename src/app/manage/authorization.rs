@@ -50,9 +50,9 @@ impl Manager {
         match vault.finish_authorization(returned, name, event).await {
             Ok(authorized) => self.welcome(&effective, &vault, authorized, by).await,
             Err(fault) => {
-                if let FlowFault::Declined(word) = &fault {
-                    let subject = name.map_or("", |name| name.as_str());
-                    self.note(events::event(by, "credential.declined", subject, json!({ "error": word }))).await;
+                if let FlowFault::Declined { credential, error } = &fault {
+                    let detail = json!({ "error": error });
+                    self.note(events::event(by, "credential.declined", credential.as_str(), detail)).await;
                 }
                 Err(refuse::by_flow(&fault))
             }

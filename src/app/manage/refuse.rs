@@ -74,7 +74,7 @@ pub(super) fn by_flow(fault: &FlowFault) -> Refusal {
         | FlowFault::Unknown
         | FlowFault::OtherCredential
         | FlowFault::Changed
-        | FlowFault::Declined(_)
+        | FlowFault::Declined { .. }
         | FlowFault::Refused(_) => Code::AuthorizationRefused,
         FlowFault::NoToken => return Refusal::field("refresh_token", fault.to_string(), fault.hint()),
         FlowFault::Unanswered(_) => Code::UpstreamUnreachable,

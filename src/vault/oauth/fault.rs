@@ -2,6 +2,7 @@
 
 use super::client::Trouble;
 use super::grants::GrantsFault;
+use crate::id::CredentialName;
 
 /// Why a credential was not authorized.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,8 +23,13 @@ pub enum FlowFault {
     #[error("the credential has changed since its authorization was begun")]
     Changed,
     /// The person declined, or the app is refused.
-    #[error("Close gave no authorization: `{0}`")]
-    Declined(String),
+    #[error("Close gave no authorization: `{error}`")]
+    Declined {
+        /// Of which credential.
+        credential: CredentialName,
+        /// A word of RFC 6749 4.1.2.1, such as `access_denied`.
+        error: String,
+    },
     /// The refresh token is no text that could be one.
     #[error("this is no refresh token: it is empty, or holds a blank or a character beyond ASCII")]
     NoToken,
@@ -51,7 +57,7 @@ impl FlowFault {
             Self::OtherKind => "only `oauth2` credentials are authorized; for others give a new secret",
             Self::Malformed => "paste the whole URL that the browser was sent to after the consent",
             Self::Unknown | Self::OtherCredential | Self::Changed => "begin the authorization again",
-            Self::Declined(_) => "begin again, and allow it; for another code see RFC 6749 4.1.2.1",
+            Self::Declined { .. } => "begin again, and allow it; for another code see RFC 6749 4.1.2.1",
             Self::NoToken => "give the refresh token alone, on one line",
             Self::Refused(_) => "are client id, client secret and redirect URI those that Close shows?",
             Self::Unanswered(_) => "begin again once Close answers: the code or token may have been used up",

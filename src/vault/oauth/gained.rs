@@ -45,7 +45,8 @@ impl Vault {
         if of.is_some_and(|of| *of != flow.credential) {
             return Err(FlowFault::OtherCredential);
         }
-        let code = returned.outcome.map_err(FlowFault::Declined)?;
+        let declined = |error| FlowFault::Declined { credential: flow.credential.clone(), error };
+        let code = returned.outcome.map_err(declined)?;
         let id = self.find(&flow.credential).ok_or(FlowFault::Changed)?;
         let client = self.client(id).await?;
         if client.app.client_id != flow.client_id {

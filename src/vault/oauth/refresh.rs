@@ -142,7 +142,7 @@ impl Errand {
             if doubtful && self.grants.sharing() == Sharing::Shared && !patience.is_zero() {
                 patience = patience.saturating_sub(LOOK);
             } else {
-                match self.grants.lease(&self.name, &owner, LEASE).await {
+                match self.grants.lease(&self.name, &owner, self.lease()).await {
                     Ok(Some(fence)) => return self.run_under(fence).await,
                     Ok(None) => {}
                     Err(fault) => return later(fault),
@@ -152,6 +152,15 @@ impl Errand {
             let _ = tokio::time::timeout(LOOK, changes.changed()).await;
         }
         Outcome::Later(Setback::Elsewhere)
+    }
+
+    /// How long a lease is good for; it is renewed while its errand lasts. Where nobody else serves, all that it keeps away is
+    /// the command line, and a gateway that starts after one that was killed need not wait for long.
+    fn lease(&self) -> Duration {
+        match self.grants.sharing() {
+            Sharing::Alone => SHORT_LEASE,
+            Sharing::Shared => LEASE,
+        }
     }
 
     /// What the store has, unless that is an outcome by itself.
@@ -187,7 +196,7 @@ impl Errand {
             return later(fault);
         }
         // Marking may have taken its time, and another may have the lease now.
-        if let Err(fault) = self.grants.renew(&self.name, fence, LEASE).await {
+        if let Err(fault) = self.grants.renew(&self.name, fence, self.lease()).await {
             return later(fault);
         }
         let answer = self.holding(fence, self.client.refresh(&stored.tokens.refresh)).await;
@@ -207,12 +216,12 @@ impl Errand {
     /// Does something while the lease is held on to.
     async fn holding<T>(&self, fence: Fence, doing: impl Future<Output = T>) -> T {
         tokio::pin!(doing);
-        let mut turns = tokio::time::interval_at(Instant::now() + LEASE / 3, LEASE / 3);
+        let mut turns = tokio::time::interval_at(Instant::now() + self.lease() / 3, self.lease() / 3);
         loop {
             tokio::select! {
                 done = &mut doing => return done,
                 // A store that does not answer gives the lease to nobody else either.
-                _ = turns.tick() => drop(self.grants.renew(&self.name, fence, LEASE).await),
+                _ = turns.tick() => drop(self.grants.renew(&self.name, fence, self.lease()).await),
             }
         }
     }
@@ -260,7 +269,7 @@ impl Errand {
                 Ok(None) => return Err(Outcome::Nothing),
                 Ok(Some(_)) | Err(_) => {}
             }
-            if let Ok(Some(fence)) = self.grants.lease(&self.name, &owner, LEASE).await {
+            if let Ok(Some(fence)) = self.grants.lease(&self.name, &owner, self.lease()).await {
                 return Ok(fence);
             }
             tokio::time::sleep(LOOK).await;
@@ -307,8 +316,8 @@ pub(super) fn first(given: Given, client: &Client) -> Option<Tokens> {
     Some(Tokens::of(given, &refresh, &client.app.client_id))
 }
 
-/// How long a lease is good for; it is renewed while its errand lasts.
 const LEASE: Duration = Duration::from_secs(6);
+const SHORT_LEASE: Duration = Duration::from_secs(2);
 /// How often others are looked after.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long a refresh that is under way elsewhere, or was, is left alone: for as long as a holder may need that was

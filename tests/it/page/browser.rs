@@ -135,6 +135,32 @@ impl Browser {
         self.run("location.hash = arguments[0]", json!([hash]));
     }
 
+    /// Goes on in the tab that a link has opened.
+    pub(super) fn enter_new_tab(&self) {
+        RUNTIME.block_on(async {
+            let client = self.client();
+            let own = client.window().await.unwrap();
+            let other = loop {
+                let tabs = client.windows().await.unwrap();
+                match tabs.into_iter().find(|tab| *tab != own) {
+                    Some(tab) => break tab,
+                    None => tokio::task::yield_now().await,
+                }
+            };
+            client.switch_to_window(other).await.unwrap();
+        });
+    }
+
+    /// Closes the tab, and goes on in the one before.
+    pub(super) fn leave_tab(&self) {
+        RUNTIME.block_on(async {
+            let client = self.client();
+            client.close_window().await.unwrap();
+            let left = client.windows().await.unwrap().remove(0);
+            client.switch_to_window(left).await.unwrap();
+        });
+    }
+
     pub(super) fn run(&self, script: &str, arguments: Value) -> Value {
         let Value::Array(arguments) = arguments else { panic!("arguments are a list") };
         RUNTIME.block_on(self.client().execute(script, arguments)).unwrap()

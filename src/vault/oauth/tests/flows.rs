@@ -57,7 +57,8 @@ async fn a_decline_a_stranger_and_a_late_answer_authorize_nothing() {
         let vault = Arc::clone(&vault);
         async move { vault.finish_authorization(Returned::of_url(&url).unwrap(), None, event()).await.unwrap_err() }
     };
-    assert_eq!(finish(declined.clone()).await, FlowFault::Declined("access_denied".to_owned()));
+    let error = "access_denied".to_owned();
+    assert_eq!(finish(declined.clone()).await, FlowFault::Declined { credential: name(), error });
     assert_eq!(finish(declined).await, FlowFault::Unknown, "its state is spent");
     let stranger = "https://localhost/oauth/callback?code=planted&state=planted".to_owned();
     assert_eq!(finish(stranger).await, FlowFault::Unknown);
