@@ -22,7 +22,7 @@ impl FileTree {
     /// Parses the text; a fault of syntax names line and column and shows nothing of the text.
     pub(super) fn parse(path: &Path, name: &Arc<str>, text: &str) -> Result<Self, Box<Finding>> {
         let document = Document::parse(text).map_err(|error| Box::new(syntax(name, text, &error)))?;
-        let mut reader = Reader { starts: Starts::of(text), name, lines: BTreeMap::new() };
+        let mut reader = Reader { newlines: newlines(text), name, lines: BTreeMap::new() };
         let entries = reader.table(document.as_table(), "");
         Ok(Self { path: path.to_owned(), entries, lines: reader.lines })
     }
@@ -49,23 +49,9 @@ pub(super) fn array(text: &str) -> Option<Vec<String>> {
     array.as_array()?.iter().map(|element| element.as_str().map(str::to_owned)).collect()
 }
 
-/// Where each line begins: looked up for every key, so that a long file is not counted through for each.
-struct Starts(Vec<usize>);
-
-impl Starts {
-    fn of(text: &str) -> Self {
-        let behind = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Self(std::iter::once(0).chain(behind).collect())
-    }
-
-    /// The line of an offset, counted from 1.
-    fn line(&self, offset: usize) -> usize {
-        self.0.partition_point(|start| *start <= offset)
-    }
-}
-
 struct Reader<'a> {
-    starts: Starts,
+    /// The offset of each: a file of many keys is not read from its beginning for every one of them.
+    newlines: Vec<usize>,
     name: &'a Arc<str>,
     lines: BTreeMap<String, Place>,
 }
@@ -116,7 +102,7 @@ impl Reader<'_> {
     }
 
     fn note(&mut self, path: &str, span: Option<std::ops::Range<usize>>) {
-        let line = span.map(|span| self.starts.line(span.start));
+        let line = span.map(|span| self.newlines.partition_point(|newline| *newline < span.start) + 1);
         self.lines.insert(path.to_owned(), Place::File { name: self.name.clone(), line });
     }
 }
@@ -132,27 +118,14 @@ fn syntax(name: &Arc<str>, text: &str, error: &toml_edit::TomlError) -> Finding 
     .at("syntax", place)
 }
 
+fn newlines(text: &str) -> Vec<usize> {
+    text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect()
+}
+
 /// Line and column of an offset, counted from 1.
 fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = &text.as_bytes()[..offset.min(text.len())];
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
     let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     (line, String::from_utf8_lossy(&before[start..]).chars().count() + 1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_line_of_a_key_is_that_of_its_offset() {
-        let text = "a = 1\n\n[b]\nc = [1,\n 2]\n";
-        let starts = Starts::of(text);
-        for offset in 0..=text.len() {
-            assert_eq!(starts.line(offset), position(text, offset).0, "{offset}");
-        }
-        let tree = FileTree::parse(Path::new("f"), &"f".into(), text).ok().unwrap();
-        let line = |key: &str| tree.lines[key].to_string();
-        assert_eq!([line("a"), line("b.c"), line("b.c.1")], ["f:1", "f:4", "f:5"]);
-    }
 }

@@ -100,7 +100,7 @@ fn a_hundred_thousand_requests_at_random_add_no_series_no_usage_and_no_memory() 
     let world = gateway(origin.address).set("log", "access = \"off\"").key("\"sales\"").spawn();
     let mut chance = Chance(0x9e37_79b9_7f4a_7c15);
     scan(&world, &mut chance, FIRST);
-    let (before, memory) = (series(&world), world.memory());
+    let (before, memory) = (series(&world), world.memory_at_rest());
     scan(&world, &mut chance, REQUESTS - FIRST);
     let after = series(&world);
     let new: Vec<&String> = after.difference(&before).collect();

@@ -9,7 +9,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use closegate::store::{By, Only, Otherwise, Place, Question, Role, Store};
+use closegate::usage::Span;
 
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal};
@@ -17,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::raw::{Answer, Raw, find};
 use crate::ways::Passage;
-use crate::world::{KEY, Setup};
+use crate::world::{KEY, RUNTIME, Setup};
 
 /// A running process; it ends with the value.
 pub(crate) struct Process {
@@ -152,6 +155,27 @@ impl Spawned {
         let mut client = self.connect();
         client.send(request);
         client.answer()
+    }
+
+    /// The memory that is resident, in KiB, once the gateway has written down what was used of it so far: by then what it
+    /// needs of the program for that is there.
+    pub(crate) fn memory_at_rest(&self) -> u64 {
+        let path = self.folder.path().join("closegate/closegate.db");
+        let question = Question { span: Span::Day, from: 0, step: u64::MAX, by: By::Key, only: Only::default() };
+        let written = async || {
+            // Anew each time: what had no tables when it was opened is not looked at again.
+            let place = Place::Sqlite { path: path.clone(), otherwise: Otherwise::Refuse };
+            let store = Store::new(place, Role::Looking);
+            let sums = store.usage(&question).await;
+            store.close().await;
+            sums.is_ok_and(|sums| !sums.is_empty())
+        };
+        let begun = Instant::now();
+        while !RUNTIME.block_on(written()) {
+            assert!(begun.elapsed() < STUCK, "it writes nothing down");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.memory()
     }
 
     /// A GET with [`KEY`].
