@@ -1,6 +1,6 @@
 //! What single values cannot tell: whether routes, keys, listeners and upstreams agree with one another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::entries::Cleartext;
 use super::finding::Wrong;
@@ -209,7 +209,11 @@ fn limits(config: &Config, walk: &mut Walk) {
         let what = format!("a key without limits: it may ask {} for ever", reach(key));
         walk.warn(path, place, Wrong::new(what, "add `scopes`, `allow` or `deny` rules, a `rate`, or `expires`"));
     }
-    for (name, _) in config.routes.iter().filter(|(name, route)| is_unreachable(config, name, route)) {
+    // Once for all routes: there may be many of both.
+    let opened: BTreeSet<&RouteName> = config.keys.values().flat_map(|key| &key.routes).collect();
+    let is_unreachable =
+        |name: &RouteName, route: &Route| !config.keys.is_empty() && !route.anonymous && !opened.contains(name);
+    for (name, _) in config.routes.iter().filter(|(name, route)| is_unreachable(name, route)) {
         let doubt = Wrong::new("no key may use this route", "add it to the `routes` of a key, or remove it");
         let key = format!("routes.{name}");
         walk.warn(&key, walk.place(&key), doubt);
@@ -237,8 +241,4 @@ fn observers(config: &Config, walk: &mut Walk) {
 
 fn reach(key: &Key) -> &'static str {
     if key.routes.len() == 1 { "whatever its route allows" } else { "whatever its routes allow" }
-}
-
-fn is_unreachable(config: &Config, name: &RouteName, route: &Route) -> bool {
-    !config.keys.is_empty() && !route.anonymous && !config.keys.values().any(|key| key.routes.contains(name))
 }
