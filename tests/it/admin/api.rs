@@ -176,7 +176,7 @@ fn an_authorization_comes_back_to_the_browser_that_began_it() {
         come(&good).header("Cookie", &format!("{cookie}; {cookie}")),
     ] {
         let answer = other.send();
-        assert!(answer.status == 400 && !done(&answer), "another browser: {}", answer.text());
+        assert!(answer.status == 409 && !done(&answer), "another browser: {}", answer.text());
         assert!(!answer.text().contains("planted-code"), "{}", answer.text());
     }
     let declined = come(&format!("error=access_denied&state={state}")).header("Cookie", cookie).send();
