@@ -29,7 +29,8 @@ pub(super) struct CallbackQuery {
     /// What is exchanged for tokens.
     code: Option<String>,
     /// Which authorization it is.
-    state: Option<String>,
+    #[param(min_length = 1)]
+    state: String,
     /// Why there is no code.
     error: Option<String>,
 }
@@ -40,8 +41,8 @@ pub(super) struct CallbackQuery {
 #[utoipa::path(get, path = "/oauth/callback", operation_id = "oauth_callback", tag = "session", security(()),
     params(CallbackQuery), responses(
         (status = 200, description = "The credential is authorized", body = String, content_type = "text/html"),
-        (status = 400, description = "The address is not whole, or the browser is another", body = String, content_type = "text/html"),
-        (status = 409, description = "The authorization is unknown, over or refused", body = String, content_type = "text/html"),
+        (status = 400, description = "The address does not say which authorization it is of", body = String, content_type = "text/html"),
+        (status = 409, description = "The authorization is unknown, over or refused, or the browser is another", body = String, content_type = "text/html"),
         (status = 503, description = "Close or the store cannot be reached", body = String, content_type = "text/html")))]
 pub(super) async fn returned(
     State(desk): State<Arc<Desk>>,
@@ -70,14 +71,24 @@ async fn complete(
     headers: &HeaderMap,
     uri: &Uri,
 ) -> Result<String, Refusal> {
-    let returned = Returned::parse(uri.query().unwrap_or_default())
-        .ok_or_else(|| Refusal::new(Code::Malformed, "This is not an address that Close sends a browser to."))?;
+    let query = uri.query().unwrap_or_default();
+    let returned = Returned::parse(query).ok_or_else(|| {
+        let code = if has_state(query) { Code::AuthorizationRefused } else { Code::Malformed };
+        Refusal::new(code, "This is not an address that Close sends a browser to.")
+    })?;
     if !began(headers, scheme, returned.state()) {
         let hint = "Open the credential in this browser and begin again, or paste this page's address where you began.";
-        return Err(Refusal::new(Code::Malformed, "This authorization was not begun in this browser.").hint(hint));
+        let what = "This authorization was not begun in this browser.";
+        return Err(Refusal::new(Code::AuthorizationRefused, what).hint(hint));
     }
     let by = Actor { name: "browser".to_owned(), way: Way::Session, from: Some(came.peer) };
     Ok(desk.management.complete_authorization(None, returned, &by).await?.name)
+}
+
+/// Whether an address says once which authorization it is of.
+fn has_state(query: &str) -> bool {
+    let mut states = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "state");
+    states.next().is_some_and(|(_, state)| !state.is_empty()) && states.next().is_none()
 }
 
 /// Whether this browser has the cookie of that `state`.

@@ -8,9 +8,12 @@ use axum::routing::get;
 use http::StatusCode;
 use utoipa::ToSchema as _;
 use utoipa::openapi::path::{Operation, Parameter, PathItem};
+use utoipa::openapi::schema::{AdditionalProperties, SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, LicenseBuilder, SecurityRequirement};
-use utoipa::openapi::{ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{
+    ContentBuilder, InfoBuilder, Object, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder, Schema,
+};
 
 use super::Desk;
 use crate::admin::problem::Problem;
@@ -46,12 +49,35 @@ pub(super) fn begun() -> OpenApi {
 
 /// The document once its paths are known: every operation says with which errors it may answer.
 pub(super) fn finished(mut document: OpenApi) -> OpenApi {
+    for schema in document.components.iter_mut().flat_map(|components| components.schemas.values_mut()) {
+        close_variants(schema);
+    }
     for (path, item) in &mut document.paths.paths {
         for operation in operations(item) {
             add_refusals(path, operation);
         }
     }
     document
+}
+
+/// Of something that is exactly one of several, none has further properties.
+fn close_variants(schema: &mut RefOr<Schema>) {
+    let RefOr::T(Schema::OneOf(one_of)) = schema else { return };
+    for item in &mut one_of.items {
+        let RefOr::T(Schema::Object(variant)) = item else { continue };
+        close(variant);
+        for property in variant.properties.values_mut() {
+            if let RefOr::T(Schema::Object(inner)) = property {
+                close(inner);
+            }
+        }
+    }
+}
+
+fn close(schema: &mut Object) {
+    if matches!(schema.schema_type, SchemaType::Type(Type::Object)) {
+        schema.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+    }
 }
 
 /// The path that gives the document.

@@ -12,7 +12,7 @@ use super::page::within;
 use super::request::Query;
 use crate::admin::gate::Caller;
 use crate::admin::model::{EndpointView, EventPage, EventQuery, Place, Reload, SettingView, Usage, UsageQuery};
-use crate::admin::refusal::Refusal;
+use crate::admin::refusal::{Code, Refusal};
 use crate::admin::respond::{JSON, json};
 use crate::catalogue::Catalogue;
 
@@ -35,6 +35,11 @@ pub(super) async fn usage(State(desk): State<Arc<Desk>>, Query(query): Query<Usa
     params(EventQuery), responses((status = 200, description = "A page of events", body = EventPage)))]
 pub(super) async fn events(State(desk): State<Arc<Desk>>, Query(query): Query<EventQuery>) -> Answered {
     let limit = query.limit.map(|limit| u64::try_from(limit).unwrap_or(u64::MAX));
+    for (name, text) in [("actor", &query.actor), ("action", &query.action), ("subject", &query.subject)] {
+        if text.as_ref().is_some_and(|text| !(1..=100).contains(&text.chars().count())) {
+            return Err(Refusal::new(Code::Malformed, format!("`{name}` is a text of 1 to 100 characters")));
+        }
+    }
     let query = EventQuery { limit: Some(within(limit, 500, 100)?), ..query };
     Ok(json(StatusCode::OK, JSON, &desk.management.events(query).await?))
 }

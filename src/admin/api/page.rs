@@ -1,8 +1,6 @@
 //! Pages of lists, entity tags, and the answers that carry them.
 
 use axum::response::{IntoResponse as _, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{ETAG, LOCATION};
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -11,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::admin::model::{CredentialView, KeyView, RouteView, Version};
 use crate::admin::refusal::{Code, Refusal};
 use crate::admin::respond::{JSON, json};
+use crate::id::CredentialName;
 
 /// Which part of a list is asked for.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -21,7 +20,7 @@ pub(super) struct PageQuery {
     #[param(minimum = 1, maximum = 500, default = 100)]
     limit: Option<u64>,
     /// Where the page before this one ended: its `next`.
-    #[param(min_length = 1, max_length = 200)]
+    #[param(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
     cursor: Option<String>,
     /// Only those with this text in their name or description; case does not matter.
     #[param(max_length = 100)]
@@ -111,7 +110,7 @@ impl PageQuery {
         list.sort_by(|one, other| one.name().cmp(other.name()));
         let more = list.len() > limit;
         list.truncate(limit);
-        let next = list.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(last.name()));
+        let next = list.last().filter(|_| more).map(|last| last.name().to_owned());
         Ok(json(StatusCode::OK, JSON, &Page { data: list, next }))
     }
 }
@@ -151,7 +150,7 @@ pub(super) fn done() -> Response {
 }
 
 fn opened(cursor: &str) -> Result<String, Refusal> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
-    let name = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|name| (1..=63).contains(&name.len()));
+    // The names of all that is listed are of one shape.
+    let name = CredentialName::parse(cursor).ok().map(|name| name.to_string());
     name.ok_or_else(|| Refusal::new(Code::Malformed, "`cursor` is the `next` of another page"))
 }

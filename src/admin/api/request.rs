@@ -46,7 +46,7 @@ impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for Json<T> {
             return Ok(None);
         }
         must_be_json(&parts.headers)?;
-        parse(&bytes).map(|value| Some(Self(value)))
+        Ok(parse::<Option<T>>(&bytes)?.map(Self))
     }
 }
 
@@ -231,7 +231,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::model::{NewCredential, NewKey};
+    use super::super::super::model::{KeyRotation, NewCredential, NewKey};
     use super::*;
 
     fn fault<T: DeserializeOwned>(text: &str) -> Refusal {
@@ -255,6 +255,21 @@ mod tests {
             let refusal = fault::<NewCredential>(bad);
             assert!(refusal.detail.contains(what), "{bad}: {refusal}");
         }
+    }
+
+    #[tokio::test]
+    async fn where_a_body_may_be_left_out_null_leaves_it_out() {
+        let said = async |text: &'static str| {
+            let request =
+                Request::post("/").header(CONTENT_TYPE, "application/json").body(axum::body::Body::from(text)).unwrap();
+            let body = <Json<KeyRotation> as OptionalFromRequest<()>>::from_request(request, &()).await;
+            body.map(|body| body.map(|Json(to)| to.overlap))
+        };
+        for none in ["", "null"] {
+            assert_eq!(said(none).await.unwrap(), None, "{none}");
+        }
+        assert_eq!(said("{}").await.unwrap(), Some(None));
+        assert_eq!(said("7").await.unwrap_err().code, Code::Malformed);
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Manager {
         let mut before = match query.cursor.as_deref().map(str::parse) {
             None => None,
             Some(Ok(cursor)) => Some(cursor),
-            Some(Err(_)) => return Err(Refusal::new(Code::Invalid, "`cursor` is no `next` of a page before")),
+            Some(Err(_)) => return Err(Refusal::new(Code::Malformed, "`cursor` is no `next` of a page before")),
         };
         let mut data = Vec::new();
         loop {

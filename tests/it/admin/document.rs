@@ -25,6 +25,10 @@ fn every_operation_has_an_id_a_summary_and_its_errors() {
     }
     assert!(ids.len() > 25);
     assert_eq!(document["security"].as_array().unwrap().len(), 2);
+    for name in ["CredentialSecret", "Authorization"] {
+        let variants = document["components"]["schemas"][name]["oneOf"].as_array().unwrap();
+        assert!(variants.len() >= 3 && variants.iter().all(|one| one["additionalProperties"] == false), "{variants:?}");
+    }
     let new = &document["components"]["schemas"]["NewKey"];
     assert_eq!(new["additionalProperties"], false, "{new}");
 }

@@ -99,6 +99,25 @@ fn wrong_tokens_from_an_address_hold_up_no_right_one_from_there() {
 }
 
 #[test]
+fn a_browser_that_began_nothing_is_sent_back_in_vain() {
+    let office = Office::open();
+    for (query, status) in [
+        ("", 400),
+        ("?code=a", 400),
+        ("?state=", 400),
+        ("?state=a&state=b&code=c", 400),
+        ("?state=a", 409),
+        ("?state=a&code=b&error=c", 409),
+        ("?state=a&code=b", 409),
+    ] {
+        let answer = office.ask("GET", &format!("{CALLBACK}{query}")).send();
+        assert_eq!(answer.status, status, "{query}");
+        assert!(answer.text().contains("Not authorized"), "{query}");
+    }
+    assert!(office.memory.events().is_empty());
+}
+
+#[test]
 fn a_viewer_can_change_nothing() {
     let office = Office::open();
     office.add("sales");
