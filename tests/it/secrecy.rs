@@ -395,45 +395,41 @@ fn line_43_debug_shows_no_secret() {
     assert!(search.find(request["authorization"].as_bytes()).is_some(), "the control");
 }
 
+/// What this test does in a process of its own, once the variable names it.
+const PANICS: &str = "CLOSEGATE_TEST_PANICS";
+
 #[test]
 fn line_43_a_panic_does_not_quote_what_it_was_working_on() {
-    let child = |test: &str| {
+    if let Ok(which) = std::env::var(PANICS) {
+        return panics(&which);
+    }
+    let child = |which: &str| {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--ignored", "--exact", "--nocapture", &format!("secrecy::{test}")]);
+        let this = "secrecy::line_43_a_panic_does_not_quote_what_it_was_working_on";
+        command.args(["--exact", "--nocapture", this]).env(PANICS, which);
         run(&mut command)
     };
     let search = Search::of(&ALL);
-    for (test, panics) in [("panics_with_a_secret", 3), ("panics_before_there_are_messages", 1)] {
-        let ended = child(test);
+    for (which, panics) in [("with messages", 3), ("before there are messages", 1)] {
+        let ended = child(which);
         let text = ended.stdout + &ended.stderr;
         assert_eq!(search.find(text.as_bytes()), None, "{text}");
         assert_eq!(text.matches("a thread panicked").count(), panics, "{text}");
         assert_eq!(text.matches("secrecy.rs").count(), panics, "{text}");
     }
     // The control: without the hook of the gateway the payload is printed.
-    let ended = child("panics_without_the_hook");
+    let ended = child("without the hook");
     assert!(search.find((ended.stdout + &ended.stderr).as_bytes()).is_some());
 }
 
-#[test]
-#[ignore = "run by another test, in a process of its own"]
-fn panics_with_a_secret() {
-    let _log = log::init("trace").unwrap();
-    log::install_panic_hook();
+fn panics(which: &str) {
+    let _log = (which == "with messages").then(|| log::init("trace").unwrap());
+    if which != "without the hook" {
+        log::install_panic_hook();
+    }
     let _ = std::thread::spawn(|| panic!("while sending {SECRET}")).join();
-    let _ = std::thread::spawn(|| std::panic::panic_any(SECRET.to_owned())).join();
-    let _ = std::thread::spawn(|| std::panic::panic_any(KEY)).join();
-}
-
-#[test]
-#[ignore = "run by another test, in a process of its own"]
-fn panics_before_there_are_messages() {
-    log::install_panic_hook();
-    let _ = std::thread::spawn(|| panic!("while sending {SECRET}")).join();
-}
-
-#[test]
-#[ignore = "run by another test, in a process of its own"]
-fn panics_without_the_hook() {
-    let _ = std::thread::spawn(|| panic!("while sending {SECRET}")).join();
+    if which == "with messages" {
+        let _ = std::thread::spawn(|| std::panic::panic_any(SECRET.to_owned())).join();
+        let _ = std::thread::spawn(|| std::panic::panic_any(KEY)).join();
+    }
 }
