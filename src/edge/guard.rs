@@ -508,7 +508,9 @@ impl<IO: Socket> AsyncWrite for Guard<IO> {
         let this = self.get_mut();
         // The codec flushes each time that it is woken.
         this.attend(cx)?;
-        Pin::new(&mut this.io).poll_flush(cx)
+        // TLS takes an answer's end into a buffer of its own: whether the client takes it is seen here.
+        let poll = Pin::new(&mut this.io).poll_flush(cx);
+        this.watch(cx, poll)
     }
 
     /// Ends the write half, and reads on for a moment when the client may still be sending: closing at once would
@@ -520,7 +522,8 @@ impl<IO: Socket> AsyncWrite for Guard<IO> {
             return Poll::Ready(Ok(()));
         }
         if this.armed != Armed::Linger {
-            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            let poll = Pin::new(&mut this.io).poll_shutdown(cx);
+            ready!(this.watch(cx, poll))?;
             let still_sending = !matches!(this.phase, Phase::Head | Phase::Expired) || !is_blank(&this.held);
             if !still_sending {
                 return Poll::Ready(Ok(()));

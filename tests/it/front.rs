@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use closegate::app::Change;
 use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -84,7 +84,10 @@ fn with_tls(origin: &Origin, identity: &Identity, more: &str) -> Setup {
 pub(crate) type Session = StreamOwned<ClientConnection, TcpStream>;
 
 pub(crate) fn shake(config: ClientConfig, address: SocketAddr) -> std::io::Result<Session> {
-    let mut socket = TcpStream::connect(address)?;
+    shake_over(TcpStream::connect(address)?, config)
+}
+
+fn shake_over(mut socket: TcpStream, config: ClientConfig) -> std::io::Result<Session> {
     socket.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut connection = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
     while connection.is_handshaking() {
@@ -133,6 +136,40 @@ fn both_versions_of_http_are_offered_and_requests_served() {
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer);
     assert!(!answer.windows(4).any(|window| window == b"HTTP"), "{answer:?}");
+}
+
+#[test]
+fn line_34_an_answer_that_lies_unread_in_the_session_takes_idle_timeout() {
+    let origin = Origin::start(|conversation| {
+        while let Some(seen) = conversation.request() {
+            let size: usize = seen.line().split(['/', ' ']).find_map(|part| part.parse().ok()).unwrap();
+            conversation.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n"));
+            conversation.send(vec![b'x'; size]);
+        }
+    });
+    let authority = Authority::new();
+    let setup = gateway(origin.address).key("\"sales\"").set("listen", "idle_timeout = \"2s\"");
+    let world = sealed(setup, &authority).start();
+    // How much the system takes of an answer is not known: one of these ends in what the session keeps of it.
+    let sizes = (60..260).step_by(10).map(|thousands| thousands * 1000);
+    let unread = sizes.flat_map(|size| ["close", "keep-alive"].map(|connection| (size, connection)));
+    let unread = unread.map(|(size, connection)| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(&world.place(TLS).into()).unwrap();
+        let mut session = shake_over(socket.into(), authority.client(None, &[])).unwrap();
+        let head = format!("GET /sales/{size} HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\n");
+        session.write_all(format!("{head}Connection: {connection}\r\n\r\n").as_bytes()).unwrap();
+        session
+    });
+    let unread: Vec<Session> = unread.collect();
+    origin.wait_for(unread.len());
+    let open = || world.metric("closegate_connections{listener=\"tls\"}");
+    assert!(open() > 0.0);
+    let begun = Instant::now();
+    while open() > 0.0 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "connections are held that nobody reads");
+    }
 }
 
 #[test]
