@@ -14,7 +14,7 @@ pub(super) const NEWEST: u64 = STEPS.len() as u64;
 
 /// Takes the steps that were not taken yet, all of them or none, under a lock.
 pub(super) async fn run(pool: &Pool) -> Result<(), StoreError> {
-    if known(&mut pool.read(super::LIMIT).await?).await? == Some(NEWEST) {
+    if known(&mut pool.read().await?).await? == Some(NEWEST) {
         return Ok(());
     }
     let mut session = pool.change(LIMIT).await?;
@@ -45,7 +45,7 @@ pub(super) enum Tables {
 
 /// Looks whether the tables are those that this program knows, and leaves them as they are.
 pub(super) async fn look(pool: &Pool) -> Result<Tables, StoreError> {
-    match known(&mut pool.read(super::LIMIT).await?).await? {
+    match known(&mut pool.read().await?).await? {
         None | Some(0) => Ok(Tables::None),
         Some(NEWEST) => Ok(Tables::Known),
         Some(found) if found > NEWEST => Err(StoreError::Newer { found, known: NEWEST }),

@@ -183,18 +183,19 @@ impl Store {
     /// A connection to read by; none while nothing was ever written.
     async fn read(&self) -> Result<Option<Session>, StoreError> {
         let Some(open) = self.known().await? else { return Ok(None) };
-        self.heed(open.pool.read(LIMIT).await).map(Some)
+        self.heed(open.pool.read().await).map(Some)
     }
 
     /// A transaction to change something in; the first one makes what is not there.
     async fn change(&self) -> Result<Session, StoreError> {
         let open = self.made().await?;
-        self.heed(open.pool.change(LIMIT).await)
+        self.heed(open.pool.change(open.pool.patience()).await)
     }
 
     /// A transaction in what is there; none while nothing was ever written.
     async fn change_known(&self) -> Result<Option<Session>, StoreError> {
-        self.change_known_within(LIMIT).await
+        let Some(open) = self.known().await? else { return Ok(None) };
+        self.heed(open.pool.change(open.pool.patience()).await).map(Some)
     }
 
     async fn change_known_within(&self, limit: Duration) -> Result<Option<Session>, StoreError> {
@@ -263,5 +264,5 @@ impl fmt::Debug for Place {
     }
 }
 
-/// How long anything may take.
+/// How long anything may take of a database that is a process of its own.
 const LIMIT: Duration = Duration::from_secs(5);

@@ -14,6 +14,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 
 use super::fault::StoreError;
 use super::migrate::{self, Tables};
+use super::sql::SLOW_DISK;
 use super::sql::{Open, Pool};
 use super::{LIMIT, Otherwise, Place, Role};
 
@@ -84,7 +85,8 @@ async fn file(path: PathBuf, role: Role) -> Result<Open, StoreError> {
         (options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full), serving)
     };
     let options = options.disable_statement_logging();
-    let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(LIMIT).idle_timeout(None).max_lifetime(None);
+    let pool =
+        SqlitePoolOptions::new().max_connections(1).acquire_timeout(SLOW_DISK).idle_timeout(None).max_lifetime(None);
     Ok(Open { serving, ..Open::of(Pool::Sqlite(pool.connect_lazy_with(options))) })
 }
 

@@ -81,8 +81,18 @@ impl Open {
 }
 
 impl Pool {
+    /// How long anything may take. A file is slow only where its disk is busy with something else, and then it helps
+    /// nobody to give up early: there is no other way to it.
+    pub(super) fn patience(&self) -> Duration {
+        match self {
+            Self::Sqlite(_) => SLOW_DISK,
+            Self::Postgres(_) => super::LIMIT,
+        }
+    }
+
     /// A connection for statements that stand alone.
-    pub(super) async fn read(&self, limit: Duration) -> Result<Session, StoreError> {
+    pub(super) async fn read(&self) -> Result<Session, StoreError> {
+        let limit = self.patience();
         let deadline = Instant::now() + limit;
         let acquired = Box::pin(async {
             Ok(match self {
@@ -99,7 +109,7 @@ impl Pool {
         let deadline = Instant::now() + limit;
         let pool = match self {
             Self::Sqlite(pool) => {
-                let begun = within(deadline, limit, Box::pin(async { Ok(pool.begin_with("BEGIN IMMEDIATE").await?) }));
+                let begun = within(deadline, limit, Box::pin(begin(pool)));
                 return Ok(Session::new(Connection::SqliteChange(begun.await?), deadline, limit));
             }
             Self::Postgres(pool) => pool,
@@ -332,6 +342,18 @@ impl From<&serde_json::Value> for Value {
     }
 }
 
+/// A transaction that has the right to write. SQLite ends one by itself when its disk is full, which the library does not
+/// notice: it takes the next for one within it, and the connection is of no more use.
+async fn begin(pool: &sqlx::SqlitePool) -> Result<sqlx::Transaction<'static, Sqlite>, StoreError> {
+    match pool.begin_with("BEGIN IMMEDIATE").await {
+        Err(sqlx::Error::InvalidSavePointStatement) => {
+            pool.acquire().await?.close().await?;
+            Ok(pool.begin_with("BEGIN IMMEDIATE").await?)
+        }
+        begun => Ok(begun?),
+    }
+}
+
 async fn of_sqlite(
     text: &'static str,
     values: Vec<Value>,
@@ -404,6 +426,9 @@ async fn within<T>(
     let late = |_| StoreError::unreachable(format!("no answer within {} s", limit.as_secs()));
     tokio::time::timeout_at(deadline, work).await.map_err(late)?
 }
+
+/// How long a commit to a file may take.
+pub(super) const SLOW_DISK: Duration = Duration::from_secs(30);
 
 fn gone() -> StoreError {
     StoreError::unreachable("the connection is gone")

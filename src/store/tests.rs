@@ -231,3 +231,16 @@ async fn a_database_that_does_not_answer_is_down_until_it_does() {
 }
 
 const STUCK: std::time::Duration = std::time::Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_transaction_that_the_database_ended_by_itself_holds_nothing_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(place(&folder), Role::Serving);
+    store.insert(draft(Kind::Route, "sales"), &event()).await.unwrap();
+    let mut session = store.change().await.unwrap();
+    // As SQLite does itself when its disk is full: what is asked to commit or to roll back then has nothing to end.
+    session.run("ROLLBACK").await.unwrap();
+    session.commit().await.unwrap_err();
+    store.insert(draft(Kind::Route, "partner"), &event()).await.unwrap();
+    assert_eq!(store.records(Kind::Route).await.unwrap().len(), 2);
+}
