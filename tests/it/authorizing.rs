@@ -214,7 +214,7 @@ fn a_state_is_good_once_for_ten_minutes_and_in_the_browser_that_began() {
     let back = decide(&page, "allow");
     for other in [None, Some("closegate-oauth=planted")] {
         let refused = scene.come_back(&back, other);
-        assert_eq!(refused.status, 400);
+        assert_eq!(refused.status, 409);
         assert!(refused.text().contains("not begun in this browser"), "{}", refused.text());
     }
     assert_eq!(scene.come_back(&back, Some(&cookie)).status, 200, "another browser used nothing up");
