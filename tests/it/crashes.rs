@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Barrier, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use closegate::sim::{Fault, OAuthApp, Simulator, Trouble};
 use rustix::process::Signal;
@@ -159,24 +159,18 @@ impl Ward {
     fn recover(&mut self) -> Fate {
         let before = self.refreshes();
         self.running = start(&self.folder);
-        let begun = Instant::now();
-        loop {
-            let seen = call(self.running.admin, "GET", "/partner", None).json();
-            let over = self.simulator.grants().last().unwrap().over;
-            if seen["state"] == "dead" {
-                assert!(over, "a grant that works is given up: {seen}");
-                assert!(seen["reason"].as_str().unwrap().contains("when the process ended"), "{seen}");
-                self.authorize();
-                return Fate::Lost;
-            }
-            if self.refreshes() > before && self.renewals() > 0 {
-                assert!(!over, "{seen}");
-                assert_eq!(self.status(), 200);
-                return Fate::Alive;
-            }
-            assert!(begun.elapsed() < STUCK, "{seen} {}", self.running.process.stderr.text());
-            std::thread::sleep(Duration::from_millis(20));
+        self.running.process.stderr.wait_for_either(RENEWED, OVER);
+        let seen = call(self.running.admin, "GET", "/partner", None).json();
+        let over = self.simulator.grants().last().unwrap().over;
+        if seen["state"] == "dead" {
+            assert!(over, "a grant that works is given up: {seen}");
+            assert!(seen["reason"].as_str().unwrap().contains("when the process ended"), "{seen}");
+            self.authorize();
+            return Fate::Lost;
         }
+        assert!(self.refreshes() > before && !over, "{seen}");
+        assert_eq!(self.status(), 200);
+        Fate::Alive
     }
 
     fn status(&self) -> u16 {
@@ -305,5 +299,7 @@ fn each(wards: &mut [Ward], act: impl Fn(&mut Ward) + Sync) {
 const WARDS: usize = 8;
 const TURNS: usize = 26;
 const RENEWED: &str = "its access token is renewed";
+/// What it says of a grant that is dead.
+const OVER: &str = "the grant is over";
 /// A guard against what never comes.
 const STUCK: Duration = Duration::from_secs(60);

@@ -306,6 +306,11 @@ impl Stream {
         self.wait_until(|bytes| String::from_utf8_lossy(bytes).matches(text).count() >= times);
     }
 
+    /// Waits until one text or the other was written.
+    pub(crate) fn wait_for_either(&self, one: &str, other: &str) {
+        self.wait_until(|bytes| [one, other].iter().any(|text| find(bytes, text.as_bytes()).is_some()));
+    }
+
     /// Waits for the word that follows a text.
     pub(crate) fn after(&self, text: &str) -> String {
         let word = |written: &str| {
