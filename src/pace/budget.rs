@@ -52,6 +52,11 @@ pub(super) struct Trip {
 }
 
 impl Trip {
+    /// The trip of a request of which nobody noted when it went out.
+    pub(super) fn unnoted(back: Instant) -> Self {
+        Self { sent: back.checked_sub(LATEST_COUNT).unwrap_or(back), back }
+    }
+
     /// When the request was counted at the latest: soon after it was sent, however long its answer took.
     fn counted(self) -> Instant {
         self.sent + self.back.saturating_duration_since(self.sent).min(LATEST_COUNT)

@@ -174,7 +174,7 @@ impl Account {
         self.known.store(true, Ordering::Relaxed);
         self.pacer.change(&key, |cell| {
             cell.join(self.credential, || (self.pacer.meters)(self.credential, group));
-            cell.settle(self.credential, Counted::No, Trip { sent: now, back: now }, lesson);
+            cell.settle(self.credential, Counted::No, Trip::unnoted(now), lesson);
         });
     }
 

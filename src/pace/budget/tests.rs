@@ -71,6 +71,16 @@ fn what_is_left_is_the_least_that_was_told_less_what_is_under_way() {
 }
 
 #[test]
+fn a_first_answer_that_took_a_while_is_no_later_window() {
+    let mut bench = Bench::new();
+    // Counted at 1000 at once, answered at 1005; the next one is counted at 1006.
+    bench.budget.learn(reading(12, 11, 1_999), Trip::unnoted(bench.zero + ms(1_005)));
+    bench.budget.begin();
+    bench.answer(1_005, 1_006, reading(12, 10, 1_993));
+    assert_eq!(bench.room(1_006), 10);
+}
+
+#[test]
 fn a_fraction_may_have_been_rounded_down() {
     let mut bench = Bench::new();
     bench.budget.begin();
