@@ -331,7 +331,8 @@ impl Stream {
         line(&self.bytes()).unwrap().trim().parse().unwrap()
     }
 
-    fn wait_until(&self, enough: impl Fn(&[u8]) -> bool) {
+    /// Waits until what was written is enough.
+    pub(crate) fn wait_until(&self, enough: impl Fn(&[u8]) -> bool) {
         let written = self.0.0.lock().unwrap();
         let missing = |written: &mut Written| !enough(&written.bytes) && !written.ended;
         let (written, timeout) = self.0.1.wait_timeout_while(written, STUCK, missing).unwrap();

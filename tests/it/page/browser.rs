@@ -96,7 +96,7 @@ impl Browser {
             let mut builder = ClientBuilder::rustls().unwrap();
             builder.capabilities(serde_json::from_value(capabilities).unwrap());
             let client = builder.connect(&address).await.unwrap();
-            client.update_timeouts(TimeoutConfiguration::new(Some(STUCK), Some(STUCK), None)).await.unwrap();
+            client.update_timeouts(TimeoutConfiguration::new(Some(STUCK / LOOKS), Some(STUCK), None)).await.unwrap();
             client
         });
         let browser = Self { client: Some(client), driver };
@@ -178,12 +178,15 @@ impl Browser {
              const frame = () => look() || requestAnimationFrame(frame);
              frame();"
         );
-        match RUNTIME.block_on(self.client().execute_async(&script, Vec::new())) {
-            Ok(found) => found,
-            Err(error) => {
-                panic!("`{expression}` does not come to hold: {error}\n{}\n{:?}", self.text(), self.console())
+        let mut troubles = Vec::new();
+        // A script that began on a page that is left is never answered: then the next one is asked.
+        for _ in 0..LOOKS {
+            match RUNTIME.block_on(self.client().execute_async(&script, Vec::new())) {
+                Ok(found) => return found,
+                Err(trouble) => troubles.push(trouble.to_string()),
             }
         }
+        panic!("`{expression}` does not come to hold: {troubles:?}\n{}\n{:?}", self.text(), self.console())
     }
 
     /// Waits until the text stands on the page.
@@ -279,3 +282,5 @@ const AXE: &str = include_str!("../../data/axe/axe.min.js");
 
 /// A guard against what never comes, nothing that a test waits for.
 const STUCK: Duration = Duration::from_secs(60);
+/// So often what is waited for is looked at before that.
+const LOOKS: u32 = 6;
