@@ -3,6 +3,7 @@
 //! RFC 9112 leaves a server room to be lenient; this one uses none of it, because what stands behind reads for itself
 //! (security.md 1 to 8).
 
+use std::net::Ipv6Addr;
 use std::sync::LazyLock;
 
 use memchr::{memchr, memmem};
@@ -195,8 +196,7 @@ pub(super) fn judge_authority(authority: &[u8]) -> bool {
         (Some(b'['), _) => {
             let Some(close) = memchr(b']', authority) else { return false };
             let (inside, after) = (&authority[1..close], &authority[close + 1..]);
-            let literal =
-                !inside.is_empty() && inside.iter().all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'));
+            let literal = std::str::from_utf8(inside).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
             return literal && (after.is_empty() || (after[0] == b':' && is_port(&after[1..])));
         }
         (_, Some(colon)) => (&authority[..colon], &authority[colon + 1..]),

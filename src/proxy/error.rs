@@ -137,7 +137,13 @@ impl ProxyError {
     pub(super) fn telling(&self) -> Telling {
         match self {
             Self::Wire(fault) => tell_wire(*fault),
-            Self::Body(BodyFault::Malformed(_)) | Self::Malformed(_) | Self::KeyInTarget => MALFORMED,
+            Self::Body(BodyFault::Malformed(_)) | Self::Malformed(_) => MALFORMED,
+            Self::KeyInTarget => tell(
+                400,
+                "request_malformed",
+                "http_request_error",
+                "send the key in a header; this one may stand in a log by now: have it revoked",
+            ),
             Self::Body(BodyFault::Timeout) => TIMED_OUT,
             Self::Path(_) => tell(
                 400,
@@ -152,7 +158,7 @@ impl ProxyError {
                 401,
                 "key_missing",
                 DENIED,
-                "send a gateway key as the user name of Basic, as a Bearer token or as `Closegate-Key`; keys are declared under [keys.NAME] in the configuration",
+                "send a gateway key as the user name of Basic, as a Bearer token or as `Closegate-Key`; whoever runs this gateway makes one with `closegate key create`",
             ),
             Self::KeyInvalid => tell(
                 401,

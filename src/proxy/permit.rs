@@ -17,8 +17,8 @@ use super::inbound::Inbound;
 use crate::catalogue::Judgement;
 use crate::edge::WireFault;
 use crate::keys::{Admission, Caller, Key, KeySet, Presented, Slot};
-use crate::path::{DecisionPath, RequestPath};
-use crate::routes::{Route, RouteTable};
+use crate::path::{DecisionPath, PathFault, RequestPath};
+use crate::routes::{Doubled, Route, RouteTable};
 use crate::rule::{Rule, Ruling};
 use crate::scope::Scope;
 use crate::telemetry::Label;
@@ -161,8 +161,16 @@ impl Access<'_> {
             Caller::Unknown if self.keys.ever_defined() => return Err(ProxyError::KeyInvalid),
             Caller::Unknown | Caller::Absent => return Err(ProxyError::KeyMissing),
         };
-        // A slash repeated in a prefix tells that there is such a route: to nobody without a key (security.md 27).
-        match (matched?, key) {
+        // A slash repeated in a prefix tells that there is such a route: to those alone who may use it (security.md 27).
+        let matched = match matched {
+            Ok(matched) => matched,
+            Err(Doubled { meant }) => {
+                let told = meant.is_some_and(|meant| key.as_ref().is_none_or(|key| key.routes.contains(&meant)));
+                let fault = if told { PathFault::RepeatedSlashInPrefix.into() } else { ProxyError::NoRoute };
+                return Err(fault);
+            }
+        };
+        match (matched, key) {
             (Some(found), key) if open || key.as_ref().is_none_or(|key| key.routes.contains(&found.route.index)) => {
                 let from = target.path().len() - found.rest.len();
                 Ok(Found { key, route: found.route.clone(), target: target.clone(), from, prefixed: true })

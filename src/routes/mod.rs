@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderValue;
 use http::uri::PathAndQuery;
 
-pub use self::prefix::{Match, RouteTable};
+pub use self::prefix::{Doubled, Match, RouteTable};
 use crate::id::{CredentialId, RouteName};
 use crate::origin::Origin;
 use crate::path::{DecisionPath, Prefix};

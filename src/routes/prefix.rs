@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Route;
 use crate::id::RouteName;
-use crate::path::{PathFault, RequestPath};
+use crate::path::RequestPath;
 
 /// All routes.
 pub struct RouteTable {
@@ -24,6 +24,13 @@ pub struct Match<'t, 'p> {
     pub route: &'t Arc<Route>,
     /// The path after the prefix: empty, or it begins with a slash.
     pub rest: &'p str,
+}
+
+/// A path repeats a slash inside the prefix of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Doubled {
+    /// The route that somebody else would read in it, by its place in the table.
+    pub meant: Option<u32>,
 }
 
 impl RouteTable {
@@ -53,13 +60,14 @@ impl RouteTable {
     /// The route with the longest prefix of the path, if any.
     ///
     /// A repeated slash before the end of a prefix is a fault: somebody else would read it as the prefix.
-    pub fn find<'t, 'p>(&'t self, path: RequestPath<'p>) -> Result<Option<Match<'t, 'p>>, PathFault> {
+    pub fn find<'t, 'p>(&'t self, path: RequestPath<'p>) -> Result<Option<Match<'t, 'p>>, Doubled> {
         let found = self.longest(path.as_str());
         if path.has_repeated_slashes() {
             let collapsed = crate::path::DecisionPath::of(path.as_str());
             let meant = self.longest(collapsed.as_str());
-            if found.as_ref().map(|found| found.route.index) != meant.map(|meant| meant.route.index) {
-                return Err(PathFault::RepeatedSlashInPrefix);
+            let [found, meant] = [&found, &meant].map(|one| one.as_ref().map(|one| one.route.index));
+            if found != meant {
+                return Err(Doubled { meant });
             }
         }
         Ok(found)
@@ -94,7 +102,7 @@ mod tests {
     use super::super::tests::route;
     use super::*;
 
-    fn find<'p>(table: &RouteTable, path: &'p str) -> Result<Option<(u32, &'p str)>, PathFault> {
+    fn find<'p>(table: &RouteTable, path: &'p str) -> Result<Option<(u32, &'p str)>, Doubled> {
         let found = table.find(RequestPath::parse(path).unwrap())?;
         Ok(found.map(|found| (found.route.index, found.rest)))
     }
@@ -119,8 +127,8 @@ mod tests {
     fn repeated_slashes_stand_after_the_prefix_only() {
         let table = table(&["/sales", "/sales/eu"]);
         assert_eq!(find(&table, "/sales//api//v1"), Ok(Some((0, "//api//v1"))));
-        assert_eq!(find(&table, "//sales/api"), Err(PathFault::RepeatedSlashInPrefix));
-        assert_eq!(find(&table, "/sales//eu/api"), Err(PathFault::RepeatedSlashInPrefix));
+        assert_eq!(find(&table, "//sales/api"), Err(Doubled { meant: Some(0) }));
+        assert_eq!(find(&table, "/sales//eu/api"), Err(Doubled { meant: Some(1) }));
     }
 
     #[test]
@@ -130,7 +138,7 @@ mod tests {
         assert_eq!(find(&table, "/"), Ok(Some((0, "/"))));
         assert_eq!(find(&table, "/sales"), Ok(Some((1, ""))));
         assert_eq!(find(&table, "//api"), Ok(Some((0, "//api"))));
-        assert_eq!(find(&table, "//sales"), Err(PathFault::RepeatedSlashInPrefix));
+        assert_eq!(find(&table, "//sales"), Err(Doubled { meant: Some(1) }));
     }
 
     #[test]

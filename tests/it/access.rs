@@ -155,6 +155,7 @@ fn line_21_a_key_of_another_route_sees_none() {
     let lines = format!("Closegate-Key: {OTHER_KEY}\r\n");
     let foreign = told(&ask(&world, "GET /sales/api/v1/me/", &lines), 404, "no_route");
     let absent = told(&ask(&world, "GET /nowhere/api/v1/me/", &lines), 404, "no_route");
+    told(&ask(&world, "GET //sales/api/v1/me/", &lines), 404, "no_route");
     assert_eq!(without_id(foreign), without_id(absent), "a route the key may not use looks like none");
     assert_eq!(origin.connections(), 0);
     assert_eq!(ask(&world, "GET /partner/api/v1/me/", &lines).status, 200);

@@ -401,6 +401,7 @@ fn line_07_there_is_one_host_and_it_is_an_authority() {
         "Host: :80\r\n",
         "Host: [::1\r\n",
         "Host: [::1]x\r\n",
+        "Host: [:::::::::]\r\n",
         "Host: []\r\n",
         "Host: [localhost]\r\n",
         "Host: local\u{e9}\r\n",
