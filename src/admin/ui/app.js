@@ -107,9 +107,13 @@ function Navigation({ screen }) {
 }
 
 function Theme() {
-  const dark = () =>
-    (document.documentElement.dataset.theme ?? (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light')) === 'dark';
+  const dark = () => document.documentElement.dataset.theme === 'dark';
   const [isDark, set] = useState(dark);
+  useEffect(() => {
+    const seen = () => set(dark());
+    addEventListener('themechange', seen);
+    return () => removeEventListener('themechange', seen);
+  }, []);
   const turn = () => {
     const theme = isDark ? 'light' : 'dark';
     document.documentElement.dataset.theme = theme;
@@ -118,7 +122,6 @@ function Theme() {
     } catch {
       // It holds for this visit only.
     }
-    set(!isDark);
     dispatchEvent(new Event('themechange'));
   };
   return html`<${Button} kind="quiet tiny" icon=${isDark ? 'sun' : 'moon'} onClick=${turn}><span class="label">

@@ -80,13 +80,10 @@ export function Chart({ data, names, colours, unit, label, tick = second }) {
     draw();
     const fit = new ResizeObserver(() => chart.current?.setSize({ width: place.current.clientWidth, height: 200 }));
     fit.observe(place.current);
-    const scheme = matchMedia('(prefers-color-scheme: dark)');
-    scheme.addEventListener('change', draw);
     addEventListener('themechange', draw);
     return () => {
       open = false;
       fit.disconnect();
-      scheme.removeEventListener('change', draw);
       removeEventListener('themechange', draw);
       chart.current?.destroy();
       chart.current = null;
