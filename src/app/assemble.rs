@@ -159,7 +159,7 @@ pub(super) fn keys(
             digest: text.digest,
             former: key.former.map(|former| (former.digest, moment(former.until))),
             uid: key.peer,
-            opaque_length: text.opaque_length,
+            fingerprint: text.fingerprint,
             routes: key.routes.iter().filter_map(|route| places.get(route).copied()).collect(),
             scopes: key.scopes.unwrap_or(Scopes::ALL),
             rules: key.rules.clone(),

@@ -195,7 +195,7 @@ mod tests {
         let token = |name: &str, byte| Token { name: name.to_owned(), role: Role::Admin, digest: [byte; 32] };
         let faults = alike(&[token("ops", 1), token("ci", 2), token("wall", 1)]);
         assert!(faults.len() == 1 && faults[0].key == "admin.tokens.wall.secret", "{faults:?}");
-        let key = KeyText { digest: Some([2; 32]), opaque_length: None };
+        let key = KeyText { digest: Some([2; 32]), fingerprint: None };
         let faults = shared(&[token("ops", 1), token("ci", 2)], &[key]);
         assert!(faults.len() == 1 && faults[0].key == "admin.tokens.ci.secret", "{faults:?}");
     }

@@ -30,7 +30,7 @@ impl Rehearsal {
         let texts = config
             .keys
             .keys()
-            .map(|name| KeyText { digest: Some(keys::digest(stand_in(name).as_bytes())), opaque_length: None });
+            .map(|name| KeyText { digest: Some(keys::digest(stand_in(name).as_bytes())), fingerprint: None });
         let keys = assemble::keys(config, &telemetry, texts.collect(), None, None)?;
         let others = config.listeners.iter().map(|(name, listener)| (name.clone(), post(listener)));
         Ok(Self { checkpoint: Checkpoint { keys, routes }, listen: post(&config.listen), others: others.collect() })

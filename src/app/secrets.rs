@@ -201,8 +201,8 @@ async fn key_texts(
             continue;
         }
         match &key.secret {
-            KeySecret::Digest(digest) => known.push((name, KeyText { digest: Some(*digest), opaque_length: None })),
-            KeySecret::Peer => known.push((name, KeyText { digest: None, opaque_length: None })),
+            KeySecret::Digest(digest) => known.push((name, KeyText { digest: Some(*digest), fingerprint: None })),
+            KeySecret::Peer => known.push((name, KeyText { digest: None, fingerprint: None })),
             KeySecret::Reference(reference) => {
                 match vault::digest(&format!("keys.{name}.secret"), reference, supply).await {
                     Ok((text, warning)) => {

@@ -34,9 +34,8 @@ pub fn generate() -> Result<NewKey, NoRandomness> {
     }
 }
 
-/// Whether a path or query holds what is shaped like a gateway key, also percent-encoded: it would end in logs.
-pub fn mentions_key(target: &str) -> bool {
-    let bytes = target.as_bytes();
+/// Whether a text holds what is shaped like a gateway key, in any case, also percent-encoded.
+pub(super) fn mentions_key(bytes: &[u8]) -> bool {
     let mut at = 0;
     while let Some(found) = memchr::memchr3(b'c', b'C', b'%', &bytes[at..]) {
         at += found;
@@ -50,7 +49,7 @@ pub fn mentions_key(target: &str) -> bool {
 
 fn begins_like_key(bytes: &[u8]) -> bool {
     let mut letters = Decoded(bytes);
-    let marked = b"cgk_".iter().all(|expected| letters.next().is_some_and(|byte| byte.eq_ignore_ascii_case(expected)));
+    let marked = MARK.iter().all(|expected| letters.next().is_some_and(|byte| byte.eq_ignore_ascii_case(expected)));
     marked && letters.take(ID).filter(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count() == ID
 }
 
@@ -82,8 +81,10 @@ impl Iterator for Decoded<'_> {
 
 /// Digits and letters without `i`, `l`, `o`, `u`.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+/// What a key begins with.
+pub(super) const MARK: &[u8] = b"cgk_";
 /// Letters of the id.
-const ID: usize = 8;
+pub(super) const ID: usize = 8;
 /// Letters of the secret, five bits each.
 const SECRET: usize = 32;
 
@@ -99,7 +100,7 @@ mod tests {
         assert_eq!((parts[0], parts[1].len(), parts[2].len()), ("cgk", ID, SECRET));
         assert!(parts[1..].concat().bytes().all(|byte| ALPHABET.contains(&byte)));
         assert_eq!(one.digest, digest(one.text.as_bytes()));
-        assert!(mentions_key(&format!("/api/v1/lead/?key={}", *one.text)));
+        assert!(mentions_key(format!("/api/v1/lead/?key={}", *one.text).as_bytes()));
     }
 
     #[test]
@@ -111,10 +112,10 @@ mod tests {
             "/a?ccgk_01234567",
             "/?a=%2cgk_id_secret",
         ] {
-            assert!(mentions_key(target), "{target}");
+            assert!(mentions_key(target.as_bytes()), "{target}");
         }
         for target in ["/", "/cgk", "/a?b=cgk_short", "/a?cgk=1", "/a?b=%6", "/cgk-0123abcd"] {
-            assert!(!mentions_key(target), "{target}");
+            assert!(!mentions_key(target.as_bytes()), "{target}");
         }
     }
 }

@@ -28,7 +28,7 @@ impl Inbound {
             return Err(ProxyError::MethodRefused);
         }
         let target = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        if keys.stand_in_target(target.as_str()) {
+        if keys.stand_in(target.as_str().as_bytes()) {
             return Err(ProxyError::KeyInTarget);
         }
         check_query(target.query().unwrap_or_default())
@@ -56,8 +56,9 @@ fn strip(headers: &mut HeaderMap, keys: &KeySet) -> Result<(), ProxyError> {
     }
     for (name, value) in headers.iter() {
         match fields::of_request(name) {
-            Field::Pass if fields::holds_key(value) || keys.is_opaque(value.as_bytes()) => leaving.push(name.clone()),
-            Field::Pass => {}
+            Field::Pass | Field::Custom if keys.stand_in(value.as_bytes()) => leaving.push(name.clone()),
+            Field::Custom if keys.stand_in(name.as_str().as_bytes()) => leaving.push(name.clone()),
+            Field::Pass | Field::Custom => {}
             Field::Drop => leaving.push(name.clone()),
             Field::OddOverride => {
                 return Err(ProxyError::Malformed("the only method override is `X-HTTP-Method-Override`"));

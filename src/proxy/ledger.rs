@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::error::ProxyError;
 use super::inbound::Inbound;
@@ -14,7 +14,7 @@ use super::upload::Upload;
 use crate::catalogue::Judgement;
 use crate::edge::{self, Arrival, Drain, Line, Peer};
 use crate::id::{RequestId, RouteName};
-use crate::keys::{self, Caller, Key, KeySet, Presented, Slot};
+use crate::keys::{Caller, Key, KeySet, Presented, Slot};
 use crate::pace::{Place, Share};
 use crate::routes::Route;
 use crate::telemetry::{Answerer, Client, Core, Label, Record, Retries};
@@ -46,23 +46,32 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the record of a request as it arrived.
-    pub(super) fn open(core: &Rc<Core>, drain: &Rc<Drain>, arrival: &Arrival, parts: &Parts) -> Box<Self> {
+    /// Opens the record of a request as it arrived, without whatever holds one of the keys.
+    pub(super) fn open(
+        core: &Rc<Core>,
+        drain: &Rc<Drain>,
+        arrival: &Arrival,
+        parts: &Parts,
+        keys: &KeySet,
+    ) -> Box<Self> {
         let message = arrival.verdict.ok();
         // A refused message has a stand-in for its request: nothing of that is the client's.
         let seen = message.map(|_| parts);
         let (client, share) = client_of(arrival, seen);
-        let text = |name: HeaderName| seen.and_then(|parts| parts.headers.get(name).cloned());
+        let clean = |value: &&HeaderValue| !keys.stand_in(value.as_bytes());
+        let text = |name: HeaderName| seen.and_then(|parts| parts.headers.get(name).filter(clean).cloned());
+        let target = seen.and_then(|parts| parts.uri.path_and_query());
+        let adopted = text(HeaderName::from_static("x-request-id")).and_then(|value| RequestId::adopt(&value));
         let record = Record {
             started: message.map_or_else(Instant::now, |message| message.at),
             began: None,
-            request_id: seen.and_then(|parts| adopted(&parts.headers)).unwrap_or_else(|| core.request_id()),
+            request_id: adopted.unwrap_or_else(|| core.request_id()),
             client,
             key: Label::NONE,
             route: Label::NONE,
             credential: Label::NONE,
             method: seen.map(|parts| parts.method.clone()),
-            target: seen.and_then(|parts| parts.uri.path_and_query().cloned()),
+            target: target.filter(|target| !keys.stand_in(target.as_str().as_bytes())).cloned(),
             endpoint: None,
             scope: None,
             status: 0,
@@ -186,9 +195,6 @@ impl Ledger {
         if let ProxyError::Send(fault) = error {
             incident::upstream_failed(self.route_name(), &self.record.request_id, fault);
         }
-        if matches!(error, ProxyError::KeyInTarget) {
-            self.record.target = None;
-        }
         if matches!(error, ProxyError::ClientLeft) {
             self.record.status = LEFT;
             self.record.origin = Answerer::Client;
@@ -303,8 +309,3 @@ fn client_of(arrival: &Arrival, seen: Option<&Parts>) -> (Client, Forwarded) {
 
 /// The status of a request whose client left (contract.md 6).
 const LEFT: u16 = 499;
-
-fn adopted(headers: &HeaderMap) -> Option<RequestId> {
-    // A key would end in logs.
-    RequestId::adopt(headers.get("x-request-id")?).filter(|id| !keys::mentions_key(id.as_str()))
-}

@@ -301,9 +301,9 @@ where
     ) -> impl Future<Output = Response<Self::Body>> {
         let (parts, incoming) = request.into_parts();
         let asked = Asked { head: parts.method == Method::HEAD, old: parts.version == Version::HTTP_10 };
-        let mut ledger = Ledger::open(&self.core, &self.drain, &arrival, &parts);
-        // Everything before the exchange is done at once: what the future carries stays small.
         let snapshot = self.current.borrow().clone();
+        let mut ledger = Ledger::open(&self.core, &self.drain, &arrival, &parts, &snapshot.gate.keys);
+        // Everything before the exchange is done at once: what the future carries stays small.
         let sent = catch_unwind(AssertUnwindSafe(|| self.send(&snapshot, &mut ledger, &arrival, parts, incoming)));
         async move {
             let outcome = match sent.unwrap_or(Err(ProxyError::Internal)) {

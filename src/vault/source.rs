@@ -23,6 +23,7 @@ use super::master::NoMasterKey;
 use super::oauth::{Grants, MemoryGrants};
 use super::secret::Secret;
 use crate::config::{Config, KeySecret, SecretRef};
+use crate::fingerprint::Fingerprint;
 use crate::id::CredentialName;
 
 /// Why a secret that the configuration refers to cannot be had. It names the setting and the place, never a value.
@@ -106,8 +107,8 @@ impl Supply {
 pub struct KeyText {
     /// The SHA-256 of it.
     pub digest: Option<[u8; 32]>,
-    /// How long it is, in bytes, where it does not have the shape of a gateway key.
-    pub opaque_length: Option<usize>,
+    /// By what it is found in other texts, where it does not have the shape of a gateway key.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// Digests a gateway key's text, which must be at least 16 visible ASCII characters; the text goes no further.
@@ -124,8 +125,8 @@ pub async fn digest(
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest.as_ref());
     let text = found.secret.expose();
-    let opaque_length = (!text.starts_with(b"cgk_")).then_some(text.len());
-    Ok((KeyText { digest: Some(bytes), opaque_length }, found.exposure(key, reference)))
+    let fingerprint = (!text.starts_with(b"cgk_")).then(|| Fingerprint::of(text));
+    Ok((KeyText { digest: Some(bytes), fingerprint }, found.exposure(key, reference)))
 }
 
 /// Digests a token of the admin API, which must be at least 16 visible ASCII characters; the text goes no further.

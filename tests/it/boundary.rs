@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::errors::told;
 use crate::origin::{Origin, Seen};
 use crate::raw::{Answer, Raw, find};
@@ -83,6 +86,12 @@ fn line_20_no_credential_of_the_client_and_no_key_reaches_the_upstream() {
         "HTTP2-Settings",
     ];
     let mut lines = format!("X-Harmless: stays\r\nX-Spare: {OTHER_KEY}\r\nReferer: http://localhost/?key={KEY}\r\n");
+    // In Base64, as a tool or another proxy may have put it together: alone, as a pair, or behind other text.
+    let encoded = [format!("{KEY}:"), format!("x:{KEY}"), format!("id={OTHER_KEY}")].map(|text| STANDARD.encode(text));
+    for (name, encoded) in ["X-Original-Authorization", "X-Upstream-Auth", "X-State"].iter().zip(&encoded) {
+        write!(lines, "{name}: Basic {encoded}\r\n").unwrap();
+    }
+    write!(lines, "X-{KEY}: a name\r\n").unwrap();
     for name in fields {
         write!(lines, "{name}: {CANARY}\r\n").unwrap();
     }
@@ -94,9 +103,11 @@ fn line_20_no_credential_of_the_client_and_no_key_reaches_the_upstream() {
     assert_eq!(answer.status, 200);
     let seen = &origin.seen()[0];
     assert_eq!((seen.values("x-harmless"), &seen.body[..]), (vec!["stays"], &b"hello"[..]));
-    for secret in [CANARY, KEY, OTHER_KEY, "trailer", "Trailer"] {
+    let pieces = encoded.iter().map(|encoded| &encoded[8..24]);
+    for secret in [CANARY, KEY, OTHER_KEY, "trailer", "Trailer"].into_iter().chain(pieces) {
         assert!(!seen.head.contains(secret), "{secret} in {}", seen.head);
     }
+    assert!(!seen.head.to_lowercase().contains("cgk_"), "{}", seen.head);
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn keys(scopes: Scopes) -> KeySet {
         digest: Some(keys::digest(b"the-key-of-the-tool")),
         former: None,
         uid: None,
-        opaque_length: None,
+        fingerprint: None,
         routes: vec![0],
         scopes,
         rules: Rules::default(),
