@@ -117,7 +117,7 @@ where
         };
         let again = Again::of(inbound.asks.effective(), &body);
         let outbound = Outbound::new(inbound, &permit)?;
-        let may_go_again = self.gate.pace.waits() || self.gate.vault.renews(credential);
+        let may_go_again = again.idempotent || self.gate.pace.waits() || self.gate.vault.renews(credential);
         if let Some(upload) = upload.as_ref().filter(|_| may_go_again) {
             upload.keep();
         }
@@ -236,8 +236,8 @@ where
     ) -> Result<Next<D>, ProxyError> {
         let retry = matter.again.after_failure(&error);
         let SendError { fault, request, progress, .. } = error;
-        match (retry, request) {
-            (Some(retry), Some(request)) => Ok(Next::Again { request: *request, freshness: Freshness::New, retry }),
+        match (retry, retry.and_then(|_| matter.whole(*request))) {
+            (Some(retry), Some(request)) => Ok(Next::Again { request, freshness: Freshness::New, retry }),
             _ => {
                 if progress == Progress::Nothing {
                     ledger.give_back();
@@ -392,6 +392,13 @@ where
 impl Matter {
     fn credential(&self) -> CredentialId {
         self.leave.route().credential
+    }
+
+    /// A request that was not sent to its end, with its body from the beginning, if that can still be had.
+    fn whole(&self, request: Request<Option<UploadBody>>) -> Option<Request<UploadBody>> {
+        let (head, untouched) = request.into_parts();
+        let body = untouched.or_else(|| self.upload.as_ref()?.replay())?;
+        Some(Request::from_parts(head, body))
     }
 
     /// The request once more after an answer that gave its head back, if it was not sent again for this reason yet and

@@ -78,7 +78,7 @@ impl<B: Upload> Exchange<B> {
         match opened {
             Ok(way) => self.go(way, request),
             Err(fault) => {
-                let request = Some(Box::new(request));
+                let request = Box::new(request.map(Some));
                 self.stage = Stage::Failed(SendError { fault, reused: false, progress: Progress::Nothing, request });
             }
         }

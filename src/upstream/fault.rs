@@ -18,8 +18,8 @@ pub struct SendError<B> {
     pub reused: bool,
     /// How far the exchange had come.
     pub progress: Progress,
-    /// The request, when nothing of its body was taken: it can be sent again where that is safe.
-    pub request: Option<Box<Request<B>>>,
+    /// The request, with its body when nothing of that was taken: it can be sent again where that is safe.
+    pub request: Box<Request<Option<B>>>,
 }
 
 /// How far an exchange had come when it failed.

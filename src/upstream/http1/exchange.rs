@@ -85,9 +85,8 @@ impl<B: Upload> Waiting<B> {
     /// There is no head: what is known of the exchange.
     pub(in crate::upstream) fn fail(self, fault: SendFault) -> SendError<B> {
         let (reused, progress) = (self.link.reused, self.link.progress());
-        let (parts, ()) = self.request.into_parts();
         let body = self.sending.into_untouched();
-        let request = body.map(|body| Box::new(Request::from_parts(parts, body)));
+        let request = Box::new(self.request.map(|()| body));
         SendError { fault, reused, progress, request }
     }
 }

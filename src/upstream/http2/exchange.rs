@@ -76,7 +76,7 @@ impl<B: Upload> Waiting<B> {
             }
             Err(error) => {
                 let fault = SendFault::Closed(error.map(cause));
-                let request = Some(Box::new(request.map(|()| body)));
+                let request = Box::new(request.map(|()| Some(body)));
                 Err(SendError { fault, reused, progress: Progress::Nothing, request })
             }
         }
@@ -148,7 +148,7 @@ impl<B: Upload> Waiting<B> {
             _ => Progress::Answered,
         };
         let body = self.sending.into_untouched();
-        let request = body.map(|body| Box::new(self.request.map(|()| body)));
+        let request = Box::new(self.request.map(|()| body));
         SendError { fault, reused: self.reused, progress, request }
     }
 

@@ -91,13 +91,21 @@ fn line_31_what_may_not_be_sent_again_is_not() {
         (head("HEAD", "/sales/api/v1/lead/", ""), closing, 2),
         (head("DELETE", "/sales/api/v1/lead/lead_1/", ""), closing, 2),
         (head("PUT", "/sales/api/v1/lead/lead_1/", "Content-Length: 0\r\n"), closing, 2),
-        // Not safe: not idempotent, a body, or a byte of the answer.
+        (head("PUT", "/sales/api/v1/lead/lead_1/", "Content-Length: 2\r\n") + "{}", closing, 2),
+        (
+            head("PUT", "/sales/api/v1/lead/lead_1/", "Transfer-Encoding: chunked\r\n") + "2\r\n{}\r\n0\r\n\r\n",
+            closing,
+            2,
+        ),
+        (head("DELETE", "/sales/api/v1/lead/lead_1/", "Content-Length: 2\r\n") + "{}", closing, 2),
+        (put(64 * 1024), closing, 2),
+        // Not safe: not idempotent, a body that is too long to be kept, or a byte of the answer.
+        (put(64 * 1024 + 1), closing, 1),
         (post("{}"), closing, 1),
         (head("POST", "/sales/api/v1/lead/", "Content-Length: 0\r\n"), closing, 1),
         (head("PATCH", "/sales/api/v1/lead/lead_1/", "Content-Length: 0\r\n"), closing, 1),
-        (head("PUT", "/sales/api/v1/lead/lead_1/", "Content-Length: 2\r\n") + "{}", closing, 1),
-        (head("DELETE", "/sales/api/v1/lead/lead_1/", "Content-Length: 2\r\n") + "{}", closing, 1),
         (head("GET", "/sales/api/v1/lead/", ""), begins, 1),
+        (head("PUT", "/sales/api/v1/lead/lead_1/", "Content-Length: 2\r\n") + "{}", begins, 1),
     ];
     for (request, how, times) in cases {
         let origin = Origin::start(move |conversation| {
@@ -125,9 +133,17 @@ fn line_31_what_may_not_be_sent_again_is_not() {
         } else {
             assert_error(&answer, 502, "upstream_closed", &request);
         }
-        assert_eq!(origin.seen().len(), 1 + times, "{request}");
+        let seen = origin.seen();
+        assert_eq!(seen.len(), 1 + times, "{request}");
+        assert!(seen[1..].iter().all(|again| again.body == seen[1].body), "{request}");
         assert_eq!(record(&world, 2)["attempts"], times, "{request}");
     }
+}
+
+/// A PUT with a body of so many bytes.
+fn put(length: usize) -> String {
+    let body: String = ('a'..='z').cycle().take(length).collect();
+    head("PUT", "/sales/api/v1/lead/lead_1/", &format!("Content-Length: {length}\r\n")) + &body
 }
 
 #[test]
