@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::head::{Found, Framing, HeadLimits, WireFault, find_end, judge};
 use super::line::{BodyFault, Line, Message};
+use super::opening::First;
 use super::stream::Socket;
 use crate::chunked::Chunks;
 use crate::clock::{Deadline, Sweep};
@@ -88,8 +89,9 @@ struct Vetted {
 
 impl<IO: Socket> Guard<IO> {
     /// Guards a connection of which some bytes were read already.
-    pub(super) fn new(io: IO, first: Vec<u8>, limits: HeadLimits, timeouts: Timeouts, sweep: &Rc<Sweep>) -> Self {
-        let reading = Rc::new(Deadline::new(sweep));
+    pub(super) fn new(io: IO, first: First, limits: HeadLimits, timeouts: Timeouts, sweep: &Rc<Sweep>) -> Self {
+        let armed = if first.deadline.is_some() { Armed::Head } else { Armed::Nothing };
+        let reading = Rc::new(first.deadline.unwrap_or_else(|| Deadline::new(sweep)));
         let mut guard = Self {
             io,
             line: Line::new(reading.clone(), timeouts.idle),
@@ -101,13 +103,13 @@ impl<IO: Socket> Guard<IO> {
             stand_in: STAND_IN,
             number: 0,
             reading,
-            armed: Armed::Nothing,
+            armed,
             writing: None,
             presence: Deadline::new(sweep),
             attended: 0,
             lingered: 0,
         };
-        guard.vet_held(first);
+        guard.vet_held(first.bytes);
         guard
     }
 

@@ -349,7 +349,7 @@ const PENDING_RESETS: usize = 20;
 /// What HPACK counts for an entry beside its name and value (RFC 7541 4.1).
 const ENTRY: usize = 32;
 /// What the codec takes beyond our own bound, in bytes.
-const HEAD_ROOM: usize = 16 * 1024;
+const HEAD_ROOM: usize = 256 * 1024;
 /// What a header line has beside its name and value: `: ` and the end of the line.
 const FIELD_REST: usize = 4;
 /// How long a client that has asked for something and was told to go is waited for.

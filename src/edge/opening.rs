@@ -18,11 +18,18 @@ use crate::clock::{Deadline, Sweep};
 /// What a connection begins with; the bytes that told so are to be read again.
 pub(super) enum Opening {
     /// HTTP/1, or what its guard will refuse.
-    H1(Vec<u8>),
+    H1(First),
     /// The preface of HTTP/2.
     H2(Vec<u8>),
     /// Nothing at all.
     Nothing,
+}
+
+/// The first bytes of HTTP/1.
+pub(super) struct First {
+    pub(super) bytes: Vec<u8>,
+    /// By when the head must be there, where that was set for a part of it already.
+    pub(super) deadline: Option<Deadline>,
 }
 
 /// Reads until it is clear what a connection speaks, or that it will not say.
@@ -35,20 +42,16 @@ pub(super) async fn opening<IO: AsyncRead + Unpin>(
     let deadline = Deadline::new(sweep);
     deadline.set(timeouts.idle);
     let mut seen = Vec::new();
-    let mut hurried = false;
-    poll_fn(|cx| {
+    let (mut begun, mut hurried) = (false, false);
+    let speaks_h2 = poll_fn(|cx| {
         loop {
             match poll_piece(io, &mut seen, cx)? {
-                Poll::Ready(0) if seen.is_empty() => return Poll::Ready(Ok(Opening::Nothing)),
-                // The end of a connection in the middle of its first head.
-                Poll::Ready(0) => return Poll::Ready(Ok(Opening::H1(std::mem::take(&mut seen)))),
-                Poll::Ready(_) if seen.starts_with(PREFACE) => {
-                    return Poll::Ready(Ok(Opening::H2(std::mem::take(&mut seen))));
-                }
-                Poll::Ready(_) if !PREFACE.starts_with(&seen) => {
-                    return Poll::Ready(Ok(Opening::H1(std::mem::take(&mut seen))));
-                }
-                Poll::Ready(_) => deadline.set(timeouts.head),
+                // The end of a connection, perhaps in the middle of its first head.
+                Poll::Ready(0) => return Poll::Ready(io::Result::Ok(false)),
+                Poll::Ready(_) if seen.starts_with(PREFACE) => return Poll::Ready(Ok(true)),
+                Poll::Ready(_) if !PREFACE.starts_with(&seen) => return Poll::Ready(Ok(false)),
+                Poll::Ready(_) if !std::mem::replace(&mut begun, true) => deadline.set(timeouts.head),
+                Poll::Ready(_) => {}
                 Poll::Pending => break,
             }
         }
@@ -58,10 +61,14 @@ pub(super) async fn opening<IO: AsyncRead + Unpin>(
         }
         ready!(deadline.poll_passed(cx));
         // The guard tells the client of a head that did not come in time.
-        let seen = std::mem::take(&mut seen);
-        Poll::Ready(Ok(if seen.is_empty() { Opening::Nothing } else { Opening::H1(seen) }))
+        Poll::Ready(Ok(false))
     })
-    .await
+    .await?;
+    Ok(match speaks_h2 {
+        true => Opening::H2(seen),
+        false if seen.is_empty() => Opening::Nothing,
+        false => Opening::H1(First { bytes: seen, deadline: begun.then_some(deadline) }),
+    })
 }
 
 /// Reads what is there; an idle connection owns no buffer.
@@ -142,6 +149,8 @@ pub(super) const LATECOMER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future as _;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -156,7 +165,11 @@ mod tests {
         }
         drop(client);
         let opening = opening(&mut server, timeouts, &sweep, &Drain::default()).await.unwrap();
-        let (Opening::H1(first) | Opening::H2(first)) = &opening else { return (opening, Vec::new()) };
+        let first = match &opening {
+            Opening::H1(first) => &first.bytes,
+            Opening::H2(first) => first,
+            Opening::Nothing => return (opening, Vec::new()),
+        };
         let mut all = Vec::new();
         Replayed::new(first.clone(), server).read_to_end(&mut all).await.unwrap();
         (opening, all)
@@ -174,5 +187,26 @@ mod tests {
             assert_eq!(all, text.as_bytes());
         }
         assert!(matches!(opened(&[]).await.0, Opening::Nothing));
+    }
+
+    /// security.md 34: what looks like the preface takes no longer than a head may, however it comes.
+    #[tokio::test]
+    async fn the_time_for_a_head_runs_from_its_first_byte() {
+        let (mut client, mut server) = tokio::io::duplex(1024);
+        let (sweep, drain) = (Sweep::new(), Drain::default());
+        let minute = Duration::from_secs(60);
+        let timeouts = Timeouts { head: minute, body: minute, idle: 60 * minute };
+        let mut opened = Box::pin(opening(&mut server, timeouts, &sweep, &drain));
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        for piece in [&b"P"[..], b"R", b"I"] {
+            client.write_all(piece).await.unwrap();
+            assert!(opened.as_mut().poll(cx).is_pending());
+            sweep.pass(minute / 3);
+        }
+        sweep.pass(Duration::from_secs(1));
+        let Poll::Ready(Ok(Opening::H1(first))) = opened.as_mut().poll(cx) else { panic!("still waits") };
+        assert_eq!(first.bytes, b"PRI");
+        // The guard does not wait once more.
+        assert!(first.deadline.is_some_and(|deadline| deadline.poll_passed(cx).is_ready()));
     }
 }

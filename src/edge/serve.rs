@@ -26,7 +26,7 @@ use super::h2;
 use super::head::{HeadLimits, WireFault};
 use super::line::{Line, Message};
 use super::listen::{Accepted, Doors, Share};
-use super::opening::{LATECOMER, Opening, Replayed, opening};
+use super::opening::{First, LATECOMER, Opening, Replayed, opening};
 use super::stream::{Peer, Stream, Transport};
 use super::tls::{self, ServerTls};
 use crate::clock::{Deadline, Sweep};
@@ -202,7 +202,7 @@ async fn serve_h1<H: Handler>(
     edge: &Rc<Edge<H>>,
     rules: &Rules,
     stream: Stream,
-    first: Vec<u8>,
+    first: First,
     peer: Peer,
     listener: usize,
 ) {

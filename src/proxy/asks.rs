@@ -55,15 +55,16 @@ fn overriding(value: &[u8]) -> Result<Method, ProxyError> {
     found.ok_or(ProxyError::Malformed("`X-HTTP-Method-Override` names no method"))
 }
 
-/// Whether a parameter is called `_method` once its percent-encoding is undone.
+/// Whether a parameter is called `_method`, or is a list of that name (`_method[]`), once its percent-encoding is undone.
 fn has_method_parameter(query: &str) -> bool {
     query.split(['&', ';']).any(|pair| {
         let name = pair.split('=').next().unwrap_or_default();
-        name.starts_with(['_', '%']) && decodes_to(name.as_bytes(), b"_method")
+        name.starts_with(['_', '%']) && begins_with(name.as_bytes(), b"_method")
     })
 }
 
-fn decodes_to(mut encoded: &[u8], plain: &[u8]) -> bool {
+/// Whether it decodes to the name, alone or with a bracket behind it.
+fn begins_with(mut encoded: &[u8], plain: &[u8]) -> bool {
     for expected in plain {
         let (byte, rest) = match encoded {
             [b'%', high, low, rest @ ..] => match (hex(*high), hex(*low)) {
@@ -78,7 +79,7 @@ fn decodes_to(mut encoded: &[u8], plain: &[u8]) -> bool {
         }
         encoded = rest;
     }
-    encoded.is_empty()
+    matches!(encoded, [] | [b'[', ..] | [b'%', b'5', b'b' | b'B', ..])
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -123,7 +124,16 @@ mod tests {
             assert!(read(Method::POST, Some(value), None).is_err(), "{value}");
         }
         assert!(read(Method::GET, Some("GET"), None).is_err());
-        for query in ["_method=PUT", "a=1&_method=x", "%5fmethod=PUT", "_m%65thod", "a;_method=b", "_METHOD=PUT"] {
+        for query in [
+            "_method=PUT",
+            "a=1&_method=x",
+            "%5fmethod=PUT",
+            "_m%65thod",
+            "a;_method=b",
+            "_METHOD=PUT",
+            "_method[]=PUT",
+            "_method%5B0%5d=x",
+        ] {
             assert!(read(Method::POST, None, Some(query)).is_err(), "{query}");
         }
         assert!(read(Method::GET, None, Some("_limit=1&x_method=2&_methods=3&_metho%=4")).is_ok());

@@ -100,11 +100,13 @@ fn refusals_are_told_with_a_code_and_a_record_and_the_connection_goes_on() {
         let (mut sender, _connection) = connect(world.proxy).await;
         let long = "a".repeat(300);
         let wide = "b".repeat(4096);
+        let huge = "c".repeat(200 * 1024);
         let lines: Vec<String> = (0..30).map(|number| format!("x-{number}")).collect();
         let lines: Vec<(&str, &str)> = lines.iter().map(|name| (name.as_str(), "v")).collect();
         for (path, headers, body, status, code) in [
             (format!("/sales/{long}").as_str(), &[][..], "", 414, "uri_too_long"),
             ("/sales/x", &[("x-wide", wide.as_str())], "", 431, "headers_too_large"),
+            ("/sales/x", &[("x-huge", huge.as_str())], "", 431, "headers_too_large"),
             ("/sales/x", &lines, "", 431, "headers_too_large"),
             ("/sales/x", &[], wide.as_str(), 413, "body_too_large"),
             ("/sales/x", &[("host", "elsewhere.example")], "", 400, "request_malformed"),
@@ -123,7 +125,7 @@ fn refusals_are_told_with_a_code_and_a_record_and_the_connection_goes_on() {
         assert_eq!(ask(&mut sender, "/sales/x", &[], "").await.0, 200);
     });
     assert_eq!(origin.seen().len(), 1);
-    assert_eq!(world.records.wait_for(10).len(), 10);
+    assert_eq!(world.records.wait_for(11).len(), 11);
 }
 
 #[test]

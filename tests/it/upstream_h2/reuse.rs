@@ -88,6 +88,7 @@ fn line_31_a_request_that_may_have_been_acted_on_is_sent_again_only_if_that_does
     let lost = "the connection is lost";
     let named = "a goaway names it, and the connection is lost";
     let reset = "the stream is reset";
+    let put = head("PUT", "/sales/api/v1/lead/lead_1/", "Content-Length: 2\r\n") + "{}";
     for (request, how, times) in [
         (get(), lost, 2),
         (get(), named, 2),
@@ -95,7 +96,10 @@ fn line_31_a_request_that_may_have_been_acted_on_is_sent_again_only_if_that_does
         (empty_post(), lost, 1),
         (empty_post(), named, 1),
         (empty_post(), reset, 1),
-        (head("PUT", "/sales/api/v1/lead/lead_1/", "Content-Length: 2\r\n") + "{}", lost, 1),
+        (put.clone(), lost, 2),
+        (put.clone(), named, 2),
+        (put, reset, 2),
+        (head("PATCH", "/sales/api/v1/lead/lead_1/", "Content-Length: 2\r\n") + "{}", lost, 1),
     ] {
         let origin = Frames::start(move |peer| {
             let first = peer.request().unwrap();
