@@ -6,16 +6,19 @@
 //! also tells idle, head and body time apart, notices a client that left before the codec has read all that it sent,
 //! and lets a refused client read its answer before the connection ends.
 
+mod vet;
+mod writing;
+
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
-use super::head::{Found, Framing, HeadLimits, WireFault, find_end, judge};
-use super::line::{BodyFault, Line, Message};
+use super::head::{HeadLimits, WireFault};
+use super::line::{BodyFault, Line};
 use super::opening::First;
 use super::stream::Socket;
 use crate::chunked::Chunks;
@@ -116,95 +119,6 @@ impl<IO: Socket> Guard<IO> {
     /// The line to the handler.
     pub(super) fn line(&self) -> Rc<Line> {
         self.line.clone()
-    }
-
-    /// Follows the bytes through heads and bodies.
-    fn vet(&mut self, bytes: &[u8]) -> Vetted {
-        let mut at = 0;
-        while at < bytes.len() {
-            let rest = &bytes[at..];
-            let step = match &mut self.phase {
-                Phase::Head => self.vet_head(rest),
-                Phase::Length(left) => {
-                    let here = usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
-                    *left -= here as u64;
-                    if *left == 0 {
-                        self.phase = Phase::Head;
-                    }
-                    Some(here)
-                }
-                Phase::Chunks(_) => self.vet_chunks(rest),
-                Phase::Refused | Phase::Expired => None,
-            };
-            match step {
-                Some(0) => return Vetted { good: at, refused: false },
-                Some(step) => at += step,
-                None => return Vetted { good: at, refused: true },
-            }
-        }
-        Vetted { good: at, refused: false }
-    }
-
-    /// Bytes of a whole head, 0 when it goes on, nothing when it is refused.
-    fn vet_head(&mut self, bytes: &[u8]) -> Option<usize> {
-        // RFC 9112 2.2: an empty line before a request is ignored, as old clients send one after a body.
-        if is_blank(bytes) {
-            return Some(0);
-        }
-        let blank = if bytes.starts_with(BLANK) { BLANK.len() } else { 0 };
-        let head = &bytes[blank..];
-        let found = match find_end(head, &self.limits) {
-            Ok(Found::Whole(end)) => judge(&head[..end], &self.limits).map(|framing| (end, framing)),
-            Ok(Found::Partial) => return Some(0),
-            Err(fault) => Err(fault),
-        };
-        match found {
-            Ok((end, framing)) => {
-                self.admit(framing);
-                Some(blank + end)
-            }
-            Err(fault) => {
-                self.refuse(fault, head);
-                None
-            }
-        }
-    }
-
-    fn admit(&mut self, framing: Framing) {
-        self.number += 1;
-        self.line.note_head(false);
-        self.line.push(Ok(Message { number: self.number, at: Instant::now() }));
-        self.arm(Armed::Nothing);
-        self.phase = match framing {
-            Framing::Length(0) => Phase::Head,
-            Framing::Length(length) => Phase::Length(length),
-            Framing::Chunked => Phase::Chunks(Chunks::begin()),
-        };
-    }
-
-    /// Refuses the message that begins with these bytes.
-    fn refuse(&mut self, fault: WireFault, message: &[u8]) {
-        self.number += 1;
-        self.line.push(Err(fault));
-        self.phase = Phase::Refused;
-        self.stand_in = if message.starts_with(b"HEAD ") { HEAD_STAND_IN } else { STAND_IN };
-    }
-
-    fn vet_chunks(&mut self, bytes: &[u8]) -> Option<usize> {
-        let Phase::Chunks(chunks) = &mut self.phase else { return None };
-        match chunks.follow(bytes) {
-            Ok((here, over)) => {
-                if over {
-                    self.phase = Phase::Head;
-                }
-                Some(here)
-            }
-            Err((_, fault)) => {
-                self.line.break_body(self.number, BodyFault::Malformed(fault.0));
-                self.phase = Phase::Refused;
-                None
-            }
-        }
     }
 
     /// Reads into the codec's buffer and vets the bytes there; what may not be delivered yet is taken back.
@@ -422,132 +336,6 @@ impl<IO: Socket> AsyncRead for Guard<IO> {
     }
 }
 
-impl<IO: Socket> Guard<IO> {
-    /// A client that takes nothing of its answer for the idle time is let go.
-    fn watch<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match (&poll, &self.writing) {
-            (Poll::Ready(_), None) => poll,
-            (Poll::Ready(_), Some(_)) => {
-                self.writing = None;
-                self.line.note_held_up(false);
-                if self.line.answered() == self.number && matches!(self.armed, Armed::Nothing | Armed::Idle(_)) {
-                    self.arm(Armed::Idle(self.number));
-                }
-                poll
-            }
-            (Poll::Pending, Some(deadline)) => {
-                ready!(deadline.poll_passed(cx));
-                self.line.reset();
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-            }
-            (Poll::Pending, None) => {
-                let deadline = self.reading.sibling();
-                deadline.set(self.timeouts.idle);
-                let pending = deadline.poll_passed(cx);
-                self.writing = Some(deadline);
-                self.line.note_held_up(true);
-                pending.map(|()| Err(io::ErrorKind::TimedOut.into()))
-            }
-        }
-    }
-}
-
-impl<IO: Socket> Guard<IO> {
-    /// Fails once the client of a request in flight has left. The codec reads only so far ahead of a handler: while it
-    /// does not, nothing but this would see the end of the connection behind what is unread.
-    fn attend(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.line.answered() >= self.number {
-            return Ok(());
-        }
-        if self.attended != self.number {
-            self.attended = self.number;
-            self.presence.set(PRESENCE);
-        }
-        while self.presence.poll_passed(cx).is_ready() {
-            if self.io.is_left() {
-                return Err(io::ErrorKind::ConnectionReset.into());
-            }
-            self.presence.set(PRESENCE);
-        }
-        Ok(())
-    }
-}
-
-impl<IO: Socket> AsyncWrite for Guard<IO> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let poll = Pin::new(&mut this.io).poll_write(cx, bytes);
-        this.watch(cx, poll)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let length: usize = slices.iter().map(|slice| slice.len()).sum();
-        let poll = if length <= SMALL {
-            // A head and a small body as one piece: the copy costs less than the system's look at two.
-            let mut joined = [0; SMALL];
-            let mut at = 0;
-            for slice in slices {
-                joined[at..at + slice.len()].copy_from_slice(slice);
-                at += slice.len();
-            }
-            Pin::new(&mut this.io).poll_write(cx, &joined[..length])
-        } else {
-            Pin::new(&mut this.io).poll_write_vectored(cx, slices)
-        };
-        this.watch(cx, poll)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        // The codec flushes each time that it is woken.
-        this.attend(cx)?;
-        // TLS takes an answer's end into a buffer of its own: whether the client takes it is seen here.
-        let poll = Pin::new(&mut this.io).poll_flush(cx);
-        this.watch(cx, poll)
-    }
-
-    /// Ends the write half, and reads on for a moment when the client may still be sending: closing at once would
-    /// send a reset, and that would take the answer away from a client that has not read it yet (RFC 9112 9.6).
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.line.note_parting();
-        if this.line.is_reset() {
-            return Poll::Ready(Ok(()));
-        }
-        if this.armed != Armed::Linger {
-            let poll = Pin::new(&mut this.io).poll_shutdown(cx);
-            ready!(this.watch(cx, poll))?;
-            let still_sending = !matches!(this.phase, Phase::Head | Phase::Expired) || !is_blank(&this.held);
-            if !still_sending {
-                return Poll::Ready(Ok(()));
-            }
-            this.arm(Armed::Linger);
-        }
-        match this.drain(cx) {
-            Poll::Pending if this.line.is_hurried() => Poll::Ready(Ok(())),
-            Poll::Ready(()) => Poll::Ready(Ok(())),
-            Poll::Pending => this.reading.poll_passed(cx).map(Ok),
-        }
-    }
-}
-
-impl<IO: Socket> Drop for Guard<IO> {
-    fn drop(&mut self) {
-        if self.line.is_reset() {
-            self.io.reset_at_end();
-        }
-    }
-}
-
 /// Whether nothing of a request has come yet, but for the empty line that may stand before it.
 fn is_blank(bytes: &[u8]) -> bool {
     BLANK.starts_with(bytes)
@@ -559,12 +347,8 @@ const BLANK: &[u8] = b"\r\n";
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 /// The same for a HEAD, whose answer has no body.
 const HEAD_STAND_IN: &[u8] = b"HEAD / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
-/// Up to so many bytes are written as one piece.
-const SMALL: usize = 2048;
 /// How much is read at once of a head that comes in pieces.
 const PIECE: usize = 4096;
-/// How often it is seen whether the client of a request in flight is still there.
-const PRESENCE: Duration = Duration::from_millis(500);
 /// How long a client that was refused may go on sending.
 const LINGER: Duration = Duration::from_secs(5);
 /// How much a client that was refused may go on sending, in bytes.
