@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Output, authorize, desk, entered, print, table};
+use super::{Needs, Output, authorize, desk, entered, print, table};
 use crate::admin::model::{
     CredentialMethod, CredentialSecret, CredentialState, CredentialView, NewBasic, NewCredential, NewOAuth2, Removal,
     Rotation, Standing, Verdict, Verification,
@@ -37,6 +37,17 @@ pub(super) enum Command {
     Remove(Name),
     /// Authorize an OAuth credential at Close, in a browser or by a refresh token
     Authorize(Authorize),
+}
+
+impl Command {
+    /// How much of the configuration it cannot do without.
+    pub(super) fn needs(&self) -> Needs {
+        match self {
+            Self::List | Self::Show(_) | Self::Disable(_) | Self::Enable(_) => Needs::Bearings,
+            // They ask Close, at the place that the configuration says, or add what must fit the rest.
+            Self::Add(_) | Self::Verify(_) | Self::Rotate(_) | Self::Remove(_) | Self::Authorize(_) => Needs::Names,
+        }
+    }
 }
 
 /// The name of a credential.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::credential::Removed;
-use super::{Output, desk, table};
+use super::{Needs, Output, desk, table};
 use crate::admin::model::{CreatedKey, KeyRotation, KeyState, KeyView, Mode, NewKey, Scope, Suggestion};
 use crate::admin::{Kind, Refusal};
 use crate::config::{self, Loaded};
@@ -32,6 +32,16 @@ pub(super) enum Command {
     Suggest(Name),
     /// Remove a key: it is refused, and its name is free
     Remove(Name),
+}
+
+impl Command {
+    /// How much of the configuration it cannot do without.
+    pub(super) fn needs(&self) -> Needs {
+        match self {
+            Self::List | Self::Show(_) | Self::Revoke(_) | Self::Remove(_) | Self::Suggest(_) => Needs::Bearings,
+            Self::Create(_) | Self::Rotate(_) => Needs::Names,
+        }
+    }
 }
 
 /// The name of a key.

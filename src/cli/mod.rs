@@ -119,24 +119,49 @@ pub fn main() -> ExitCode {
         Err(faults) => refuse(&faults, cli.output),
     };
     let configured = |more: More, run: &dyn Fn(&Loaded) -> ExitCode| answer(app::load(&sources, more), run);
+    let needing = |needs: Needs, run: &dyn Fn(&Loaded) -> ExitCode| match needs {
+        Needs::Names => answer(config::load_names(&sources), run),
+        Needs::Bearings => match config::load_bearings(&sources) {
+            Ok((loaded, None)) => run(&loaded),
+            Ok((loaded, Some(faults))) => despite(&faults, run(&loaded)),
+            Err(faults) => refuse(&faults, cli.output),
+        },
+    };
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => configured(serve::faults_of_part, &|loaded| serve::run(loaded, &sources)),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => configured(Secrets::faults_of_part, &|loaded| check::run(&args, loaded, cli.output)),
-        Command::Health => configured(|_| Vec::new(), &|loaded| health::run(&loaded.config.admin)),
+        Command::Health => needing(Needs::Bearings, &|loaded| health::run(&loaded.config.admin)),
         Command::Credential(command) => {
-            answer(config::load_names(&sources), &|loaded| credential::run(&command, loaded, cli.output))
+            needing(command.needs(), &|loaded| credential::run(&command, loaded, cli.output))
         }
-        Command::Key(command) => answer(config::load_names(&sources), &|loaded| key::run(&command, loaded, cli.output)),
-        Command::Route(command) => {
-            answer(config::load_names(&sources), &|loaded| route::run(&command, loaded, cli.output))
-        }
-        Command::Usage(args) => answer(config::load_names(&sources), &|loaded| usage::run(&args, loaded, cli.output)),
+        Command::Key(command) => needing(command.needs(), &|loaded| key::run(&command, loaded, cli.output)),
+        Command::Route(command) => needing(command.needs(), &|loaded| route::run(&command, loaded, cli.output)),
+        Command::Usage(args) => needing(Needs::Bearings, &|loaded| usage::run(&args, loaded, cli.output)),
         Command::Endpoints => endpoints::run(cli.output),
-        Command::Store(command) => configured(|_| Vec::new(), &|loaded| store::run(&command, loaded, cli.output)),
+        Command::Store(command) => needing(Needs::Bearings, &|loaded| store::run(&command, loaded, cli.output)),
         Command::Completions(args) => completions::run(&args),
         Command::Man => man::run(),
     }
+}
+
+/// How much of a configuration a command cannot do without; no secret of it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// All of it, without a fault.
+    Names,
+    /// The way to the gateway that runs and to the store: whoever must end a key cannot wait until the rest is mended.
+    Bearings,
+}
+
+/// Says that a command went by a part of the configuration, as the rest is at fault; where it failed that may be why.
+fn despite(faults: &Faults, done: ExitCode) -> ExitCode {
+    let first = faults.iter().next().map(|fault| format!("{}: {}", fault.key, fault.what)).unwrap_or_default();
+    print::fault(format_args!(
+        "warning: the configuration is at fault; this went by its `admin`, `data_dir` and `store` alone ({first})\n  hint: \
+         `closegate check` tells of every fault"
+    ));
+    if done == ExitCode::SUCCESS { done } else { ExitCode::from(CONFIGURATION) }
 }
 
 /// What else a command finds wrong with as much of a configuration as could be typed.

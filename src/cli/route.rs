@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::credential::Removed;
-use super::{Output, desk, explain, print, refuse, table, told};
+use super::{Needs, Output, desk, explain, print, refuse, table, told};
 use crate::admin::Kind;
 use crate::admin::model::{NewRoute, RouteView};
 use crate::app::Rehearsal;
@@ -27,6 +27,16 @@ pub(super) enum Command {
     List,
     /// Say which route, credential and upstream URL a request would get, or why it would be refused
     Explain(explain::Args),
+}
+
+impl Command {
+    /// How much of the configuration it cannot do without.
+    pub(super) fn needs(&self) -> Needs {
+        match self {
+            Self::Remove(_) => Needs::Bearings,
+            Self::Add(_) | Self::List | Self::Explain(_) => Needs::Names,
+        }
+    }
 }
 
 /// A route to add; what is left out is as in the configuration file.

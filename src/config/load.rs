@@ -85,6 +85,24 @@ pub fn load_names(sources: &Sources) -> Result<Loaded, Faults> {
     Base::read_names(sources)?.alone()
 }
 
+/// Like [`load_names`], for a command that must work while the rest of the configuration is at fault: where the gateway
+/// is, where its store lies, and how to get into both. Of a faulty configuration only that is left, beside its faults.
+///
+/// # Errors
+///
+/// Every fault, where one of them is in what is needed.
+pub fn load_bearings(sources: &Sources) -> Result<(Loaded, Option<Faults>), Faults> {
+    let base = Base::read_names(sources)?;
+    let faults = match base.alone() {
+        Ok(loaded) => return Ok((loaded, None)),
+        Err(faults) => faults,
+    };
+    match base.bearings().alone() {
+        Ok(loaded) => Ok((loaded, Some(faults))),
+        Err(_) => Err(faults),
+    }
+}
+
 /// What file and environment say, merged and not typed yet: what is added at run time goes on top, again and again,
 /// without the sources being read anew. It may hold a secret that somebody wrote into the wrong place: no `Debug`.
 #[derive(Clone)]
@@ -144,6 +162,20 @@ impl Base {
                 Err(faults) => overlay.without_faulty(faults)?,
             }
         }
+    }
+
+    /// What leads to the gateway that runs and to the store, without anything else, and without what is wrong with that.
+    fn bearings(&self) -> Self {
+        let Merged { tree, file, folders, environment, .. } = &*self.0;
+        let kept = tree.iter().filter(|(key, _)| BEARINGS.contains(&key.as_str()));
+        Self(Arc::new(Merged {
+            tree: kept.map(|(key, node)| (key.clone(), node.clone())).collect(),
+            file: file.clone(),
+            folders: folders.clone(),
+            environment: environment.clone(),
+            faults: Vec::new(),
+            warnings: Vec::new(),
+        }))
     }
 
     /// Where files lie, which were there when the sources were read: what is added needs none of them.
@@ -249,6 +281,9 @@ fn unreadable(key: &'static str, file: &Path, error: &std::io::Error) -> Faults 
     let what = format!("the configuration file cannot be read ({})", error.kind());
     Wrong::new(what, "name a file that exists and that this user may read").at(key, place).into()
 }
+
+/// The settings that lead to the gateway and the store.
+const BEARINGS: [&str; 3] = ["admin", "data_dir", "store"];
 
 const VARIABLE: &str = "CLOSEGATE_CONFIG";
 

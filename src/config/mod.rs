@@ -48,7 +48,7 @@ pub use self::explain::{Setting, differences_in_fixed, settings};
 pub use self::finding::{Faults, Finding};
 pub use self::limit::{Limits, Mode, Per, Rate};
 pub use self::listener::{Address, Listener, NamedListener, Tls, UnixAddress};
-pub use self::load::{Base, Loaded, Sources, load, load_names};
+pub use self::load::{Base, Loaded, Sources, load, load_bearings, load_names};
 pub use self::managed::{Addition, Kind, Managed};
 pub use self::nearest::suggest;
 pub use self::oauth::{Endpoint, OAuth2};

@@ -112,6 +112,51 @@ fn without_a_gateway_the_store_itself_is_changed() {
     RUNTIME.block_on(simulator.stop());
 }
 
+/// At 3 a.m. a leaked key must end, whatever somebody has written into the configuration meanwhile.
+#[test]
+fn with_a_faulty_configuration_keys_and_credentials_can_still_be_ended() {
+    let simulator = simulator();
+    let setup = gateway(simulator.address());
+    let file = setup.path().join("closegate.toml");
+    std::fs::write(&file, setup.text()).unwrap();
+    let faulty = setup.text() + "\n[listen_]\nx = 1\n[credentials.broken]\nkind = \"none\"\n";
+    let alone = |arguments: &[&str], stdin: &str| called(setup.path(), None, arguments, stdin);
+    good(alone(&["credential", "add", "extra"], EXTRA));
+    let made = ["one", "two"].map(|name| {
+        let created = good(alone(&["key", "create", name, "--route", "extra", "--scope", "read"], ""));
+        created.lines().last().unwrap().to_owned()
+    });
+    let despite = |ended: Ended| {
+        assert!(ended.stderr.contains("is at fault") && ended.stderr.contains("`closegate check`"), "{ended:?}");
+        good(ended)
+    };
+    // Without a gateway.
+    std::fs::write(&file, &faulty).unwrap();
+    assert!(despite(alone(&["key", "revoke", "one"], "")).contains("revoked"));
+    assert!(despite(alone(&["key", "list"], "")).contains("two"));
+    assert!(despite(alone(&["credential", "disable", "extra"], "")).contains("disabled"));
+    despite(alone(&["credential", "enable", "extra"], ""));
+    despite(alone(&["usage"], ""));
+    despite(alone(&["store", "rekey"], ""));
+    let refused = alone(&["key", "create", "three", "--route", "extra", "--scope", "read"], "");
+    assert!(
+        refused.code == Some(78) && refused.stderr.contains("listen_"),
+        "what is added must fit the rest: {refused:?}"
+    );
+    let unreachable = alone(&["health"], "");
+    assert!(unreachable.code == Some(78) && unreachable.stderr.contains("no answer"), "{unreachable:?}");
+    // With one that started before.
+    let world = setup.spawn();
+    assert_eq!(made.each_ref().map(|key| status(&world, "/extra/api/v1/me/", Some(key))), [401, 200]);
+    std::fs::write(world.folder.path().join("closegate.toml"), &faulty).unwrap();
+    let call = |arguments: &[&str]| called(world.folder.path(), Some(&world), arguments, "");
+    despite(call(&["health"]));
+    despite(call(&["credential", "disable", "extra"]));
+    despite(call(&["key", "revoke", "two"]));
+    assert_eq!(status(&world, "/extra/api/v1/me/", Some(&made[1])), 401);
+    RUNTIME.block_on(simulator.stop());
+}
+
 #[test]
 fn a_gateway_whose_token_is_not_here_is_not_gone_round() {
     let simulator = simulator();
