@@ -52,7 +52,7 @@ impl Certificate {
         for (Self { table, tls }, standing) in all {
             match (tls.read_again(), standing) {
                 (Ok(session), _) => renewed.extend(session.map(|session| (tls.clone(), session))),
-                (Err(fault), Standing::Named) => faults.push(unusable(table, fault)),
+                (Err(fault), Standing::Named) => faults.push(untrusted(table, fault)),
                 (Err(_), Standing::Moved) => {}
             }
         }
@@ -125,10 +125,12 @@ pub(super) fn bind(config: &Config) -> Result<Sockets, Vec<Fault>> {
     }
 }
 
-/// What is wrong with the certificates and keys of a configuration.
-pub fn unusable_certificates(config: &Config) -> Vec<Fault> {
+/// What is wrong with the listeners of a configuration, seen without listening: certificates, keys, the folders and
+/// groups of Unix sockets.
+pub fn unusable(config: &Config) -> Vec<Fault> {
     let mut faults = Vec::new();
     for named in config.all_listeners() {
+        told(edge::look_at(&named.listener.address), &format!("{}.address", named.key), &mut faults);
         tls(named.listener.tls.as_ref(), Offer::H2AndH1, &named.key, &mut faults);
     }
     tls(config.admin.tls.as_ref(), Offer::H1, "admin", &mut faults);
@@ -194,12 +196,12 @@ fn rules(listener: &Listener, tls: Option<Arc<ServerTls>>, doors: Arc<Doors>) ->
 }
 
 fn told<T>(bound: Result<T, edge::ListenFault>, key: &str, faults: &mut Vec<Fault>) -> Option<T> {
-    let hint = "end the program that listens there, or set another address";
-    bound.map_err(|fault| faults.push(Fault { key: key.to_owned(), what: fault.to_string(), hint })).ok()
+    let told = |fault: edge::ListenFault| Fault { key: key.to_owned(), what: fault.to_string(), hint: fault.hint() };
+    bound.map_err(|fault| faults.push(told(fault))).ok()
 }
 
 fn tls(files: Option<&Tls>, offer: Offer, table: &str, faults: &mut Vec<Fault>) -> Option<Arc<ServerTls>> {
-    ServerTls::new(files?, offer).map_err(|fault| faults.push(unusable(table, fault))).ok()
+    ServerTls::new(files?, offer).map_err(|fault| faults.push(untrusted(table, fault))).ok()
 }
 
 fn unread() -> Fault {
@@ -207,7 +209,7 @@ fn unread() -> Fault {
     Fault { key: "listen".to_owned(), what, hint: "this is a bug of closegate: the log says where" }
 }
 
-fn unusable(table: &str, fault: edge::TlsFault) -> Fault {
+fn untrusted(table: &str, fault: edge::TlsFault) -> Fault {
     let hint = "PEM files of one certificate with its chain, and of its private key, that this user may read";
     Fault { key: format!("{table}.tls.{}", fault.setting), what: fault.to_string(), hint }
 }

@@ -51,7 +51,7 @@ use crate::telemetry::Telemetry;
 use crate::vault::{Archive, Supply, Withheld};
 
 pub use bell::{Bell, Change, Outcome, Reloaded};
-pub use listeners::unusable_certificates;
+pub use listeners::unusable;
 pub use load::load;
 pub use manage::Manager;
 pub use operators::{TokenPlace, own_token};
@@ -91,6 +91,8 @@ pub enum End {
     Drained,
     /// Something was still in flight after `listen.shutdown_grace`, and was dropped.
     Dropped,
+    /// Somebody insisted, and what was in flight was dropped.
+    Hurried,
     /// A thread panicked, and what it had in flight was lost.
     Broken,
 }
@@ -261,23 +263,31 @@ impl Gateway {
 
     /// Ends the gateway: not ready, then no new connections, then what is in flight, then nothing.
     pub async fn stop(self) -> End {
+        self.stop_unless(std::future::pending()).await
+    }
+
+    /// The same, but that it waits for nothing any longer once somebody insists.
+    pub async fn stop_unless(self, insisted: impl Future<Output = ()>) -> End {
         self.health.enter(Phase::Draining);
         self.stage.send_replace(Stage::Leaving);
-        tokio::time::sleep(self.delay).await;
+        let orderly = async {
+            tokio::time::sleep(self.delay).await;
+            self.closed.send_replace(true);
+            self.stage.send_replace(Stage::Draining);
+            // Workers hold a receiver each until their last connection is over; so does the service thread, which stays.
+            tokio::time::timeout(self.grace, worker::all_gone(&self.workers)).await
+        };
+        let drained = tokio::select! {
+            drained = orderly => if drained.is_ok() { End::Drained } else { End::Dropped },
+            () = insisted => End::Hurried,
+        };
         self.closed.send_replace(true);
-        self.stage.send_replace(Stage::Draining);
-        // Workers hold a receiver each until their last connection is over; so does the service thread, which stays.
-        let drained = tokio::time::timeout(self.grace, worker::all_gone(&self.workers)).await.is_ok();
         self.stage.send_replace(Stage::Gone);
         let threads = self.workers.into_iter().chain(self.others);
         let joined = tokio::task::spawn_blocking(move || threads.map(JoinHandle::join).filter(Result::is_err).count());
         let panicked = joined.await.unwrap_or(1);
         self.telemetry.flush();
-        match (panicked, drained) {
-            (0, true) => End::Drained,
-            (0, false) => End::Dropped,
-            _ => End::Broken,
-        }
+        if panicked == 0 { drained } else { End::Broken }
     }
 }
 

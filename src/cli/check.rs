@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{Output, print, refuse, route, table, told};
-use crate::app::{Asking, Rehearsal, Secrets, unusable_certificates};
+use crate::app::{Asking, Rehearsal, Secrets, unusable};
 use crate::config::{Config, CredentialKind, Finding, Key, KeySecret, Limits, Loaded, Mode, Place, Route};
 use crate::config::{Credential, Setting, settings};
 use crate::id::RouteName;
@@ -41,7 +41,7 @@ pub struct Report {
 pub(super) fn run(args: &Args, loaded: &Loaded, output: Output) -> ExitCode {
     let asking = if args.live { Asking::Close } else { Asking::Nobody };
     let checked = Secrets::check(&loaded.config, asking);
-    let unusable = unusable_certificates(&loaded.config);
+    let unusable = unusable(&loaded.config);
     let checked = match checked {
         checked if unusable.is_empty() => checked,
         checked => Err(checked.err().into_iter().flatten().chain(unusable).collect()),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::{CONFIGURATION, notify};
 use crate::app::{self, Bell, End, Fault, Gateway, Provenance, Secrets, StartFaults};
@@ -124,7 +125,8 @@ fn announce(gateway: &Gateway, loaded: &Loaded) {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, or until a part of the gateway fails, then ends in order; one more signal ends at once.
+/// Serves until SIGTERM or SIGINT, or until a part of the gateway fails, then ends in order; one more signal ends it at
+/// once, with a record of what was in flight, and a third ends the process.
 pub(super) async fn until_signalled(mut gateway: Gateway, signals: Signals) -> ExitCode {
     let Signals { mut terminate, mut interrupt } = signals;
     let signal = tokio::select! {
@@ -137,19 +139,37 @@ pub(super) async fn until_signalled(mut gateway: Gateway, signals: Signals) -> E
     };
     tracing::info!(signal, "draining");
     notify::stopping();
+    let mut again = async || {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    };
+    let (insist, insisted) = oneshot::channel();
+    let impatience = async {
+        let signal = again().await;
+        tracing::warn!(signal, "a second signal: what is in flight is dropped");
+        // Only a gateway that has ended does not hear it.
+        let _ = insist.send(());
+        again().await
+    };
+    let insisted = async { drop(insisted.await) };
     let end = tokio::select! {
-        end = gateway.stop() => end,
-        _ = terminate.recv() => return ExitCode::FAILURE,
-        _ = interrupt.recv() => return ExitCode::FAILURE,
+        end = gateway.stop_unless(insisted) => end,
+        signal = impatience => {
+            tracing::error!(signal, "a third signal: the process ends where it stands");
+            return ExitCode::FAILURE;
+        }
     };
     match end {
         End::Drained => tracing::info!("drained"),
+        End::Hurried => tracing::warn!("ended at once; what was in flight was dropped"),
         End::Dropped => {
             tracing::warn!("requests were still in flight after listen.shutdown_grace, and were dropped");
         }
         End::Broken => tracing::error!("a thread panicked: what it had in flight was lost"),
     }
-    if signal.is_some() && end != End::Broken { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if signal.is_some() && matches!(end, End::Drained | End::Dropped) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// As many connections as the system lets this process have; the soft limit is often 1024. The limit, if there is one.

@@ -27,6 +27,46 @@ pub struct ListenFault {
     pub source: io::Error,
 }
 
+impl ListenFault {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        use io::ErrorKind as Kind;
+        let unix = matches!(self.address, Address::Unix(_));
+        match self.source.kind() {
+            _ if matches!(self.address, Address::Systemd) => {
+                "start it by its socket, as config/systemd/closegate.socket does, or set an address"
+            }
+            _ if self.source.get_ref().is_some_and(|inner| inner.is::<NoGroup>()) => {
+                "make the group, or set another one"
+            }
+            Kind::AddrInUse => "end the program that listens there, or set another address",
+            Kind::PermissionDenied if unix => {
+                "let this user write to the folder (`RuntimeDirectory=` in a systemd unit), and be of the group"
+            }
+            Kind::PermissionDenied => {
+                "a port below 1024 takes `CAP_NET_BIND_SERVICE` (`AmbientCapabilities=` in a systemd unit): grant it, or \
+                 set a higher port"
+            }
+            Kind::AddrNotAvailable => {
+                "set an address that an interface of this machine has, or 0.0.0.0 for all of them"
+            }
+            Kind::NotFound | Kind::NotADirectory if unix => {
+                "make the folder first (`RuntimeDirectory=` in a systemd unit does), or set another path"
+            }
+            Kind::AlreadyExists => "remove what lies there, or set another path",
+            _ if self.source.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => {
+                "let the process open more files (`ulimit -n`, `LimitNOFILE=`)"
+            }
+            _ => "set another address",
+        }
+    }
+}
+
+/// No group of this machine has the name.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no group `{0}`")]
+struct NoGroup(String);
+
 /// Where a socket listens in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Local {
@@ -101,6 +141,20 @@ pub fn bind(address: &Address, label: &str, inherited: &mut Inherited) -> Result
             bound => Ok(bound),
         },
     }
+}
+
+/// What would keep anybody from listening there, as far as that is seen without listening: the folder of a Unix socket,
+/// and its group.
+pub fn look_at(address: &Address) -> Result<(), ListenFault> {
+    let Address::Unix(unix) = address else { return Ok(()) };
+    let seen = || {
+        let folder = unix.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if !std::fs::metadata(folder.unwrap_or(Path::new(".")))?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        unix.group.as_deref().map_or(Ok(0), number_of).map(drop)
+    };
+    seen().map_err(|source| ListenFault { address: address.clone(), source })
 }
 
 impl Bound {
@@ -262,7 +316,7 @@ fn number_of(group: &str) -> io::Result<u32> {
         return Ok(number);
     }
     let found = nix::unistd::Group::from_name(group)?;
-    let found = found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no group `{group}`")))?;
+    let found = found.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, NoGroup(group.to_owned())))?;
     Ok(found.gid.as_raw())
 }
 
@@ -333,5 +387,29 @@ mod tests {
         assert_eq!(inherited.take("default").len(), 2);
         let fault = bind(&Address::Systemd, "default", &mut inherited).unwrap_err();
         assert!(fault.to_string().contains("handed over no socket"), "{fault}");
+    }
+
+    #[test]
+    fn what_cannot_be_listened_on_has_a_hint_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = bind_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let tcp = |address: &str| Address::Tcp(address.parse().unwrap());
+        let unix = |path: &str, group: Option<&str>| {
+            Address::Unix(UnixAddress { path: folder.path().join(path), mode: 0o600, group: group.map(str::to_owned) })
+        };
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        for (address, hint) in [
+            (tcp(&taken.local_addr().unwrap().to_string()), "end the program"),
+            // For documentation (RFC 5737): no machine has it.
+            (tcp("192.0.2.1:8080"), "an interface of this machine"),
+            (unix("nowhere/proxy.sock", None), "make the folder first"),
+            (unix("file/proxy.sock", None), "make the folder first"),
+            (unix("file", None), "remove what lies there"),
+            (unix("proxy.sock", Some("no-such-group")), "make the group"),
+            (Address::Systemd, "start it by its socket"),
+        ] {
+            let fault = bind(&address, "default", &mut Inherited::none()).unwrap_err();
+            assert!(fault.hint().contains(hint), "{fault}: {}", fault.hint());
+        }
     }
 }

@@ -17,7 +17,7 @@ mod serve;
 mod stream;
 mod tls;
 
-pub use bind::{Bound, Inherited, ListenFault, Local, bind, bind_tcp};
+pub use bind::{Bound, Inherited, ListenFault, Local, bind, bind_tcp, look_at};
 pub use body::{Ahead, RequestBody, RequestBodyFault};
 pub use guard::Timeouts;
 pub use head::{HeadLimits, WireFault};

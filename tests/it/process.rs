@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::faults::{WHOLE, exchange, get};
@@ -429,6 +430,28 @@ fn line_39_a_second_signal_ends_at_once() {
     world.stderr.wait_for("draining", 1);
     world.signal(rustix::process::Signal::TERM);
     assert_eq!(world.wait().code(), FAILED);
+    let record: Value =
+        serde_json::from_str(world.stdout.text().trim()).expect("one record of the request that was dropped");
+    assert_eq!((&record["status"], &record["code"]), (&503.into(), &"draining".into()), "{record}");
+    assert!(world.stderr.text().contains("a second signal"), "{}", world.stderr.text());
+}
+
+#[test]
+fn check_sees_where_nobody_could_listen() {
+    for (listener, told, hint) in [
+        ("address = \"unix:nowhere/tools.sock\"", "listeners.tools.address", "make the folder first"),
+        ("address = \"unix:closegate.toml/tools.sock\"", "listeners.tools.address", "make the folder first"),
+        (
+            "address = \"unix:tools.sock\"\ngroup = \"no-such-group\"",
+            "there is no group `no-such-group`",
+            "make the group",
+        ),
+    ] {
+        let folder = gateway("127.0.0.1:1".parse().unwrap()).key("\"sales\"").set("listeners.tools", listener).write();
+        let ended = called(folder.path(), &["check"]);
+        assert_eq!(ended.code, CONFIGURATION, "{listener}: {ended:?}");
+        assert!(ended.stderr.contains(told) && ended.stderr.contains(hint), "{listener}: {ended:?}");
+    }
 }
 
 #[test]
