@@ -4,6 +4,7 @@
 //! what was kept and goes on where the one before it stopped.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -58,8 +59,8 @@ pub enum UploadBody {
 /// A body that streams.
 pub struct Streaming {
     upload: Upload,
-    /// How many of the kept pieces it has given.
-    given: usize,
+    /// What had passed before and is given once more, before the body goes on: its own, whatever becomes of the rest.
+    again: VecDeque<Bytes>,
 }
 
 impl Upload {
@@ -108,7 +109,7 @@ impl Upload {
         self.can_be_replayed().then(|| self.carry())
     }
 
-    /// It will not be wanted again: lets go of what was kept, and of what nobody carries.
+    /// It will not be wanted again: keeps no more, and lets go of what nobody carries.
     pub(super) fn settle(&self) {
         self.0.kept.take();
         self.0.let_go();
@@ -116,7 +117,8 @@ impl Upload {
 
     fn carry(&self) -> UploadBody {
         self.0.carriers.set(self.0.carriers.get() + 1);
-        UploadBody::Streaming(Streaming { upload: self.clone(), given: 0 })
+        let again = self.0.kept.borrow().as_ref().map(Kept::pieces).unwrap_or_default();
+        UploadBody::Streaming(Streaming { upload: self.clone(), again })
     }
 }
 
@@ -150,11 +152,10 @@ impl State {
         }
     }
 
-    /// Keeps a piece that passes; how many pieces there are then.
-    fn keep(&self, piece: &Bytes) -> usize {
+    /// Keeps a piece that passes.
+    fn keep(&self, piece: &Bytes) {
         let mut kept = self.kept.borrow_mut();
         *kept = kept.take().and_then(|kept| kept.with(piece));
-        kept.as_ref().map_or(0, Kept::pieces)
     }
 }
 
@@ -182,19 +183,13 @@ impl Streaming {
         &self.upload.0
     }
 
-    /// A piece that was kept and is still to be given.
-    fn kept_piece(&self) -> Option<Bytes> {
-        self.state().kept.borrow().as_ref().and_then(|kept| kept.piece(self.given))
-    }
-
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadFault>>> {
-        if let Some(piece) = self.kept_piece() {
-            self.given += 1;
+        if let Some(piece) = self.again.pop_front() {
             return Poll::Ready(Some(Ok(piece)));
         }
         let polled = ready!(self.state().poll_incoming(cx));
         match &polled {
-            Some(Ok(piece)) => self.given = self.state().keep(piece),
+            Some(Ok(piece)) => self.state().keep(piece),
             Some(Err(fault)) => self.state().fault.set(Some(*fault)),
             None => {}
         }
@@ -223,15 +218,15 @@ impl Body for UploadBody {
         let Self::Streaming(body) = self else { return true };
         let over =
             || body.state().over.get() || body.state().incoming.borrow().as_ref().is_none_or(Body::is_end_stream);
-        body.kept_piece().is_none() && over()
+        body.again.is_empty() && over()
     }
 
     fn size_hint(&self) -> SizeHint {
         let Self::Streaming(body) = self else { return SizeHint::with_exact(0) };
         let rest = body.state().incoming.borrow().as_ref().map_or_else(SizeHint::default, Body::size_hint);
-        let again = body.state().kept.borrow().as_ref().map_or(0, |kept| kept.bytes_from(body.given));
+        let again = body.again.iter().map(|piece| piece.len() as u64).sum();
         match (rest.exact(), again) {
-            (_, 0) => rest,
+            (_, 0_u64) => rest,
             (Some(exact), again) => SizeHint::with_exact(exact + again),
             (None, _) => SizeHint::default(),
         }

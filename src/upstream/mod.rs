@@ -94,6 +94,37 @@ impl Announced {
     }
 }
 
+/// What a request's head has promised and its body has yet to keep.
+#[derive(Debug, Clone, Copy)]
+struct Owed(Option<u64>);
+
+/// A body is longer or shorter than its head says.
+#[derive(Debug)]
+struct Broken;
+
+impl Owed {
+    fn of(announced: &Announced) -> Self {
+        match announced {
+            Announced::Nothing => Self(Some(0)),
+            Announced::Length(length) => Self(Some(*length)),
+            Announced::Unknown => Self(None),
+        }
+    }
+
+    /// So many bytes more go out.
+    fn keep(&mut self, bytes: usize) -> Result<(), Broken> {
+        match &mut self.0 {
+            None => Ok(()),
+            Some(left) => left.checked_sub(bytes as u64).map(|rest| *left = rest).ok_or(Broken),
+        }
+    }
+
+    /// That was all.
+    fn end(self) -> Result<(), Broken> {
+        if self.0.unwrap_or_default() == 0 { Ok(()) } else { Err(Broken) }
+    }
+}
+
 /// The header lines of an answer that are read; Close sends about fifteen.
 const MAX_FIELDS: usize = 128;
 /// Most bytes before the end of an answer's head, interim answers among them (security.md 36).

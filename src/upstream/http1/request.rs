@@ -6,15 +6,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::{Method, Request};
+use http::Request;
 
 use super::link::Link;
-use crate::upstream::{Announced, Upload};
+use crate::upstream::{Announced, Broken, Owed, Upload};
 
 /// What is left to be written of a request.
 pub(super) struct Sending<B> {
     body: B,
     framing: Framing,
+    owed: Owed,
     /// How much of the link's outbox is written.
     at: usize,
     /// A piece of the body that is not wholly written.
@@ -49,8 +50,14 @@ enum Stage {
 pub(super) enum Unsent {
     /// The connection does not take more.
     Connection(io::Error),
-    /// Its own body ended early.
+    /// Its own body ended early, or is not as long as was said.
     Body,
+}
+
+impl From<Broken> for Unsent {
+    fn from(Broken: Broken) -> Self {
+        Self::Body
+    }
 }
 
 impl<B: Upload> Sending<B> {
@@ -67,8 +74,9 @@ impl<B: Upload> Sending<B> {
                 outbox.extend_from_slice(part);
             }
         }
-        let framing = frame(outbox, request.method(), &body);
-        Self { body, framing, at: 0, piece: Bytes::new(), stage: Stage::Body, touched: false, waits: false }
+        let announced = Announced::of(request.method(), &body);
+        let (framing, owed) = (frame(outbox, &announced), Owed::of(&announced));
+        Self { body, framing, owed, at: 0, piece: Bytes::new(), stage: Stage::Body, touched: false, waits: false }
     }
 
     /// Whether the next move is the client's: a piece of the body has not come yet.
@@ -124,6 +132,7 @@ impl<B: Upload> Sending<B> {
             match frame {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) if !data.is_empty() => {
+                        self.owed.keep(data.len())?;
                         self.begin_piece(&mut link.outbox, data);
                         return Ok(Poll::Ready(()));
                     }
@@ -132,6 +141,7 @@ impl<B: Upload> Sending<B> {
                 },
                 Some(Err(_)) => return Err(Unsent::Body),
                 None => {
+                    self.owed.end()?;
                     self.end_pieces(&mut link.outbox);
                     return Ok(Poll::Ready(()));
                 }
@@ -172,9 +182,9 @@ impl<B: Upload> Sending<B> {
 }
 
 /// Ends a head with what says how its body is delimited (RFC 9112 6.3).
-fn frame<B: Upload>(outbox: &mut Vec<u8>, method: &Method, body: &B) -> Framing {
+fn frame(outbox: &mut Vec<u8>, announced: &Announced) -> Framing {
     // Writing to a vector does not fail.
-    let (framing, _) = match Announced::of(method, body) {
+    let (framing, _) = match announced {
         Announced::Nothing => (Framing::Plain, outbox.write_all(b"\r\n")),
         Announced::Length(length) => (Framing::Plain, write!(outbox, "content-length: {length}\r\n\r\n")),
         Announced::Unknown => {

@@ -67,7 +67,7 @@ impl<B: Upload> Waiting<B> {
         let (mark, reused, ends) = (claim.mark(), claim.reuses(), body.is_end_stream());
         match claim.send(head(&request, &body, &lane.slot.origin), ends) {
             Ok((response, stream)) => {
-                let sending = Sending::new(stream, body, ends);
+                let sending = Sending::new(stream, request.method(), body, ends);
                 let deadline = Deadline::new(&pool.sweep);
                 deadline.set(pool.limits.response_timeout);
                 let lane = lane.clone();

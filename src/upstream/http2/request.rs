@@ -7,15 +7,16 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue};
 use http::uri::{Parts, Scheme};
-use http::{Request, Uri, Version};
+use http::{Method, Request, Uri, Version};
 
 use crate::origin::{self, Origin};
-use crate::upstream::{Announced, Upload};
+use crate::upstream::{Announced, Broken, Owed, Upload};
 
 /// What is left to be sent of a request's body.
 pub(super) struct Sending<B> {
     stream: SendStream<Bytes>,
     body: B,
+    owed: Owed,
     /// A piece of the body that is not wholly handed over.
     piece: Bytes,
     /// Bytes handed over.
@@ -32,8 +33,14 @@ pub(super) struct Sending<B> {
 pub(super) enum Unsent {
     /// The stream does not take more; why shows in the answer.
     Stream,
-    /// Its own body ended early.
+    /// Its own body ended early, or is not as long as was said.
     Body,
+}
+
+impl From<Broken> for Unsent {
+    fn from(Broken: Broken) -> Self {
+        Self::Body
+    }
 }
 
 /// The head as fields: names are in lower case already, and what `Host` said is `:authority`.
@@ -61,8 +68,9 @@ pub(super) fn head<B: Upload>(request: &Request<()>, body: &B, origin: &Origin) 
 
 impl<B: Upload> Sending<B> {
     /// The body of a request whose head has gone; `done` when the head said that there is none.
-    pub(super) fn new(stream: SendStream<Bytes>, body: B, done: bool) -> Self {
-        Self { stream, body, piece: Bytes::new(), sent: 0, touched: false, waits: false, done }
+    pub(super) fn new(stream: SendStream<Bytes>, method: &Method, body: B, done: bool) -> Self {
+        let owed = Owed::of(&Announced::of(method, &body));
+        Self { stream, body, owed, piece: Bytes::new(), sent: 0, touched: false, waits: false, done }
     }
 
     /// Bytes that the stream has taken.
@@ -118,6 +126,7 @@ impl<B: Upload> Sending<B> {
             Some(Ok(frame)) => {
                 // Trailers do not go on.
                 self.piece = frame.into_data().unwrap_or_default();
+                self.owed.keep(self.piece.len())?;
                 Poll::Ready(Ok(()))
             }
             Some(Err(_)) => Poll::Ready(Err(Unsent::Body)),
@@ -126,6 +135,7 @@ impl<B: Upload> Sending<B> {
     }
 
     fn end(&mut self) -> Result<(), Unsent> {
+        self.owed.end()?;
         self.done = true;
         self.stream.send_data(Bytes::new(), true).map_err(|_| Unsent::Stream)
     }

@@ -1,12 +1,13 @@
 //! When a request is sent again, and what its connection is good for afterwards (security.md 26, 31, 32, 41).
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{empty_post, speaking_h2};
 use crate::faults::{assert_error, exchange, get, head, record};
 use crate::frames::{
-    CANCEL, DATA, END_STREAM, Frames, GOAWAY, INTERNAL_ERROR, MAX_CONCURRENT_STREAMS, NO_ERROR, REFUSED_STREAM,
-    RST_STREAM,
+    CANCEL, DATA, END_STREAM, Frames, GOAWAY, INITIAL_WINDOW_SIZE, INTERNAL_ERROR, MAX_CONCURRENT_STREAMS, NO_ERROR,
+    Peer, REFUSED_STREAM, RST_STREAM, WINDOW_UPDATE,
 };
 use crate::signal::Signal;
 use crate::world::SECRET;
@@ -128,6 +129,59 @@ fn line_31_a_request_that_may_have_been_acted_on_is_sent_again_only_if_that_does
         }
         assert_eq!(origin.seen().len(), 1 + times, "{request} {how}");
     }
+}
+
+/// security.md 13: the answer's head is no reason to leave out what has yet to be sent again.
+#[test]
+fn line_31_a_body_that_is_sent_again_is_whole_though_its_answer_begins_before_its_end() {
+    const LENGTH: usize = 60_000;
+    let begun = Signal::default();
+    let opened = begun.clone();
+    let arrived = Arc::new(Mutex::new(Vec::new()));
+    let received = arrived.clone();
+    let origin = Frames::with(&[(INITIAL_WINDOW_SIZE, 20_000)], move |peer| {
+        let open = |peer: &mut Peer, stream| {
+            for window in [0, stream] {
+                peer.send(WINDOW_UPDATE, 0, window, u32::try_from(LENGTH).unwrap().to_be_bytes());
+            }
+        };
+        if peer.number() == 1 {
+            let first = peer.request().unwrap();
+            peer.answer(first, "{}");
+            let again = peer.head().unwrap().stream;
+            open(peer, again);
+            let mut taken = 0;
+            while taken < LENGTH {
+                taken += peer.next_of(DATA).unwrap().payload.len();
+            }
+            return peer.shutdown();
+        }
+        let stream = peer.head().unwrap().stream;
+        peer.send_head(stream, 0, &[]);
+        opened.wait();
+        open(peer, stream);
+        loop {
+            let frame = peer.next_of(DATA).unwrap();
+            received.lock().unwrap().extend(frame.payload);
+            if frame.flags & END_STREAM != 0 {
+                break;
+            }
+        }
+        peer.send(DATA, END_STREAM, stream, "{}");
+        peer.wait_for_end();
+    });
+    let world = speaking_h2(origin.address).start();
+    let mut client = world.connect();
+    assert_eq!(exchange(&mut client, &get()).status, 200);
+    let body: Vec<u8> = (b'a'..=b'z').cycle().take(LENGTH).collect();
+    client.send(head("PUT", "/sales/api/v1/lead/lead_1/", "Transfer-Encoding: chunked\r\n"));
+    client.send([format!("{LENGTH:x}\r\n").as_bytes(), &body, b"\r\n0\r\n\r\n"].concat());
+    let answer = client.head();
+    assert_eq!(answer.status, 200);
+    begun.give();
+    assert_eq!(client.body(answer, false).text(), "{}");
+    assert!(*arrived.lock().unwrap() == body, "{} bytes of {LENGTH}", arrived.lock().unwrap().len());
+    assert_eq!(record(&world, 2)["attempts"], 2);
 }
 
 #[test]
