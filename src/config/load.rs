@@ -10,6 +10,7 @@ use super::finding::{Faults, Finding, Wrong};
 use super::managed::{Addition, Managed, Overlay};
 use super::place::{self, Origins, Place};
 use super::raw::Table;
+use super::salvage::Damaged;
 use super::walk::{Folders, Purpose, Walk};
 use super::{Config, agree, raw, resolve, starter};
 use crate::id::RouteName;
@@ -59,6 +60,11 @@ impl Loaded {
         Self { file: self.file.clone(), base: self.base.clone(), ..Self::fixed(self.config.clone()) }
     }
 
+    /// The same, whole.
+    pub fn whole(&self) -> Self {
+        Self { warnings: self.warnings.clone(), origins: self.origins.clone(), ..self.again() }
+    }
+
     /// Where a key came from; of one that was not given, where the table around it did.
     ///
     /// The default route of a credential stands where the credential does.
@@ -92,7 +98,7 @@ pub fn load_names(sources: &Sources) -> Result<Loaded, Faults> {
 ///
 /// Every fault, where one of them is in what is needed.
 pub fn load_bearings(sources: &Sources) -> Result<(Loaded, Option<Faults>), Faults> {
-    let base = Base::read_names(sources)?;
+    let base = Base::read_for(sources, Purpose::Names, Damage::LeftOut)?;
     let faults = match base.alone() {
         Ok(loaded) => return Ok((loaded, None)),
         Err(faults) => faults,
@@ -121,21 +127,21 @@ struct Merged {
 impl Base {
     /// Reads the sources to be used.
     pub fn read(sources: &Sources) -> Result<Self, Faults> {
-        Self::read_for(sources, Purpose::Use)
+        Self::read_for(sources, Purpose::Use, Damage::Refused)
     }
 
     /// Reads the sources for the names in them.
     pub fn read_names(sources: &Sources) -> Result<Self, Faults> {
-        Self::read_for(sources, Purpose::Names)
+        Self::read_for(sources, Purpose::Names, Damage::Refused)
     }
 
-    fn read_for(sources: &Sources, purpose: Purpose) -> Result<Self, Faults> {
+    fn read_for(sources: &Sources, purpose: Purpose, damage: Damage) -> Result<Self, Faults> {
         let found = find(sources)?;
-        let parse = |found: &Found| FileTree::parse(&found.path, &found.name, &found.text);
-        let parsed = found.as_ref().map(parse).transpose().map_err(|fault| Faults::from(*fault))?;
+        let (parsed, left_out) = found.as_ref().map(|found| found.parse(damage)).transpose()?.unzip();
         let file = found.map(|file| file.path);
         let environment = sources.environment.clone();
-        let (variables, faults) = environment.settings();
+        let (variables, mut faults) = environment.settings();
+        faults.extend(left_out.into_iter().flatten());
         let mut tree = raw::merge(parsed, variables)?;
         let folders = Folders::new(file.as_deref(), &sources.folder, purpose);
         let mut walk = Walk::new(folders.clone(), environment.clone(), faults, Vec::new());
@@ -238,6 +244,29 @@ struct Found {
     path: PathBuf,
     name: Arc<str>,
     text: String,
+}
+
+/// What becomes of tables of the file that are no TOML.
+#[derive(Clone, Copy)]
+enum Damage {
+    /// Nothing is read beside them.
+    Refused,
+    /// They are faults of the rest, unless they lead to gateway and store.
+    LeftOut,
+}
+
+impl Found {
+    /// What stands in it, and the faults of what was left out.
+    fn parse(&self, damage: Damage) -> Result<(FileTree, Vec<Finding>), Faults> {
+        let parse = |text: &str| FileTree::parse(&self.path, &self.name, text);
+        match (parse(&self.text), damage) {
+            (Ok(tree), _) => Ok((tree, Vec::new())),
+            (Err(fault), Damage::Refused) => Err((*fault).into()),
+            (Err(_), Damage::LeftOut) => {
+                Damaged::new(&self.text).without_faulty(&BEARINGS, parse).map_err(Faults::from)
+            }
+        }
+    }
 }
 
 /// The first file there is (contract.md 3); one that was named must be there.

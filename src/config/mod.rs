@@ -21,6 +21,7 @@ mod oauth;
 mod place;
 mod raw;
 mod resolve;
+mod salvage;
 mod secret;
 mod starter;
 mod storage;
