@@ -323,7 +323,11 @@ fn key_routes(walk: &mut Walk, at: &mut Section<'_>, names: &Names) -> Vec<Route
     let given = at.list(walk, "routes", Split::Commas, known_route);
     if at.is_table() && at.is_empty("routes") {
         let place = walk.place(&at.key("routes"));
-        let hint = known("", &names.routes, "route");
+        let shown = names.routes.iter().find(|name| RouteName::parse(name).is_ok() && !looks_secret(name));
+        let hint = shown.map_or_else(
+            || "declare a credential or a route first, and name it in `routes`".to_owned(),
+            |route| format!("name those that it may use, such as `routes = [\"{route}\"]`"),
+        );
         walk.fault(at.key("routes"), place, Wrong::new("a key without a route opens nothing", hint));
     }
     given.into_iter().flatten().flatten().collect()

@@ -115,7 +115,9 @@ impl Provider for Variables {
         let names = self.names.clone();
         Metadata::named("environment").interpolater(move |_, keys| {
             let name = names.get(&keys.join(".")).cloned();
-            name.unwrap_or_else(|| shown_name(&format!("{PREFIX}{}", keys.join("__").to_ascii_uppercase())))
+            // As a shell spells it: names of variables have no dash.
+            let spelled = || keys.join("__").to_ascii_uppercase().replace('-', "_");
+            name.unwrap_or_else(|| shown_name(&format!("{PREFIX}{}", spelled())))
         })
     }
 
@@ -145,7 +147,7 @@ fn shown_name(variable: &str) -> String {
 }
 
 const PREFIX: &str = "CLOSEGATE__";
-const NAMED: [&str; 3] = ["credentials", "routes", "keys"];
+const NAMED: [&str; 4] = ["credentials", "routes", "keys", "listeners"];
 const VALUES: [&str; 8] = [
     "CLOSE_API_KEY_FILE",
     "CLOSEGATE_KEY_FILE",

@@ -76,8 +76,17 @@ fn fixed(config: &Config) -> Values {
 }
 
 fn setting(key: String, value: String, origins: &Origins) -> Setting {
-    let source = origins.get(&key).cloned().unwrap_or(Place::Default);
+    let said = |key: &str| origins.get(key).filter(|place| **place != Place::Default);
+    let inherited = || said(&format!("listen.{}", inherited(&key)?));
+    let source = said(&key).or_else(inherited).cloned().unwrap_or(Place::Default);
     Setting { key, value, source }
+}
+
+/// What a setting of a further listener is called in `[listen]`, where it is taken from if it is not said.
+fn inherited(key: &str) -> Option<&str> {
+    let (_, setting) = key.strip_prefix("listeners.")?.split_once('.')?;
+    let own = ["address", "mode", "group", "tls"].contains(&setting) || setting.starts_with("tls.");
+    (!own).then_some(setting)
 }
 
 type Values = Vec<(String, String)>;

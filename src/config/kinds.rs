@@ -48,9 +48,11 @@ pub(super) fn count(range: RangeInclusive<usize>) -> impl FnOnce(&Node) -> Kind<
             Raw::Whole(number) => usize::try_from(*number).ok(),
             _ => node.variable().and_then(|text| text.parse().ok()),
         };
+        let is_whole = matches!(node.raw, Raw::Whole(_)) || number.is_some();
         number.filter(|number| range.contains(number)).ok_or_else(|| {
             let what = format!("expected a whole number from {} to {}", range.start(), range.end());
-            Wrong::new(what, "write the number without quotes and without a unit")
+            let unlike = "write the number without quotes and without a unit";
+            Wrong::new(what, if is_whole { "choose one within these bounds, or leave it out" } else { unlike })
         })
     }
 }

@@ -489,3 +489,39 @@ fn what_could_be_typed_outlives_the_faults() {
     assert_eq!(faults.to_json()["faults"][0]["source"], "closegate.toml:2");
     assert!(load(&setup("[listen", &[]).sources).expect_err("faults").part().is_none());
 }
+
+#[test]
+fn where_a_setting_comes_from_is_where_somebody_said_it() {
+    let text = "[listen]\nmax_headers = 50\n[listeners.my-tools]\naddress = \"127.0.0.1:1\"\nmax_body = \"1MiB\"\n";
+    let loaded = load(&setup(text, &[("CLOSEGATE__LISTENERS__MY_TOOLS__HOSTS", "gate")]).sources).unwrap();
+    let all = settings(&loaded);
+    let of = |key: &str| all.iter().find(|setting| setting.key == key).unwrap().source.to_string();
+    assert_eq!(of("listeners.my-tools.max_headers"), "closegate.toml:2");
+    assert_eq!(of("listeners.my-tools.max_body"), "closegate.toml:5");
+    assert_eq!(of("listeners.my-tools.hosts"), "env CLOSEGATE__LISTENERS__MY_TOOLS__HOSTS");
+    assert_eq!(
+        (of("listeners.my-tools.tls"), of("listeners.my-tools.idle_timeout")),
+        ("default".to_owned(), "default".to_owned())
+    );
+}
+
+#[test]
+fn a_variable_is_named_as_a_shell_can_set_it() {
+    let variables = [("CLOSEGATE__CREDENTIALS__MY_SALES__API_KEY__ENV", "UNSET")];
+    let faults = load(&setup("", &variables).sources).unwrap_err();
+    let loaded = load_names(&setup("", &variables).sources).unwrap();
+    assert_eq!(loaded.place("credentials.my-sales").to_string(), "env CLOSEGATE__CREDENTIALS__MY_SALES");
+    assert!(!faults.to_string().contains("MY-SALES"), "{faults}");
+}
+
+#[test]
+fn hints_are_true_of_what_stands_there() {
+    let hint =
+        |text: &str| load(&setup(text, &[]).sources).unwrap_err().iter().next().unwrap().hint.clone().into_owned();
+    assert!(hint("[listen]\nmax_headers = 0").contains("within these bounds"));
+    assert!(hint("[listen]\nmax_headers = \"9\"").contains("without quotes"));
+    let hash = format!("hash = \"sha256:{}\"", "0".repeat(64));
+    assert!(hint(&format!("[keys.k]\n{hash}")).contains("declare a credential or a route first"));
+    let route = "[credentials.a]\nbearer = { command = [\"x\"] }\n";
+    assert!(hint(&format!("{route}[keys.k]\n{hash}")).contains("`routes = [\"a\"]`"));
+}
