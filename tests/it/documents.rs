@@ -45,13 +45,46 @@ fn the_configuration_in_the_readme_loads() {
 #[test]
 fn the_tests_that_documents_name_exist() {
     let text = read("ARCHITECTURE.md");
-    let named: Vec<&str> = text.split('`').skip(1).step_by(2).filter_map(test_name).collect();
+    let named: Vec<&str> = text.split('`').skip(1).step_by(2).filter_map(test_path).collect();
     assert!(named.len() > 15, "{named:?}");
-    let sources: String = files("tests/it").into_iter().chain(files("src")).map(|path| read(&path)).collect();
-    for name in named {
-        let defined = sources.contains(&format!("fn {name}()")) || sources.contains(&format!("mod {name} "));
-        assert!(defined, "there is no test `{name}`");
+    let modules = modules();
+    for path in named {
+        assert!(is_defined(path, &modules), "there is no test `{path}`");
     }
+    for wrong in ["tidy::no_such_test", "wire::the_tests_that_documents_name_exist", "nowhere::imports_go_down"] {
+        assert!(!is_defined(wrong, &modules), "{wrong}");
+    }
+}
+
+/// The path of each file's module, as the tests below it are called, and its text.
+fn modules() -> Vec<(Vec<String>, String)> {
+    let module = |folder: &'static str| {
+        move |path: PathBuf| {
+            let parts = path.strip_prefix(root().join(folder)).unwrap_or(&path).with_extension("");
+            let mut parts: Vec<String> = parts.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+            parts.retain(|part| !matches!(part.as_str(), "mod" | "lib" | "main"));
+            (parts, read(&path))
+        }
+    };
+    files("tests/it").into_iter().map(module("tests/it")).chain(files("src").into_iter().map(module("src"))).collect()
+}
+
+/// Whether there is a test of that path, or a module. What stands before the first part of a document's path is left open.
+fn is_defined(path: &str, modules: &[(Vec<String>, String)]) -> bool {
+    let parts: Vec<&str> = path.split("::").collect();
+    let Some((name, around)) = parts.split_last() else { return false };
+    let ends = |module: &[String], with: &[&str]| {
+        module.len() >= with.len()
+            && module[module.len() - with.len()..].iter().zip(with).all(|(one, other)| one == other)
+    };
+    modules.iter().any(|(module, text)| {
+        let inline = around
+            .split_last()
+            .filter(|(inner, outer)| text.contains(&format!("mod {inner} {{")) && ends(module, outer));
+        let holds = ends(module, around) || inline.is_some();
+        let defined = text.contains(&format!("fn {name}()")) || text.contains(&format!("mod {name} {{"));
+        holds && defined || ends(module, &parts)
+    })
 }
 
 #[test]
@@ -128,10 +161,10 @@ fn block(page: &str, first: &str) -> String {
 }
 
 /// The last segment of `module::name`, when that is how a test or a module of tests is called.
-fn test_name(code: &str) -> Option<&str> {
+fn test_path(code: &str) -> Option<&str> {
     let (modules, name) = code.rsplit_once("::")?;
     let is_lower = |text: &str| text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b':'));
-    (is_lower(modules) && is_lower(name)).then_some(name)
+    (is_lower(modules) && is_lower(name)).then_some(code)
 }
 
 fn root() -> PathBuf {
