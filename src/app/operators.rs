@@ -62,7 +62,7 @@ pub(super) async fn tokens(config: &Config, supply: &Supply) -> Result<(Vec<Toke
         Ok(Ok(path)) => path,
         Ok(Err(error)) => {
             let folder = config.data_dir.display();
-            tracing::info!(
+            tracing::warn!(
                 "nobody can use the admin API: no token is configured, and none can be made in `{folder}` ({error}); \
                  hint: add `[admin.tokens.NAME]`, or set `data_dir` to a folder to write to"
             );

@@ -27,7 +27,7 @@ pub(super) async fn check(archive: &Archive) -> Result<Option<Warning>, Fault> {
     };
     let (key, what, hint) = (setting.to_owned(), fault.to_string(), fault.hint());
     match fault {
-        ArchiveFault::Store(StoreError::Unreachable { .. } | StoreError::Older { .. }) => {
+        ArchiveFault::Store(StoreError::Unreachable { .. } | StoreError::Full { .. } | StoreError::Older { .. }) => {
             Ok(Some(Warning { key, what, hint }))
         }
         _ => Err(Fault { key, what, hint }),

@@ -17,6 +17,12 @@ pub enum StoreError {
         /// What was seen, for people.
         what: String,
     },
+    /// There is no room left for the database to write to. Nothing was changed; it is tried again by whatever comes next.
+    #[error("the store has no room left: {what}")]
+    Full {
+        /// What was seen, for people.
+        what: String,
+    },
     /// What is to be added is there already.
     #[error("there is a {kind} `{name}` already")]
     Taken {
@@ -99,6 +105,9 @@ impl StoreError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => "is the database up, and may this user reach it? it is tried again by itself",
+            Self::Full { .. } => {
+                "make room on the disk or the quota that the database lies on; it is tried again by itself"
+            }
             Self::Taken { .. } => "choose another name, or change the one that is there",
             Self::Changed { .. } => "read it again and repeat the change",
             Self::Absent { .. } | Self::NoGrant { .. } => "list what there is",
@@ -109,7 +118,9 @@ impl StoreError {
             }
             Self::Newer { .. } => "use the later closegate",
             Self::Older { .. } => "a gateway of this version brings it there when it starts; looking changes nothing",
-            Self::Unusable { .. } => "see `[store]` in the documented configuration",
+            Self::Unusable { .. } => {
+                "let this user enter and write where it lies, or see `data_dir` and `[store]` in the documented configuration"
+            }
             Self::Corrupt { .. } => "restore the database from a backup",
         }
     }
@@ -119,6 +130,7 @@ impl StoreError {
     pub(super) fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable { .. }
+            | Self::Full { .. }
             | Self::Locked { .. }
             | Self::Newer { .. }
             | Self::Older { .. }
@@ -177,6 +189,7 @@ fn of_database(error: &dyn sqlx::error::DatabaseError) -> StoreError {
 /// By the classes of PostgreSQL's SQLSTATE (its appendix A): what passes by itself, and what somebody must see to.
 fn of_postgres(code: &str, what: String) -> StoreError {
     match code.get(..2).unwrap_or_default() {
+        "53" if code == "53100" => StoreError::Full { what },
         // Connections, authorization, no such database, read only, deadlocks, resources, limits, an operator.
         "08" | "28" | "3D" | "25" | "40" | "53" | "54" | "55" | "57" | "58" => StoreError::Unreachable { what },
         "42" | "3F" => StoreError::Unusable { what },
@@ -187,8 +200,26 @@ fn of_postgres(code: &str, what: String) -> StoreError {
 /// By SQLite's result codes, of which the lower byte is the primary one.
 fn of_sqlite(code: &str, what: String) -> StoreError {
     match code.parse::<u32>().map(|code| code & 0xff) {
-        // PERM, BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL, AUTH.
-        Ok(3 | 5..=10 | 13..=15 | 23) => StoreError::Unreachable { what },
+        Ok(13) => StoreError::Full { what },
+        // PERM, BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, CANTOPEN, PROTOCOL, AUTH.
+        Ok(3 | 5..=10 | 14 | 15 | 23) => StoreError::Unreachable { what },
         _ => StoreError::Corrupt { what },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_a_database_that_is_gone() {
+        let what = || "full".to_owned();
+        for fault in [of_sqlite("13", what()), of_postgres("53100", what())] {
+            assert!(matches!(fault, StoreError::Full { .. }) && fault.is_outage(), "{fault:?}");
+            assert!(fault.hint().contains("make room"), "{}", fault.hint());
+        }
+        for fault in [of_sqlite("14", what()), of_sqlite("15", what()), of_postgres("53300", what())] {
+            assert!(matches!(fault, StoreError::Unreachable { .. }), "{fault:?}");
+        }
     }
 }

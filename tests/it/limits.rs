@@ -502,6 +502,7 @@ fn line_38_a_gateway_without_files_for_its_workers_does_not_start() {
     // The configuration is not at fault: another attempt may find files enough.
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("Too many open files"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("hint: let the process open more files"), "{}", ended.stderr);
     assert!(!ended.stderr.contains("the proxy listens"), "{}", ended.stderr);
 }
 

@@ -107,7 +107,7 @@ impl Grants for Archive {
 impl From<StoreError> for GrantsFault {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unreachable { what } => Self::Unreachable(what),
+            StoreError::Unreachable { what } | StoreError::Full { what } => Self::Unreachable(what),
             StoreError::Stale { .. } => Self::Stale,
             StoreError::NoGrant { .. } => Self::Absent,
             other => Self::Unusable(other.to_string()),
