@@ -76,6 +76,11 @@ impl Snapshot {
         Self { keys: BTreeMap::new(), keys_ever_defined: true, ..self.clone() }
     }
 
+    /// The same where more may have come to be that cannot be read: that there may be keys is taken for granted.
+    pub(super) fn doubted(&self) -> Self {
+        Self { is_read: false, keys_ever_defined: true, ..self.clone() }
+    }
+
     /// What there is to say about it.
     pub(super) fn warn(&self) {
         for record in &self.unreadable {

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod bell;
+mod blocking;
 mod desk;
 mod files;
 mod keep;
@@ -18,10 +19,11 @@ mod remembered;
 mod secrets;
 mod service;
 mod storage;
+mod together;
 mod usage;
 mod worker;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -43,7 +45,7 @@ use self::secrets::{Beside, Material};
 use self::service::{Chores, Post};
 use self::usage::Books;
 use crate::admin::{Api, Desk, Health, House, Invitation, Management, Phase, Surface, Token, Tokens};
-use crate::config::{Admin, Config, Loaded};
+use crate::config::{Admin, Config, Finding, Loaded};
 use crate::edge::{Acceptor, Local};
 use crate::pace::Pacer;
 use crate::store::Role;
@@ -59,6 +61,7 @@ pub use rehearse::Rehearsal;
 pub use reload::Provenance;
 pub use secrets::{Asking, Fault, Secrets};
 pub use storage::archive;
+pub use together::Together;
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +70,22 @@ pub enum StartFaults {
     #[error("{}", .0.join("\n\n"))]
     Configured(Vec<String>),
     /// The system lacks what it needs, such as files or threads: another time it may not.
-    #[error("error: {0}")]
+    #[error("error: the gateway does not start: {0}\n  hint: {hint}", hint = lacking(.0))]
     System(#[from] io::Error),
+}
+
+/// What to do where the system lacks something.
+fn lacking(error: &io::Error) -> &'static str {
+    use rustix::io::Errno;
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => "let the process open more files (`ulimit -n`, `LimitNOFILE=`)",
+        Some(Errno::NFILE) => "the whole system has no open file left: raise `fs.file-max`, or end what holds them",
+        Some(Errno::AGAIN) => {
+            "let this user have more threads (`ulimit -u`, `TasksMax=`, the pids limit of a container)"
+        }
+        Some(Errno::NOMEM) => "give the process more memory",
+        _ => "try again; does it come back, the text above is the system's own",
+    }
 }
 
 /// Where the workers are on their way from serving to gone.
@@ -129,6 +146,8 @@ struct Beginning {
     chores: Chores,
     archive: Arc<Archive>,
     tokens: Vec<Token>,
+    /// What was said of secrets.
+    doubts: HashSet<(String, String)>,
 }
 
 impl Gateway {
@@ -143,6 +162,8 @@ impl Gateway {
         out: impl io::Write + Send + 'static,
     ) -> Result<Self, StartFaults> {
         let config = &loaded.config;
+        // Reading what lies outside takes threads: where there are none it would panic.
+        part::probe()?;
         let telemetry = Telemetry::new(assemble::telemetry_options(config), out);
         let sockets = listeners::bind(config);
         // What the service thread goes on with is begun on its runtime: connections to the store live on it.
@@ -165,7 +186,7 @@ impl Gateway {
         beginning: Beginning,
         runtime: Runtime,
     ) -> io::Result<Self> {
-        let Beginning { provenance, seen, effective, current, chores, archive, tokens } = beginning;
+        let Beginning { provenance, seen, effective, current, chores, archive, tokens, doubts } = beginning;
         let is_empty = effective.loaded.config.credentials.is_empty();
         let (listeners, admin) = (sockets.places(), sockets.admin.local_addr()?);
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
@@ -206,6 +227,7 @@ impl Gateway {
             workers: renewals,
             telemetry: telemetry.clone(),
             watched: watched.clone(),
+            doubts,
         };
         let acceptor = Acceptor { entrances, workers: senders };
         let surface = || Surface::probes(telemetry.clone(), health.clone());
@@ -338,6 +360,7 @@ async fn begin(
     for warning in doubt.iter().chain(&material.warnings).chain(&token_warnings) {
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
+    let doubts = material.warnings.iter().map(|warning| (warning.key.clone(), warning.what.clone())).collect();
     let (config, key_texts) = (loaded.config.clone(), material.key_texts.clone());
     let meters = Arc::clone(telemetry);
     let (pacer, dispatcher) = Pacer::new(move |credential, group| meters.limit_meters(credential, group));
@@ -349,7 +372,7 @@ async fn begin(
     let effective = Effective { loaded, snapshot, standing, vault: Some(Arc::clone(&parts.gate.vault)) };
     let current = Arc::new(Current { config, key_texts, parts });
     let chores = Chores { watches, dispatcher };
-    Ok(Beginning { provenance, seen, effective, current, chores, archive, tokens })
+    Ok(Beginning { provenance, seen, effective, current, chores, archive, tokens, doubts })
 }
 
 /// Draws the link that lets one person into the page.
@@ -391,7 +414,9 @@ fn with_added(loaded: &Loaded, snapshot: &Snapshot) -> Loaded {
     let added = loaded.base.as_ref().map(|base| base.with(&snapshot.managed()));
     match added {
         Some(Ok(added)) => {
-            for warning in added.warnings.iter().filter(|warning| !loaded.warnings.contains(warning)) {
+            let known: HashSet<_> = loaded.warnings.iter().map(|known| (known.key.as_str(), &*known.what)).collect();
+            let is_new = |warning: &&Finding| !known.contains(&(warning.key.as_str(), &*warning.what));
+            for warning in added.warnings.iter().filter(is_new) {
                 tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
             }
             added

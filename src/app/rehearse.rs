@@ -2,9 +2,12 @@
 //!
 //! It is made of the gateway's own parts, in which each key has a text that stands in for the one nobody has read.
 
+use std::collections::HashMap;
+
 use super::assemble::{self, Slots};
 use super::listeners;
-use super::secrets::Fault;
+use super::secrets::{Fault, History};
+use super::together::Together;
 use crate::config::{Config, Listener};
 use crate::id::{CredentialId, CredentialName, KeyName, ListenerName, RouteName};
 use crate::keys;
@@ -22,11 +25,23 @@ pub struct Rehearsal {
 }
 
 impl Rehearsal {
+    /// Puts together what decides, with what was added at run time.
+    pub fn together(together: &Together) -> Result<Self, Vec<Fault>> {
+        let mut rehearsal = Self::of(&together.loaded.config)?;
+        if together.history == History::Keys {
+            rehearsal.checkpoint.keys = rehearsal.checkpoint.keys.after_others();
+        }
+        Ok(rehearsal)
+    }
+
     /// Puts together what decides.
     pub fn of(config: &Config) -> Result<Self, Vec<Fault>> {
         let options = Options { max_key_series: config.metrics.max_key_series, access: Access::Off };
         let telemetry = Telemetry::new(options, std::io::sink());
-        let (routes, _) = assemble::routes(config, &telemetry, |name| numbered(config, name), &mut Slots::default());
+        // Credentials are numbered in the order of their names.
+        let numbers: HashMap<_, _> = config.credentials.keys().zip((0..).map(CredentialId)).collect();
+        let find = |name: &CredentialName| numbers.get(name).copied();
+        let (routes, _) = assemble::routes(config, &telemetry, find, &mut Slots::default());
         let texts = config
             .keys
             .keys()
@@ -73,12 +88,6 @@ fn post(listener: &Listener) -> Post {
 /// The text of a key, in a rehearsal alone.
 fn stand_in(name: &KeyName) -> String {
     format!("stand-in-for-{name}")
-}
-
-/// Credentials are numbered in the order of their names.
-fn numbered(config: &Config, name: &CredentialName) -> Option<CredentialId> {
-    let place = config.credentials.keys().position(|known| known == name)?;
-    u32::try_from(place).ok().map(CredentialId)
 }
 
 #[cfg(test)]

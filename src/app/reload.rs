@@ -4,6 +4,7 @@
 //! then nothing is different; otherwise every worker has the new parts when it is over. Requests in flight end with
 //! what they began with. What is fixed at the start, such as the listeners, waits for a restart.
 
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -62,6 +63,8 @@ pub(super) struct Reloader {
     pub(super) workers: Vec<mpsc::UnboundedSender<Renewal>>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) watched: part::Parts,
+    /// What was said of secrets when they were read last, by setting.
+    pub(super) doubts: HashSet<(String, String)>,
 }
 
 /// What is in force.
@@ -93,11 +96,10 @@ pub(super) enum Standing {
 }
 
 impl Current {
-    /// What was read of a key, if it is configured as that.
-    pub(super) fn text_of(&self, name: &KeyName, secret: &KeySecret) -> Option<KeyText> {
-        let place = self.config.keys.keys().position(|known| known == name)?;
-        let same = self.config.keys.get(name).is_some_and(|known| known.secret == *secret);
-        self.key_texts.get(place).filter(|_| same).copied()
+    /// What was read of each key, with what it was read from.
+    pub(super) fn texts(&self) -> HashMap<&KeyName, (&KeySecret, KeyText)> {
+        let keys = self.config.keys.iter().zip(&self.key_texts);
+        keys.map(|((name, key), text)| (name, (&key.secret, *text))).collect()
     }
 }
 
@@ -162,6 +164,10 @@ impl Reloader {
         match told {
             Told::Lost => {
                 self.telemetry.store(StoreState::Down);
+                if self.has_come_to_be() {
+                    self.close().await;
+                    return;
+                }
                 tracing::error!(
                     "the store is lost: what is known goes on, and nothing can be changed; hint: it is tried again"
                 );
@@ -182,6 +188,25 @@ impl Reloader {
                 let _ = self.put(snapshot).await;
             }
         }
+    }
+
+    /// Whether a file of the store is there by now that this gateway has never read: another one serves from it, or it may
+    /// not be opened. It can hold the first key.
+    fn has_come_to_be(&self) -> bool {
+        let effective = self.effective.borrow();
+        let Snapshot { is_read, revision, .. } = effective.snapshot;
+        is_read && revision == 0 && effective.loaded.base.is_some() && self.keep.store().file().is_some()
+    }
+
+    /// Takes for granted that keys were defined, until the store can be read: no route is open that one of them has closed.
+    async fn close(&mut self) {
+        let snapshot = self.effective.borrow().snapshot.doubted();
+        // It is in the log.
+        let _ = self.put(snapshot).await;
+        tracing::error!(
+            "a store has come to be that this gateway cannot read: every route needs a key from now on; hint: give each \
+             gateway a `data_dir` of its own, or all of them one database"
+        );
     }
 
     /// Reads the store again, and goes by what is there.
@@ -325,10 +350,10 @@ impl Reloader {
             }
         };
         let waiting = differences_in_fixed(&self.started, &loaded.config);
+        self.warn(&loaded, &material);
         let change = if self.is_current(&loaded.config, &material) {
             if renewed.is_empty() { Change::None } else { Change::Applied }
         } else {
-            self.warn(&loaded, &material);
             self.apply(loaded.config.clone(), material).await.map_err(placed)?;
             Change::Applied
         };
@@ -370,14 +395,21 @@ impl Reloader {
     }
 
     /// Says what deserves a look, and was not said of what is in force.
-    fn warn(&self, loaded: &Loaded, material: &Material) {
+    fn warn(&mut self, loaded: &Loaded, material: &Material) {
+        let said = |key: &str, what: &str| (key.to_owned(), what.to_owned());
         let before = self.effective.borrow();
-        let new = loaded.warnings.iter().filter(|warning| !before.loaded.warnings.contains(warning));
+        let known: HashSet<_> = before.loaded.warnings.iter().map(|known| (known.key.as_str(), &*known.what)).collect();
+        let new = loaded.warnings.iter().filter(|warning| !known.contains(&(warning.key.as_str(), &*warning.what)));
         let warnings = new.map(|warning| (&warning.key, &*warning.what, &*warning.hint));
-        let secrets = material.warnings.iter().map(|warning| (&warning.key, &*warning.what, warning.hint));
+        let secrets =
+            material.warnings.iter().filter(|warning| !self.doubts.contains(&said(&warning.key, &warning.what)));
+        let secrets = secrets.map(|warning| (&warning.key, &*warning.what, warning.hint));
         for (key, what, hint) in warnings.chain(secrets) {
             tracing::warn!("{key}: {what}; hint: {hint}");
         }
+        let doubts = material.warnings.iter().map(|warning| said(&warning.key, &warning.what)).collect();
+        drop(before);
+        self.doubts = doubts;
     }
 
     /// Shows what is in force now.

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::blocking;
 use super::managed::Snapshot;
 use super::operators;
 use super::outward::{self, Outward};
 use super::reload::Current;
 use super::storage;
+use super::together::Together;
 use crate::config::{Config, Credential, CredentialKind, KeySecret, SecretRef};
 use crate::id::CredentialName;
 use crate::keys::{self, DuplicateKey};
@@ -125,12 +127,16 @@ impl Material {
 }
 
 impl Secrets {
-    /// Reads them for nobody: whether they could be used. The store is looked at as well, if there is one.
-    pub fn check(config: &Config, asking: Asking) -> Result<Self, Vec<Fault>> {
+    /// Reads them for nobody: whether they could be used. The store is looked at as well, if there is one; what it has put out
+    /// of use nobody is asked about.
+    pub fn check(together: &Together, asking: Asking) -> Result<Self, Vec<Fault>> {
+        let Together { loaded, snapshot, .. } = together;
+        let config = &loaded.config;
         let archive = Arc::new(storage::archive(config, asking.role(config)));
-        blocking(async {
+        blocking::run(async {
             let stored = storage::check(&archive).await;
-            let mut read = Self::read(config, Some(&archive)).await;
+            let mut read =
+                Self::read(config, Beside { archive: Some(&archive), snapshot: Some(snapshot), before: None }).await;
             if let (Ok(_), Ok((secrets, watches)), Asking::Close) = (&stored, &mut read, asking) {
                 secrets.verdicts = verdicts(config, &secrets.vault, std::mem::take(watches)).await;
             }
@@ -145,8 +151,8 @@ impl Secrets {
         })?
     }
 
-    async fn read(config: &Config, archive: Option<&Arc<Archive>>) -> Result<(Self, Vec<Watch>), Vec<Fault>> {
-        let material = Material::gather(config, Beside { archive, ..Beside::default() }).await;
+    async fn read(config: &Config, beside: Beside<'_>) -> Result<(Self, Vec<Watch>), Vec<Fault>> {
+        let material = Material::gather(config, beside).await;
         let tokens = operators::configured(config, &Supply::new(Withheld::of(config), None)).await;
         let (Material { holdings, outward, mut warnings, .. }, (_, doubts)) = match (material, tokens) {
             (Ok(material), Ok(tokens)) => (material, tokens),
@@ -166,7 +172,7 @@ impl Secrets {
         let mut part = part.clone();
         part.credentials.retain(|_, credential| !credential.kind.references().any(is_command));
         part.keys.retain(|_, key| !matches!(&key.secret, KeySecret::Reference(reference) if is_command(reference)));
-        blocking(Self::read(&part, None)).and_then(|read| read).err().unwrap_or_default()
+        blocking::run(Self::read(&part, Beside::default())).and_then(|read| read).err().unwrap_or_default()
     }
 }
 
@@ -195,8 +201,10 @@ async fn key_texts(
     before: Option<&Current>,
 ) -> Result<(Vec<KeyText>, Vec<Warning>), Vec<Fault>> {
     let (mut known, mut warnings, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+    let read = before.map(Current::texts).unwrap_or_default();
     for (name, key) in &config.keys {
-        if let Some(text) = before.and_then(|before| before.text_of(name, &key.secret)) {
+        let same = read.get(name).filter(|(secret, _)| **secret == key.secret);
+        if let Some((_, text)) = same.copied() {
             known.push((name, text));
             continue;
         }
@@ -237,14 +245,4 @@ impl From<&DuplicateKey> for Fault {
 
 fn is_command(reference: &SecretRef) -> bool {
     matches!(reference, SecretRef::Command { .. })
-}
-
-/// Runs a future to its end on this thread.
-fn blocking<F: Future>(future: F) -> Result<F::Output, Vec<Fault>> {
-    let failed = |error| {
-        let hint = "does the system still have files and memory for this process?";
-        vec![Fault { key: "secrets".to_owned(), what: format!("cannot be read: {error}"), hint }]
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    Ok(runtime.block_on(future))
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{Output, print, refuse, route, table, told};
-use crate::app::{Asking, Rehearsal, Secrets, unusable};
+use crate::app::{Asking, Rehearsal, Secrets, Together, unusable};
 use crate::config::{Config, CredentialKind, Finding, Key, KeySecret, Limits, Loaded, Mode, Place, Route};
 use crate::config::{Credential, Setting, settings};
 use crate::id::RouteName;
@@ -39,19 +39,24 @@ pub struct Report {
 
 /// Prints the report, or what is wrong with the secrets; with `--live` every credential is tried at Close as well.
 pub(super) fn run(args: &Args, loaded: &Loaded, output: Output) -> ExitCode {
+    let together = match Together::of(loaded) {
+        Ok(together) => together,
+        Err(faults) => return refuse(&told(loaded, faults), output),
+    };
+    let loaded = &together.loaded;
     let asking = if args.live { Asking::Close } else { Asking::Nobody };
-    let checked = Secrets::check(&loaded.config, asking);
+    let checked = Secrets::check(&together, asking);
     let unusable = unusable(&loaded.config);
     let checked = match checked {
         checked if unusable.is_empty() => checked,
         checked => Err(checked.err().into_iter().flatten().chain(unusable).collect()),
     };
-    let (secrets, rehearsal) = match checked.and_then(|secrets| Ok((secrets, Rehearsal::of(&loaded.config)?))) {
+    let (secrets, rehearsal) = match checked.and_then(|secrets| Ok((secrets, Rehearsal::together(&together)?))) {
         Ok(checked) => checked,
         Err(faults) => return refuse(&told(loaded, faults), output),
     };
     let mut report = report(loaded, &rehearsal);
-    report.warnings.extend(secrets.warnings.into_iter().map(|warning| {
+    report.warnings.extend(together.doubt.iter().cloned().chain(secrets.warnings).map(|warning| {
         let Warning { key, what, hint } = warning;
         Finding { place: loaded.place(&key), key, what: what.into(), hint: hint.into() }
     }));

@@ -20,7 +20,7 @@ use crate::rule::{Rule, Ruling};
   closegate route explain GET /sales/api/v1/lead/ --key reporting
   closegate route explain DELETE /sales/api/v1/lead/lead_1/ --key reporting --output json
 
-The configuration answers, by the steps of the gateway itself: no gateway need run, and no secret is read. The request
+Configuration and store answer, by the steps of the gateway itself: no gateway need run, and no secret is read. The request
 comes to `[listen]`, by one of its names; listeners that would do otherwise are told.
 Exit code 0: the request would be sent; 1: it would be refused.")]
 pub(super) struct Args {

@@ -9,11 +9,12 @@ use super::credential::Removed;
 use super::{Needs, Output, desk, explain, print, refuse, table, told};
 use crate::admin::Kind;
 use crate::admin::model::{NewRoute, RouteView};
-use crate::app::Rehearsal;
+use crate::app::{Rehearsal, Together};
 use crate::config::{Loaded, Place, Route};
 use crate::id::RouteName;
 use crate::proxy::Openness;
 use crate::rule::Rules;
+use crate::vault::Warning;
 
 /// What is asked about routes.
 #[derive(Debug, clap::Subcommand)]
@@ -120,13 +121,17 @@ pub(super) fn run(command: &Command, loaded: &Loaded, output: Output) -> ExitCod
         }
         Command::List | Command::Explain(_) => {}
     }
-    let rehearsal = match Rehearsal::of(&loaded.config) {
-        Ok(rehearsal) => rehearsal,
+    let seen = Together::of(loaded).and_then(|together| Ok((Rehearsal::together(&together)?, together)));
+    let (rehearsal, Together { loaded, doubt, .. }) = match seen {
+        Ok(seen) => seen,
         Err(faults) => return refuse(&told(loaded, faults), output),
     };
+    if let Some(Warning { what, hint, .. }) = doubt {
+        print::fault(format_args!("warning: {what}\n  hint: {hint}"));
+    }
     match command {
-        Command::List => list(&Listing::of(loaded, &rehearsal), output),
-        Command::Explain(args) => explain::run(args, loaded, &rehearsal, output),
+        Command::List => list(&Listing::of(&loaded, &rehearsal), output),
+        Command::Explain(args) => explain::run(args, &loaded, &rehearsal, output),
         // Those have been answered.
         Command::Add(_) | Command::Remove(_) => ExitCode::SUCCESS,
     }

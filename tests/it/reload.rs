@@ -512,3 +512,12 @@ fn the_files_of_the_two_variables_are_watched() {
     let sent: Vec<_> = origin.seen().iter().map(|seen| seen.values("authorization")[0].to_owned()).collect();
     assert_eq!(sent, [INJECTED.to_owned(), injected(NEW_SECRET)]);
 }
+
+#[test]
+fn what_is_doubtful_and_waits_for_a_restart_is_told_at_the_reload() {
+    let setup = gateway("127.0.0.1:1".parse().unwrap());
+    let wide = setup.text().replacen("address = \"127.0.0.1:0\"", "address = \"0.0.0.0:0\"", 1);
+    let world = setup.spawn();
+    fs::write(world.folder.path().join("closegate.toml"), wide).unwrap();
+    world.stderr.wait_for("listen.address: a plain listener beyond loopback", 1);
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use closegate::app::{Asking, Secrets};
+use closegate::app::{Asking, Secrets, Together};
 use closegate::config::{self, Environment, Sources};
 use closegate::id::CredentialName;
 use closegate::telemetry::log;
@@ -382,7 +382,7 @@ fn line_43_debug_shows_no_secret() {
     let environment: Environment = std::env::vars_os().collect();
     let sources = Sources { file: Some(path), environment, folder: folder.path().to_owned() };
     let loaded = config::load(&sources).unwrap_or_else(|faults| panic!("{faults}"));
-    let vault = Secrets::check(&loaded.config, Asking::Nobody).unwrap().vault;
+    let vault = Secrets::check(&Together::alone(&loaded), Asking::Nobody).unwrap().vault;
     let sales = vault.find(&CredentialName::parse("sales").unwrap()).unwrap();
     let authorization = vault.authorization(sales).unwrap();
     let shown = format!("{loaded:#?} {loaded:?} {vault:#?} {vault:?} {authorization:#?} {:?}", vault.states());

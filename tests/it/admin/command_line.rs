@@ -8,7 +8,7 @@ use closegate::sim::{Accepted, Options, Simulator};
 use serde_json::Value;
 
 use crate::raw::Raw;
-use crate::spawned::{Ended, Spawned, closegate};
+use crate::spawned::{Ended, Process, Spawned, closegate};
 use crate::world::{RUNTIME, SECRET, gateway};
 
 const EXTRA: &str = "api_4kExtraKeyOfTheTests0.PLANTEDextraPLANTEDextra0";
@@ -186,4 +186,105 @@ fn what_makes_no_sense_is_refused_before_anybody_is_asked() {
     }
     let empty = called(setup.path(), None, &["credential", "add", "a"], "\n");
     assert!(empty.code == Some(1) && empty.stderr.contains("expected one line"), "{empty:?}");
+}
+
+/// A text that no quote ends is no TOML: the tables beside it lead to gateway and store all the same.
+#[test]
+fn a_configuration_that_is_no_toml_keeps_nobody_from_ending_a_key() {
+    let simulator = simulator();
+    let setup = gateway(simulator.address());
+    let file = setup.path().join("closegate.toml");
+    let whole = setup.text();
+    let call = |arguments: &[&str]| called(setup.path(), None, arguments, "");
+    std::fs::write(&file, &whole).unwrap();
+    good(call(&["key", "create", "tool", "--route", "sales", "--scope", "read"]));
+    let broken = format!("{whole}[keys.half]\nroutes = [\"sales\"\n[keys.odd]\nrate = 20/s\n");
+    std::fs::write(&file, &broken).unwrap();
+    let revoked = call(&["key", "revoke", "tool"]);
+    assert!(revoked.stderr.contains("is at fault") && revoked.stderr.contains("is not TOML"), "{revoked:?}");
+    assert!(good(revoked).contains("revoked"));
+    let made = call(&["key", "create", "other", "--route", "sales", "--scope", "read"]);
+    assert!(made.code == Some(78) && made.stderr.contains("is not TOML"), "{made:?}");
+    // What leads to the store is not guessed.
+    std::fs::write(&file, format!("{broken}[store]\nurl = sqlite:somewhere\n")).unwrap();
+    let refused = call(&["key", "list"]);
+    assert!(refused.code == Some(78) && refused.stderr.contains("closegate.toml:"), "{refused:?}");
+    RUNTIME.block_on(simulator.stop());
+}
+
+#[test]
+fn looking_shows_what_the_store_holds_and_says_where_it_is_from() {
+    let simulator = simulator();
+    let setup = gateway(simulator.address());
+    let file = setup.path().join("closegate.toml");
+    std::fs::write(&file, setup.text()).unwrap();
+    let call = |arguments: &[&str]| called(setup.path(), None, arguments, "");
+    good(called(setup.path(), None, &["credential", "add", "extra"], EXTRA));
+    good(call(&["key", "create", "tool", "--route", "extra", "--scope", "read"]));
+    let see = || {
+        let listed: Value = serde_json::from_str(&good(call(&["--output", "json", "route", "list"]))).unwrap();
+        let of =
+            |row: usize| ["name", "access", "source"].map(|column| listed[row][column].as_str().unwrap().to_owned());
+        assert_eq!(of(0), ["extra", "needs a key", "managed"]);
+        assert!(of(1)[2].starts_with("closegate.toml:") && of(1)[1] == "needs a key", "{listed}");
+        good(call(&["route", "explain", "GET", "/extra/api/v1/me/", "--key", "tool"]));
+        let refused = call(&["route", "explain", "POST", "/extra/api/v1/lead/", "--key", "tool"]);
+        assert!(refused.code == Some(1) && refused.stdout.contains("scope_missing"), "{refused:?}");
+        let checked: Value = serde_json::from_str(&good(call(&["--output", "json", "check", "--live"]))).unwrap();
+        let sources = |kind: &str| {
+            checked[kind]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|row| row["source"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        for kind in ["credentials", "routes", "keys"] {
+            assert!(sources(kind).contains(&"managed".to_owned()), "{kind}: {checked}");
+        }
+        assert_eq!(checked["live"].as_array().unwrap().len(), 2, "{checked}");
+    };
+    see();
+    // A store that cannot be read is told, and the part of the file is shown.
+    let store = setup.path().join("closegate/closegate.db");
+    std::fs::rename(&store, store.with_extension("away")).unwrap();
+    std::fs::create_dir(&store).unwrap();
+    let listed = call(&["route", "list"]);
+    assert!(listed.code == Some(0) && listed.stderr.contains("what was added at run time is not shown"), "{listed:?}");
+    assert!(listed.stdout.contains("sales") && !listed.stdout.contains("extra"), "{listed:?}");
+    std::fs::remove_dir(&store).unwrap();
+    std::fs::rename(store.with_extension("away"), &store).unwrap();
+    // Beside a gateway that serves from it.
+    let folder = setup.path().to_owned();
+    let world = setup.spawn();
+    let listed = good(called(&folder, Some(&world), &["route", "list"], ""));
+    assert!(listed.contains("managed"), "{listed}");
+    RUNTIME.block_on(simulator.stop());
+}
+
+/// Two gateways that found no store began as they were told to; then the first of them was given a key.
+#[test]
+fn a_gateway_beside_another_one_s_new_store_is_not_open_any_more() {
+    let simulator = simulator();
+    let mut world = gateway(simulator.address()).spawn();
+    let second = Process::start(closegate(world.folder.path()));
+    let address = second.stderr.address_after("the proxy listens address=");
+    let asked = || {
+        let mut client = Raw::connect(address);
+        client.send("GET /sales/api/v1/me/ HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned());
+        client.answer().status
+    };
+    assert_eq!(asked(), 200);
+    let create = ["key", "create", "tool", "--route", "sales", "--scope", "read"];
+    good(called(world.folder.path(), Some(&world), &create, ""));
+    assert_eq!(status(&world, "/sales/api/v1/me/", None), 401);
+    second.stderr.wait_for("every route needs a key from now on", 1);
+    assert_eq!(asked(), 401);
+    assert!(second.stderr.text().contains("another gateway serves from"), "{}", second.stderr.text());
+    // It takes over what the other one leaves.
+    world.signal(rustix::process::Signal::TERM);
+    world.wait();
+    second.stderr.wait_for("the store is back", 1);
+    assert_eq!(asked(), 401);
+    RUNTIME.block_on(simulator.stop());
 }
