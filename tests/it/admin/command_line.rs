@@ -271,7 +271,7 @@ fn a_gateway_beside_another_one_s_new_store_is_not_open_any_more() {
     let address = second.stderr.address_after("the proxy listens address=");
     let asked = || {
         let mut client = Raw::connect(address);
-        client.send("GET /sales/api/v1/me/ HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned());
+        client.send("GET /sales/api/v1/me/ HTTP/1.1\r\nHost: localhost\r\n\r\n");
         client.answer().status
     };
     assert_eq!(asked(), 200);
