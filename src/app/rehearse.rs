@@ -155,7 +155,7 @@ expires = 2020-01-01T00:00:00Z
             ("GET", "/sales/a/../b", "reporting", (400, "path_not_canonical")),
             ("GET", "//sales/a", "reporting", (400, "path_not_canonical")),
             ("POST", "/sales/a?%5fmethod=PUT", "reporting", (400, "request_malformed")),
-            ("GET", "/sales/a?key=cgk_0123abcd_x", "reporting", (400, "request_malformed")),
+            ("GET", "/sales/a?key=cgk_0123abcd_x0123456", "reporting", (400, "request_malformed")),
             ("GET", "/sales/a b", "reporting", (400, "request_malformed")),
             ("get", "/sales/a", "reporting", (400, "request_malformed")),
             ("TRACE", "/sales/a", "reporting", (405, "method_refused")),

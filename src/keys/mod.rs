@@ -28,6 +28,7 @@ pub use self::key::{Digest, digest};
 pub use self::presented::{KeyAmbiguous, Presented};
 pub use self::quota::{Admission, DayCount, Exceeded, Left, Limit, Quota, Slot};
 pub use self::shape::{NewKey, generate};
+pub use self::sighting::Sight;
 
 /// One gateway key; printed as its name.
 pub struct Key {
@@ -170,6 +171,8 @@ impl KeySet {
     pub fn identify(&self, presented: &Presented, uid: Option<u32>, now: SystemTime) -> Caller {
         match self.presenter(presented, now) {
             Caller::Known(key) => Caller::Known(key),
+            // What has the shape of a key was one, or is meant as one: nobody is somebody else for it.
+            Caller::Unknown if presented.is_shaped() => Caller::Unknown,
             other => match uid.and_then(|uid| self.by_uid.get(&uid)).filter(|key| key.is_valid(now)) {
                 Some(key) => Caller::Known(key.clone()),
                 None => other,
@@ -177,10 +180,15 @@ impl KeySet {
         }
     }
 
+    /// Whether it is the digest of a key of which nothing else is known.
+    fn knows_by_digest_alone(&self, digest: &Digest) -> bool {
+        self.by_digest.get(&key::Exact(*digest)).is_some_and(|key| key.fingerprint.is_none())
+    }
+
     fn presenter(&self, presented: &Presented, now: SystemTime) -> Caller {
         let mut caller = match presented {
             Presented::Absent => return Caller::Absent,
-            Presented::Unreadable | Presented::Candidates(..) => Caller::Unknown,
+            Presented::Unreadable | Presented::Candidates { .. } => Caller::Unknown,
         };
         for digest in presented.candidates() {
             let valid = self.by_digest.get(&key::Exact(*digest)).filter(|key| key.takes(digest, now));
@@ -200,6 +208,7 @@ mod tests {
 
     use super::*;
     use crate::config::Limits;
+    use crate::keyshape::begins_like_key;
 
     pub(super) fn key(name: &str, text: &str, expires: Option<SystemTime>) -> Key {
         let name = KeyName::parse(name).unwrap();
@@ -209,7 +218,7 @@ mod tests {
             digest: Some(digest(text.as_bytes())),
             former: None,
             uid: None,
-            fingerprint: (!text.starts_with("cgk_")).then(|| Fingerprint::of(text.as_bytes())),
+            fingerprint: Fingerprint::of(text.as_bytes()).filter(|_| !begins_like_key(text.as_bytes())),
             routes: vec![0],
             scopes: Scopes::ALL,
             rules: Rules::default(),
@@ -222,7 +231,7 @@ mod tests {
     fn presented(text: &str) -> Presented {
         let mut headers = HeaderMap::new();
         headers.insert("closegate-key", text.parse().unwrap());
-        Presented::read(&headers).unwrap()
+        Presented::read(&headers, &KeySet::new(Vec::new(), None).unwrap()).unwrap()
     }
 
     #[test]
@@ -257,6 +266,7 @@ mod tests {
         assert_eq!(name(&presented("anything"), Some(1000), before), "a");
         assert_eq!(name(&presented("cgk_bbbbbbbb_secret"), Some(1000), before), "b");
         assert_eq!(name(&presented("cgk_aaaaaaaa_secret"), None, before), "Unknown");
+        assert_eq!(name(&presented("cgk_0123abcd_revokedrevoked"), Some(1000), before), "Unknown");
         assert_eq!(name(&Presented::Absent, Some(1001), before), "Absent");
         assert_eq!(name(&Presented::Absent, None, before), "Absent");
         assert_eq!(name(&presented("anything"), Some(1000), end), "Unknown");

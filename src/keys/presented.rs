@@ -8,7 +8,10 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use zeroize::Zeroizing;
 
+use super::KeySet;
 use super::key::{Digest, digest};
+use crate::fingerprint::{Fingerprint, Fingerprints};
+use crate::keyshape::begins_like_key;
 
 /// What is presented, as digests: the text itself goes no further.
 pub enum Presented {
@@ -16,8 +19,17 @@ pub enum Presented {
     Absent,
     /// Something that cannot hold a key.
     Unreadable,
-    /// The digests of what may be the key: the user name, and the password when there is one.
-    Candidates(Digest, Option<Digest>),
+    /// What may be the key: the user name, and the password when there is one.
+    Candidates {
+        /// The digest of the first.
+        first: Digest,
+        /// The digest of the second.
+        second: Option<Digest>,
+        /// Whether one of them has the shape of a gateway key.
+        shaped: bool,
+        /// Those of them that are keys of which nothing but the digest is known otherwise.
+        unread: Fingerprints,
+    },
 }
 
 /// Two `Closegate-Key` lines, or two `Authorization` lines.
@@ -28,28 +40,56 @@ const KEY: HeaderName = HeaderName::from_static("closegate-key");
 
 impl Presented {
     /// Reads `Closegate-Key`, which decides where it stands, else `Authorization` as Basic or Bearer.
-    pub fn read(headers: &HeaderMap) -> Result<Self, KeyAmbiguous> {
+    pub fn read(headers: &HeaderMap, keys: &KeySet) -> Result<Self, KeyAmbiguous> {
         if let Some(value) = single(headers, KEY)? {
             // Two `Authorization` lines are a fault even where none is read.
             single(headers, AUTHORIZATION)?;
-            return Ok(Self::of_text(value));
+            return Ok(Self::of_texts(value, &[], keys));
         }
-        Ok(single(headers, AUTHORIZATION)?.map_or(Self::Absent, Self::of_authorization))
+        Ok(single(headers, AUTHORIZATION)?.map_or(Self::Absent, |value| Self::of_authorization(value, keys)))
     }
 
     pub(super) fn candidates(&self) -> impl Iterator<Item = &Digest> {
         let (first, second) = match self {
-            Self::Candidates(first, second) => (Some(first), second.as_ref()),
+            Self::Candidates { first, second, .. } => (Some(first), second.as_ref()),
             Self::Absent | Self::Unreadable => (None, None),
         };
         first.into_iter().chain(second)
     }
 
-    fn of_text(text: &[u8]) -> Self {
-        if text.is_empty() { Self::Absent } else { Self::Candidates(digest(text), None) }
+    /// Whether it has the shape of a gateway key.
+    pub(super) fn is_shaped(&self) -> bool {
+        matches!(self, Self::Candidates { shaped: true, .. })
     }
 
-    fn of_authorization(value: &[u8]) -> Self {
+    /// Keys of which nothing but the digest is known otherwise.
+    pub(super) fn unread(&self) -> Option<&Fingerprints> {
+        match self {
+            Self::Candidates { unread, .. } if !unread.is_empty() => Some(unread),
+            _ => None,
+        }
+    }
+
+    /// What is made of one text or of two; an empty one is none.
+    fn of_texts(one: &[u8], other: &[u8], keys: &KeySet) -> Self {
+        let (one, other) = if one.is_empty() { (other, one) } else { (one, other) };
+        if one.is_empty() {
+            return Self::Absent;
+        }
+        let first = digest(one);
+        let second = (!other.is_empty()).then(|| digest(other));
+        let [one_shaped, other_shaped] = [one, other].map(begins_like_key);
+        let unread = |text: &[u8], shaped, digest: &Digest| {
+            if shaped || !keys.knows_by_digest_alone(digest) { None } else { Fingerprint::of(text) }
+        };
+        let unread = unread(one, one_shaped, &first)
+            .into_iter()
+            .chain(second.as_ref().and_then(|digest| unread(other, other_shaped, digest)))
+            .collect();
+        Self::Candidates { first, second, shaped: one_shaped || other_shaped, unread }
+    }
+
+    fn of_authorization(value: &[u8], keys: &KeySet) -> Self {
         if value.is_empty() {
             return Self::Absent;
         }
@@ -59,16 +99,16 @@ impl Presented {
         let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
         let rest = &rest[blanks..];
         if scheme.eq_ignore_ascii_case(b"basic") {
-            Self::of_basic(rest)
+            Self::of_basic(rest, keys)
         } else if scheme.eq_ignore_ascii_case(b"bearer") {
-            Self::of_text(rest)
+            Self::of_texts(rest, &[], keys)
         } else {
             Self::Unreadable
         }
     }
 
     /// RFC 7617: Base64 of `user:password`; the key may stand in either place.
-    fn of_basic(encoded: &[u8]) -> Self {
+    fn of_basic(encoded: &[u8], keys: &KeySet) -> Self {
         let (mut near, mut far) = (Zeroizing::new([0; NEAR]), Zeroizing::new(Vec::new()));
         let needed = base64::decoded_len_estimate(encoded.len());
         let buffer = near.get_mut(..needed).unwrap_or_else(|| {
@@ -78,13 +118,7 @@ impl Presented {
         let Ok(length) = BASIC.decode_slice(encoded, buffer) else { return Self::Unreadable };
         let decoded = &buffer[..length];
         let colon = decoded.iter().position(|byte| *byte == b':').unwrap_or(decoded.len());
-        let (user, password) = (&decoded[..colon], decoded.get(colon + 1..).unwrap_or_default());
-        match (user.is_empty(), password.is_empty()) {
-            (true, true) => Self::Absent,
-            (true, false) => Self::Candidates(digest(password), None),
-            (false, true) => Self::Candidates(digest(user), None),
-            (false, false) => Self::Candidates(digest(user), Some(digest(password))),
-        }
+        Self::of_texts(&decoded[..colon], decoded.get(colon + 1..).unwrap_or_default(), keys)
     }
 }
 
@@ -93,7 +127,7 @@ impl fmt::Debug for Presented {
         f.write_str(match self {
             Self::Absent => "absent",
             Self::Unreadable => "unreadable",
-            Self::Candidates(..) => "[key]",
+            Self::Candidates { .. } => "[key]",
         })
     }
 }
@@ -121,12 +155,16 @@ mod tests {
 
     use super::*;
 
+    fn nobody() -> KeySet {
+        KeySet::new(Vec::new(), None).unwrap()
+    }
+
     fn read(lines: &[(&str, &str)]) -> Result<Vec<Digest>, KeyAmbiguous> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
-        Presented::read(&headers).map(|presented| presented.candidates().copied().collect())
+        Presented::read(&headers, &nobody()).map(|presented| presented.candidates().copied().collect())
     }
 
     fn basic(text: &str) -> String {
@@ -215,12 +253,12 @@ mod tests {
     #[test]
     fn nothing_and_nonsense_are_told_apart() {
         let mut headers = HeaderMap::new();
-        assert!(matches!(Presented::read(&headers), Ok(Presented::Absent)));
+        assert!(matches!(Presented::read(&headers, &nobody()), Ok(Presented::Absent)));
         for (value, absent) in
             [("Basic Og==", true), ("Bearer ", true), ("", true), ("Digest x", false), ("Basic !!!", false)]
         {
             headers.insert(AUTHORIZATION, value.parse().unwrap());
-            let read = Presented::read(&headers).unwrap();
+            let read = Presented::read(&headers, &nobody()).unwrap();
             assert_eq!(matches!(read, Presented::Absent), absent, "{value}");
             assert_eq!(read.candidates().count(), 0, "{value}");
         }
@@ -228,6 +266,6 @@ mod tests {
 
     #[test]
     fn what_is_presented_is_not_printed() {
-        assert_eq!(format!("{:?}", Presented::of_text(b"the-key")), "[key]");
+        assert_eq!(format!("{:?}", Presented::of_texts(b"the-key", &[], &nobody())), "[key]");
     }
 }

@@ -1,58 +1,98 @@
-//! Whether a text that goes further holds a gateway key: as it is, percent-encoded, or in Base64 with whatever stands
-//! round it (security.md 20, 43).
+//! Whether a text that goes further holds a gateway key (security.md 20, 43): as it is, in Base64 or hexadecimal with
+//! whatever stands round it, and each of these percent-encoded, up to three times over.
 //!
-//! A key is known by its shape; one of another shape by its fingerprint, where the gateway knows its text.
+//! A key is known by its shape; one of another shape by its fingerprint, where the gateway knows its text or the request
+//! itself presents it.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use memchr::memmem::Finder;
 use zeroize::Zeroizing;
 
-use super::KeySet;
 use super::key::{Exact, digest};
-use super::shape::{self, ID, MARK};
+use super::{KeySet, Presented};
+use crate::fingerprint::{Fingerprints, SHORTEST};
+use crate::keyshape::{self, MARK, TELLING};
+
+/// What is looked for in the texts of one request.
+#[derive(Clone, Copy)]
+pub struct Sight<'a> {
+    keys: &'a KeySet,
+    /// The keys that the request presents and of which the gateway knows a digest alone.
+    own: Option<&'a Fingerprints>,
+}
 
 impl KeySet {
+    /// What is looked for in the texts of a request that presents this.
+    pub fn sight<'a>(&'a self, presented: Option<&'a Presented>) -> Sight<'a> {
+        Sight { keys: self, own: presented.and_then(Presented::unread) }
+    }
+}
+
+impl Sight<'_> {
     /// Whether a text holds a key.
-    pub fn stand_in(&self, text: &[u8]) -> bool {
-        shape::mentions_key(text)
-            || marks_in_base64(text).any(Self::shows_key)
-            || !self.opaque.is_empty() && self.holds_opaque(text)
+    pub fn finds_key(&self, text: &[u8]) -> bool {
+        let mut shown = Cow::Borrowed(text);
+        for _ in 0..LAYERS {
+            if self.finds_key_shown(&shown) {
+                return true;
+            }
+            match undone(&shown) {
+                Some(inner) => shown = Cow::Owned(inner),
+                None => return false,
+            }
+        }
+        false
     }
 
-    /// Whether a text holds a key that does not have the shape of one; of no use to look for where there is none.
-    pub fn hold_opaque_in(&self, text: &[u8]) -> bool {
-        !self.opaque.is_empty() && self.holds_opaque(text)
+    fn finds_key_shown(&self, text: &[u8]) -> bool {
+        let is_shaped = || {
+            keyshape::holds_key(text)
+                || marks_in_base64(text).any(|encoded| encoded.get(..ENOUGH).is_some_and(shows_key))
+                || marks_in_hexadecimal(text)
+                    .any(|digits| hexadecimal(digits).is_some_and(|text| keyshape::holds_key(&text)))
+        };
+        // Most values are short.
+        text.len() >= TELLING && is_shaped()
+            || (!self.keys.opaque.is_empty() || self.own.is_some()) && self.finds_opaque(text)
     }
 
-    /// Whether what begins at a mark is shaped like a key.
-    fn shows_key(encoded: &[u8]) -> bool {
-        let Some(encoded) = encoded.get(..ENOUGH) else { return false };
-        let mut buffer = Zeroizing::new([0; ENOUGH / 4 * 3]);
-        ALPHABETS
-            .iter()
-            .any(|(engine, _)| engine.decode_slice(encoded, &mut *buffer).is_ok() && shape::mentions_key(&*buffer))
+    /// A key that does not have the shape of one.
+    fn finds_opaque(&self, text: &[u8]) -> bool {
+        let runs = |marks: &'static [u8; 2], least: usize| {
+            let runs = text.split(move |byte| !byte.is_ascii_alphanumeric() && !marks.contains(byte));
+            runs.filter(move |run| run.len() >= least)
+        };
+        let in_base64 = ALPHABETS.iter().enumerate().any(|(number, (engine, marks))| {
+            // What has none of the other two is the same in both alphabets.
+            let mut fit =
+                runs(marks, SHORTEST * 4 / 3).filter(|run| number == 0 || run.iter().any(|byte| marks.contains(byte)));
+            fit.any(|run| self.is_base64_of_opaque(engine, run))
+        });
+        let is_hexadecimal = |run: &&[u8]| run.iter().all(u8::is_ascii_hexdigit);
+        self.is_opaque_in(text)
+            || in_base64
+            || runs(&[b'0'; 2], SHORTEST * 2)
+                .filter(is_hexadecimal)
+                .any(|run| [run, &run[1..]].into_iter().filter_map(hexadecimal).any(|text| self.is_opaque_in(&text)))
     }
 
-    fn holds_opaque(&self, text: &[u8]) -> bool {
-        let plain =
-            |text: &[u8]| self.opaque.stand_in(text, |piece| self.by_digest.contains_key(&Exact(digest(piece))));
-        let undone = |text: &[u8]| memchr::memchr(b'%', text).is_some() && plain(&Zeroizing::new(shape::decoded(text)));
-        plain(text) || undone(text) || self.holds_opaque_in_base64(text, plain)
+    fn is_opaque_in(&self, text: &[u8]) -> bool {
+        let confirm = |piece: &[u8]| self.keys.by_digest.contains_key(&Exact(digest(piece)));
+        self.keys.opaque.stand_in(text, confirm) || self.own.is_some_and(|own| own.stand_in(text, confirm))
     }
 
-    fn holds_opaque_in_base64(&self, text: &[u8], plain: impl Fn(&[u8]) -> bool) -> bool {
-        let shortest = self.opaque.shortest().unwrap_or(usize::MAX);
-        ALPHABETS.iter().any(|(engine, marks)| {
-            let runs = text.split(|byte| !byte.is_ascii_alphanumeric() && !marks.contains(byte));
-            let long = runs.filter(|run| run.len() / 4 * 3 + 3 > shortest);
-            // What stands before it, with nothing between that ends a run, may be of any length.
-            let shifted = long.flat_map(|run| (0..4).map(move |shift| &run[shift..]));
-            shifted.into_iter().any(|encoded| {
-                // A last letter that no encoder leaves alone is not of it.
-                let encoded = if encoded.len() % 4 == 1 { &encoded[..encoded.len() - 1] } else { encoded };
-                engine.decode(encoded).is_ok_and(|decoded| plain(&Zeroizing::new(decoded)))
-            })
+    /// What stands before the key, with nothing between that ends a run, may be of any length.
+    fn is_base64_of_opaque(&self, engine: &GeneralPurpose, run: &[u8]) -> bool {
+        (0..4).any(|shift| {
+            let encoded = &run[shift..];
+            // A last letter that no encoder leaves alone is not of it.
+            let encoded = if encoded.len() % 4 == 1 { &encoded[..encoded.len() - 1] } else { encoded };
+            engine.decode(encoded).is_ok_and(|decoded| self.is_opaque_in(&Zeroizing::new(decoded)))
         })
     }
 }
@@ -76,6 +116,38 @@ fn marks_in_base64(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+fn shows_key(encoded: &[u8]) -> bool {
+    let mut buffer = Zeroizing::new([0; ENOUGH / 4 * 3]);
+    let mut decodes = |engine: &GeneralPurpose| engine.decode_slice(encoded, &mut *buffer).is_ok();
+    ALPHABETS.iter().any(|(engine, _)| decodes(engine)) && keyshape::holds_key(&*buffer)
+}
+
+/// Where hexadecimal digits may spell a key.
+fn marks_in_hexadecimal(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"63676"));
+    FINDER.find_iter(text).filter_map(|at| text[at..].get(..2 * TELLING))
+}
+
+/// As many bytes as there are pairs of digits.
+fn hexadecimal(digits: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let pair = |pair: &[u8]| u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok();
+    digits.chunks_exact(2).map(pair).collect::<Option<Vec<u8>>>().map(Zeroizing::new)
+}
+
+/// A text with its percent-encoding undone once, if it has any.
+fn undone(text: &[u8]) -> Option<Vec<u8>> {
+    memchr::memchr(b'%', text)?;
+    let mut undone = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, behind)) = rest.split_first() {
+        let escaped = (first == b'%').then(|| behind.get(..2)).flatten().and_then(hexadecimal);
+        undone.push(escaped.as_ref().map_or(first, |escaped| escaped[0]));
+        rest = if escaped.is_some() { &behind[2..] } else { behind };
+    }
+    (undone.len() < text.len()).then_some(undone)
+}
+
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
     .with_decode_allow_trailing_bits(true);
@@ -84,21 +156,39 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const ALPHABETS: [(GeneralPurpose, [u8; 2]); 2] =
     [(GeneralPurpose::new(&STANDARD, LENIENT), *b"+/"), (GeneralPurpose::new(&URL_SAFE, LENIENT), *b"-_")];
 
-/// Letters of Base64 that show a mark, up to two bytes before it and the id behind it.
-const ENOUGH: usize = (2 + MARK.len() + ID).div_ceil(3) * 4;
+/// Letters of Base64 that show a key, up to two bytes before it.
+const ENOUGH: usize = (2 + TELLING).div_ceil(3) * 4;
+
+/// A text as it is, and its percent-encoding undone: nobody reads more layers than that back.
+const LAYERS: usize = 4;
 
 #[cfg(test)]
 mod tests {
     use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE};
+    use http::HeaderMap;
 
     use super::super::tests::key;
     use super::*;
 
     const SHAPED: &str = "cgk_0123abcd_0123456789abcdefghjkmnpqrstvwxyz";
+    /// Not of the shape, though it begins so.
+    const NEARLY: &str = "cgk_my-tools-secret-01";
     const OPAQUE: &str = "a~tool's?own>secret";
+    const OF_DIGEST: &str = "a-legacy-tool's-password";
 
     fn keys() -> KeySet {
-        KeySet::new(vec![key("a", SHAPED, None), key("b", OPAQUE, None)], None).unwrap()
+        let mut of_digest = key("d", OF_DIGEST, None);
+        of_digest.fingerprint = None;
+        KeySet::new(vec![key("a", SHAPED, None), key("b", OPAQUE, None), key("c", NEARLY, None), of_digest], None)
+            .unwrap()
+    }
+
+    fn finds(keys: &KeySet, text: &str) -> bool {
+        keys.sight(None).finds_key(text.as_bytes())
+    }
+
+    fn percent(text: &str) -> String {
+        text.bytes().map(|byte| format!("%{byte:02x}")).collect()
     }
 
     /// Every form of a key's text, with something before it and behind it.
@@ -109,11 +199,17 @@ mod tests {
                 let all = format!("{before}{text}{behind}");
                 forms.push(format!("x{all}"));
                 forms.push(format!("{{\"k\":\"{all}\"}}"));
-                forms.push(all.bytes().map(|byte| format!("%{byte:02x}")).collect());
+                forms.push(percent(&all));
+                forms.push(percent(&percent(&all)));
+                let digits: String = all.bytes().map(|byte| format!("{byte:02x}")).collect();
+                forms.push(format!("key={digits}&x"));
+                forms.push(digits.to_uppercase());
                 for encoded in [STANDARD_NO_PAD.encode(&all), URL_SAFE.encode(&all)] {
                     forms.push(format!("Basic {encoded}"));
                     forms.push(format!("tool-1/2+{encoded}"));
                     forms.push(format!("v=\"{encoded}\"; x"));
+                    forms.push(format!("a=Basic%20{}", percent(&encoded)));
+                    forms.push(encoded.replace('+', "%2B").replace('/', "%2F"));
                     forms.push(encoded);
                 }
             }
@@ -124,12 +220,25 @@ mod tests {
     #[test]
     fn a_key_is_seen_in_every_form_wherever_it_stands() {
         let keys = keys();
-        for text in [SHAPED, OPAQUE] {
-            for form in forms(text) {
-                assert!(keys.stand_in(form.as_bytes()), "{form}");
-                assert_eq!(keys.hold_opaque_in(form.as_bytes()), text == OPAQUE, "{form}");
-            }
+        for form in [SHAPED, OPAQUE, NEARLY].into_iter().flat_map(forms) {
+            assert!(finds(&keys, &form), "{form}");
         }
+    }
+
+    #[test]
+    fn a_key_of_which_a_digest_is_known_is_seen_where_the_request_presents_it() {
+        let keys = keys();
+        let mut headers = HeaderMap::new();
+        headers.insert("closegate-key", OF_DIGEST.parse().unwrap());
+        let presented = Presented::read(&headers, &keys).unwrap();
+        for form in forms(OF_DIGEST) {
+            assert!(keys.sight(Some(&presented)).finds_key(form.as_bytes()), "{form}");
+            assert!(!finds(&keys, &form), "{form}");
+        }
+        // Not what anybody presents: it is no key.
+        headers.insert("closegate-key", "a-password-of-nobody".parse().unwrap());
+        let presented = Presented::read(&headers, &keys).unwrap();
+        assert!(!keys.sight(Some(&presented)).finds_key(b"a-password-of-nobody"));
     }
 
     #[test]
@@ -137,19 +246,25 @@ mod tests {
         let keys = keys();
         let others = ["cgk-0123abcd_0123456789abcdefghjkmnpqrstvwxyz", "a~tool's?own>secres", "b~tool's?own>secret"];
         for form in others.into_iter().flat_map(forms) {
-            assert!(!keys.stand_in(form.as_bytes()), "{form}");
+            assert!(!finds(&keys, &form), "{form}");
         }
-        for text in
-            ["", "1", "2", "Y2dr", "xY2drX", "Nna1", "jZ2tf", "=jZ2tf0000000000000000000000", "Y2dr!000000000000000"]
-        {
-            assert!(!keys.stand_in(text.as_bytes()), "{text}");
+        for text in [
+            "",
+            "1",
+            "2",
+            "%",
+            "%2",
+            "Y2dr",
+            "xY2drX",
+            "Nna1",
+            "jZ2tf",
+            "=jZ2tf0000000000000000000000000000",
+            "Y2dr!0000000000000000000000000",
+            "63676b5f",
+            "cgk_monitoring/1.0",
+            "eyJhIjoxfQ9xcGk_abcDEF12345zz",
+        ] {
+            assert!(!finds(&keys, text), "{text}");
         }
-    }
-
-    #[test]
-    fn a_key_of_which_the_digest_alone_is_known_is_not_looked_for() {
-        let mut unread = key("b", OPAQUE, None);
-        unread.fingerprint = None;
-        assert!(!KeySet::new(vec![unread], None).unwrap().stand_in(OPAQUE.as_bytes()));
     }
 }

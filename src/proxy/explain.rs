@@ -15,7 +15,7 @@ use super::respond;
 use crate::catalogue::{Demand, Judgement};
 use crate::edge::{HeadLimits, WireFault};
 use crate::id::{KeyName, RouteName};
-use crate::keys::{Key, KeySet};
+use crate::keys::{Key, KeySet, Presented};
 use crate::origin::Origin;
 use crate::path::DecisionPath;
 use crate::routes::{Route, RouteTable};
@@ -150,7 +150,9 @@ impl Notes<'_> {
     fn pass(&mut self, limits: &HeadLimits, question: Question<'_>) -> Result<(), ProxyError> {
         limits.judge(question.method, question.target)?;
         let access = self.access;
-        let inbound = access.admit(parts(question).ok_or(WireFault::Malformed("this is not an HTTP request"))?)?;
+        let parts = parts(question).ok_or(WireFault::Malformed("this is not an HTTP request"))?;
+        let presented = Presented::read(&parts.headers, access.keys);
+        let inbound = access.admit(parts, presented, self)?;
         match access.decide(&inbound, self)? {
             Decision::Permitted(permit) => self.permitted(&permit),
             // It has no body, which says as much as one that cannot be read.

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, Method};
 use super::asks::Asks;
 use super::error::ProxyError;
 use super::fields::{self, Field};
-use crate::keys::{KeySet, Presented};
+use crate::keys::{Presented, Sight};
 use crate::path::check_query;
 
 /// A sanitised request: hop-by-hop, credential and forwarding fields are gone, the key is a digest.
@@ -21,24 +21,6 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    /// Takes what is the gateway's out of the request, or refuses it.
-    pub(super) fn sanitise(parts: Parts, keys: &KeySet) -> Result<Self, ProxyError> {
-        let Parts { method, uri, mut headers, .. } = parts;
-        if method == Method::TRACE || method == Method::CONNECT {
-            return Err(ProxyError::MethodRefused);
-        }
-        let target = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        if keys.stand_in(target.as_str().as_bytes()) {
-            return Err(ProxyError::KeyInTarget);
-        }
-        check_query(target.query().unwrap_or_default())
-            .map_err(|_| ProxyError::Malformed("the query holds a character that must be percent-encoded"))?;
-        let presented = Presented::read(&headers).map_err(|_| ProxyError::KeyAmbiguous)?;
-        strip(&mut headers, keys)?;
-        let asks = Asks::read(&method, &headers, target.query())?;
-        Ok(Self { method, target, headers, presented, asks })
-    }
-
     /// Asks for the whole of what the target is: a part of what is compressed cannot be decoded, and a secret of which
     /// a client fetches one half and then the other is in neither. A server may always ignore `Range` (RFC 9110 14.2).
     pub(super) fn ask_for_all(&mut self) {
@@ -48,7 +30,27 @@ impl Inbound {
     }
 }
 
-fn strip(headers: &mut HeaderMap, keys: &KeySet) -> Result<(), ProxyError> {
+/// Refuses what may not come in, whoever asks: a method that shows what was sent, and a key that would end in logs.
+pub(super) fn refuse(parts: &Parts, sight: Sight<'_>) -> Result<(), ProxyError> {
+    if parts.method == Method::TRACE || parts.method == Method::CONNECT {
+        return Err(ProxyError::MethodRefused);
+    }
+    match parts.uri.path_and_query() {
+        Some(target) if sight.finds_key(target.as_str().as_bytes()) => Err(ProxyError::KeyInTarget),
+        _ => Ok(()),
+    }
+}
+
+/// Takes what is the gateway's out of the request, and reads what it asks for.
+pub(super) fn sanitise(parts: &mut Parts, sight: Sight<'_>) -> Result<Asks, ProxyError> {
+    let query = parts.uri.query();
+    check_query(query.unwrap_or_default())
+        .map_err(|_| ProxyError::Malformed("the query holds a character that must be percent-encoded"))?;
+    strip(&mut parts.headers, sight)?;
+    Asks::read(&parts.method, &parts.headers, query)
+}
+
+fn strip(headers: &mut HeaderMap, sight: Sight<'_>) -> Result<(), ProxyError> {
     let mut leaving: Vec<HeaderName> = Vec::with_capacity(8);
     leaving.extend(fields::nominated(headers));
     if !leaving.iter().all(fields::may_be_nominated) {
@@ -56,8 +58,8 @@ fn strip(headers: &mut HeaderMap, keys: &KeySet) -> Result<(), ProxyError> {
     }
     for (name, value) in headers.iter() {
         match fields::of_request(name) {
-            Field::Pass | Field::Custom if keys.stand_in(value.as_bytes()) => leaving.push(name.clone()),
-            Field::Custom if keys.stand_in(name.as_str().as_bytes()) => leaving.push(name.clone()),
+            Field::Pass | Field::Custom if sight.finds_key(value.as_bytes()) => leaving.push(name.clone()),
+            Field::Custom if sight.finds_key(name.as_str().as_bytes()) => leaving.push(name.clone()),
             Field::Pass | Field::Custom => {}
             Field::Drop => leaving.push(name.clone()),
             Field::OddOverride => {

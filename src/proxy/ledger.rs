@@ -14,7 +14,7 @@ use super::upload::Upload;
 use crate::catalogue::Judgement;
 use crate::edge::{self, Arrival, Drain, Line, Peer};
 use crate::id::{RequestId, RouteName};
-use crate::keys::{Caller, Key, KeySet, Presented, Slot};
+use crate::keys::{Caller, Key, KeySet, Presented, Sight, Slot};
 use crate::pace::{Place, Share};
 use crate::routes::Route;
 use crate::telemetry::{Answerer, Client, Core, Label, Record, Retries};
@@ -52,13 +52,13 @@ impl Ledger {
         drain: &Rc<Drain>,
         arrival: &Arrival,
         parts: &Parts,
-        keys: &KeySet,
+        sight: Sight<'_>,
     ) -> Box<Self> {
         let message = arrival.verdict.ok();
         // A refused message has a stand-in for its request: nothing of that is the client's.
         let seen = message.map(|_| parts);
         let (client, share) = client_of(arrival, seen);
-        let clean = |value: &&HeaderValue| !keys.stand_in(value.as_bytes());
+        let clean = |value: &&HeaderValue| !sight.finds_key(value.as_bytes());
         let text = |name: HeaderName| seen.and_then(|parts| parts.headers.get(name).filter(clean).cloned());
         let target = seen.and_then(|parts| parts.uri.path_and_query());
         let adopted = text(HeaderName::from_static("x-request-id")).and_then(|value| RequestId::adopt(&value));
@@ -71,7 +71,7 @@ impl Ledger {
             route: Label::NONE,
             credential: Label::NONE,
             method: seen.map(|parts| parts.method.clone()),
-            target: target.filter(|target| !keys.stand_in(target.as_str().as_bytes())).cloned(),
+            target: target.filter(|target| !sight.finds_key(target.as_str().as_bytes())).cloned(),
             endpoint: None,
             scope: None,
             status: 0,

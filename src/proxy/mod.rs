@@ -59,7 +59,7 @@ use self::respond::respond;
 use self::upload::Upload;
 use crate::config::Redact;
 use crate::edge::{Arrival, Drain, Handler, RequestBody};
-use crate::keys::{Admission, KeySet, Wait};
+use crate::keys::{Admission, KeyAmbiguous, KeySet, Presented, Wait};
 use crate::pace::Pace;
 use crate::routes::RouteTable;
 use crate::telemetry::Core;
@@ -128,6 +128,7 @@ where
         ledger: &mut Ledger,
         arrival: &Arrival,
         parts: Parts,
+        presented: Result<Presented, KeyAmbiguous>,
         incoming: RequestBody,
     ) -> Result<Launch<U::Future>, ProxyError> {
         let message = arrival.verdict?;
@@ -142,7 +143,7 @@ where
         let gate = &snapshot.gate;
         let uid = arrival.peer.uid();
         let access = Access { keys: &gate.keys, routes: &gate.routes, door, uid };
-        let mut inbound = access.admit(parts)?;
+        let mut inbound = access.admit(parts, presented, ledger)?;
         if gate.redact == Redact::Decode {
             inbound.ask_for_all();
         }
@@ -302,9 +303,13 @@ where
         let (parts, incoming) = request.into_parts();
         let asked = Asked { head: parts.method == Method::HEAD, old: parts.version == Version::HTTP_10 };
         let snapshot = self.current.borrow().clone();
-        let mut ledger = Ledger::open(&self.core, &self.drain, &arrival, &parts, &snapshot.gate.keys);
+        let keys = &snapshot.gate.keys;
+        let presented = Presented::read(&parts.headers, keys);
+        let sight = keys.sight(presented.as_ref().ok());
+        let mut ledger = Ledger::open(&self.core, &self.drain, &arrival, &parts, sight);
         // Everything before the exchange is done at once: what the future carries stays small.
-        let sent = catch_unwind(AssertUnwindSafe(|| self.send(&snapshot, &mut ledger, &arrival, parts, incoming)));
+        let sent =
+            catch_unwind(AssertUnwindSafe(|| self.send(&snapshot, &mut ledger, &arrival, parts, presented, incoming)));
         async move {
             let outcome = match sent.unwrap_or(Err(ProxyError::Internal)) {
                 Ok(Launch::Sent(Sent::Away(away))) => caught(snapshot.answer(&mut ledger, away)).await,

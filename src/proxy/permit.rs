@@ -13,10 +13,10 @@ use http::uri::PathAndQuery;
 use self::clearance::Clearance;
 use super::door::Door;
 use super::error::ProxyError;
-use super::inbound::Inbound;
+use super::inbound::{self, Inbound};
 use crate::catalogue::Judgement;
 use crate::edge::WireFault;
-use crate::keys::{Admission, Caller, Key, KeySet, Presented, Slot};
+use crate::keys::{Admission, Caller, Key, KeyAmbiguous, KeySet, Presented, Slot};
 use crate::path::{DecisionPath, PathFault, RequestPath};
 use crate::routes::{Doubled, Route, RouteTable};
 use crate::rule::{Rule, Ruling};
@@ -99,18 +99,39 @@ pub(super) struct Access<'a> {
 
 impl Access<'_> {
     /// The first step: what may come in at the listener, without what is the gateway's own.
-    pub(super) fn admit(&self, parts: Parts) -> Result<Inbound, ProxyError> {
+    pub(super) fn admit(
+        &self,
+        mut parts: Parts,
+        presented: Result<Presented, KeyAmbiguous>,
+        witness: &mut impl Witness,
+    ) -> Result<Inbound, ProxyError> {
         self.door.admit(&parts)?;
-        Inbound::sanitise(parts, self.keys)
+        inbound::refuse(&parts, self.keys.sight(presented.as_ref().ok()))?;
+        let presented = presented.map_err(|KeyAmbiguous| ProxyError::KeyAmbiguous)?;
+        match inbound::sanitise(&mut parts, self.keys.sight(Some(&presented))) {
+            Ok(asks) => {
+                let Parts { method, uri, headers, .. } = parts;
+                let target = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+                Ok(Inbound { method, target, headers, presented, asks })
+            }
+            Err(fault) => {
+                let caller = self.identify(&presented, SystemTime::now());
+                if let Caller::Known(key) = &caller {
+                    witness.identified(key);
+                }
+                Err(self.told(fault, &caller, parts.uri.path()))
+            }
+        }
     }
 
     /// The other steps, in their order: who, where, may.
     pub(super) fn decide(&self, inbound: &Inbound, witness: &mut impl Witness) -> Result<Decision, ProxyError> {
-        let path = RequestPath::parse(inbound.target.path())?;
         let caller = self.identify(&inbound.presented, SystemTime::now());
         if let Caller::Known(key) = &caller {
             witness.identified(key);
         }
+        let path = inbound.target.path();
+        let path = RequestPath::parse(path).map_err(|fault| self.told(fault.into(), &caller, path))?;
         if is_introspection(inbound) {
             return self.introspect(caller);
         }
@@ -148,6 +169,18 @@ impl Access<'_> {
             Caller::Known(key) => Ok(Decision::Introspection(key)),
             Caller::Unknown if self.keys.ever_defined() => Err(ProxyError::KeyInvalid),
             Caller::Unknown | Caller::Absent => Err(ProxyError::KeyMissing),
+        }
+    }
+
+    /// What is wrong with a request is told those who may ask, and on open routes everybody; where a key is needed, that is
+    /// what is wrong (contract.md 3: 401 whatever the path).
+    fn told(&self, fault: ProxyError, caller: &Caller, path: &str) -> ProxyError {
+        let is_open = || self.routes.guess(path).is_some_and(|route| self.is_open(route));
+        match caller {
+            Caller::Known(_) => fault,
+            _ if self.needs_no_key() || is_open() => fault,
+            Caller::Unknown if self.keys.ever_defined() => ProxyError::KeyInvalid,
+            Caller::Unknown | Caller::Absent => ProxyError::KeyMissing,
         }
     }
 

@@ -86,6 +86,11 @@ impl RouteTable {
         Some(Match { route: &self.routes[index as usize], rest: &path[end..] })
     }
 
+    /// The route that a path seems to lead to which is not known to be canonical: nothing is sent there for it.
+    pub fn guess(&self, path: &str) -> Option<&Arc<Route>> {
+        self.longest(path).map(|found| found.route)
+    }
+
     /// The route of a name.
     pub fn named(&self, name: &RouteName) -> Option<&Arc<Route>> {
         self.by_index(*self.by_name.get(name)?)

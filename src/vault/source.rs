@@ -25,6 +25,7 @@ use super::secret::Secret;
 use crate::config::{Config, KeySecret, SecretRef};
 use crate::fingerprint::Fingerprint;
 use crate::id::CredentialName;
+use crate::keyshape::begins_like_key;
 
 /// Why a secret that the configuration refers to cannot be had. It names the setting and the place, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -125,7 +126,7 @@ pub async fn digest(
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest.as_ref());
     let text = found.secret.expose();
-    let fingerprint = (!text.starts_with(b"cgk_")).then(|| Fingerprint::of(text));
+    let fingerprint = if begins_like_key(text) { None } else { Fingerprint::of(text) };
     Ok((KeyText { digest: Some(bytes), fingerprint }, found.exposure(key, reference)))
 }
 

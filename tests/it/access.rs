@@ -764,3 +764,67 @@ fn a_key_of_any_shape_goes_no_further_than_the_gateway() {
         assert!(!written.contains(form), "{form}: {written}");
     }
 }
+
+/// contract.md 3: what the gateway knows by its digest alone is found where the request itself presents it.
+#[test]
+fn a_key_of_a_digest_goes_no_further_where_the_request_presents_it() {
+    const LEGACY: &str = "a-legacy-tool-password-77";
+    let origin = Origin::plain();
+    let digest: String = closegate::keys::digest(LEGACY.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let world =
+        gateway(origin.address).set("keys.old", &format!("hash = \"sha256:{digest}\"\nroutes = [\"sales\"]")).start();
+    let presented = basic(format!("{LEGACY}:"));
+    for target in [format!("/sales/x?k={LEGACY}"), format!("/sales/{LEGACY}")] {
+        told(&ask(&world, &format!("GET {target}"), &presented), 400, "request_malformed");
+    }
+    let lines = format!("{presented}X-My-Key: {LEGACY}\r\nUser-Agent: tool ({LEGACY})\r\n");
+    assert_eq!(ask(&world, "GET /sales/x", &lines).status, 200);
+    assert!(!origin.seen()[0].head.contains(LEGACY));
+    world.records.wait_for(3);
+    assert!(find(&world.records.bytes(), LEGACY.as_bytes()).is_none());
+}
+
+#[test]
+fn what_only_looks_a_little_like_a_key_passes() {
+    let origin = Origin::plain();
+    let world = gateway(origin.address).key("\"sales\"").start();
+    let lines = format!(
+        "Closegate-Key: {KEY}\r\nUser-Agent: cgk_monitoring/1.0\r\nContent-Type: multipart/form-data; boundary=cgk_boundary01\r\n"
+    );
+    let target = "/sales/api/v1/event/?_cursor=eyJhIjoxfQ9xcGk_abcDEF12345zz";
+    assert_eq!(ask(&world, &format!("GET {target}"), &lines).status, 200);
+    let seen = &origin.seen()[0];
+    assert_eq!(seen.values("user-agent"), ["cgk_monitoring/1.0"]);
+    assert_eq!(seen.values("content-type"), ["multipart/form-data; boundary=cgk_boundary01"]);
+}
+
+/// contract.md 3: 401 whatever the path, and whoever has a key is told what is wrong, and recorded.
+#[test]
+fn what_is_wrong_with_a_request_is_told_who_may_ask() {
+    let origin = Origin::plain();
+    let world = gateway(origin.address)
+        .set("routes.open", "credential = \"sales\"\nanonymous = true")
+        .set("routes.sales", "credential = \"sales\"")
+        .key("\"sales\"")
+        .start();
+    let wrong = [
+        ("GET {}/%61pi/v1", "", "path_not_canonical"),
+        ("GET {}/../x", "", "path_not_canonical"),
+        ("GET {}/x", "X-HTTP-Method: x\r\n", "request_malformed"),
+        ("POST {}/x", "X-HTTP-Method-Override: put\r\nContent-Length: 0\r\n", "request_malformed"),
+    ];
+    for (request, lines, code) in wrong {
+        let sales = request.replace("{}", "/sales");
+        told(&ask(&world, &sales, lines), 401, "key_missing");
+        told(&ask(&world, &sales, &format!("{lines}Closegate-Key: {OTHER_KEY}\r\n")), 401, "key_invalid");
+        told(&ask(&world, &sales, &format!("{lines}Closegate-Key: {KEY}\r\n")), 400, code);
+        told(&ask(&world, &request.replace("{}", "/open"), lines), 400, code);
+    }
+    let records = world.records.wait_for(4 * wrong.len());
+    for record in records.iter().filter(|record| record["status"] == 400) {
+        let path = record["path"].as_str().unwrap();
+        let key = if path.starts_with("/open") { serde_json::Value::Null } else { "main".into() };
+        assert_eq!(record["key"], key, "{record}");
+    }
+    assert_eq!(origin.connections(), 0);
+}

@@ -370,7 +370,11 @@ fn head_is_told_without_a_body() {
     let mut client = world.connect();
     for (line, status, code) in [
         ("HEAD /sales/api/v1/me/ HTTP/1.1\r\nHost: localhost\r\n", 401, "key_missing"),
-        ("HEAD /sales/%2e/ HTTP/1.1\r\nHost: localhost\r\n", 400, "path_not_canonical"),
+        (
+            &format!("HEAD /sales/%2e/ HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\n"),
+            400,
+            "path_not_canonical",
+        ),
         ("HEAD /sales/ HTTP/1.1\r\nHost: evil.example\r\n", 421, "host_refused"),
     ] {
         client.send(format!("{line}\r\n"));

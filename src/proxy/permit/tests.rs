@@ -60,7 +60,7 @@ fn fault(key: Option<&'static str>, path: &str) -> Option<ProxyError> {
     let mut headers = HeaderMap::new();
     headers
         .extend(key.map(|key| (http::header::HeaderName::from_static("closegate-key"), HeaderValue::from_static(key))));
-    let caller = access.identify(&Presented::read(&headers).unwrap(), SystemTime::UNIX_EPOCH);
+    let caller = access.identify(&Presented::read(&headers, &keys).unwrap(), SystemTime::UNIX_EPOCH);
     let target = PathAndQuery::try_from(path).unwrap();
     access.resolve(&target, RequestPath::parse(path).unwrap(), caller).err()
 }
@@ -106,7 +106,9 @@ fn decided(scopes: Scopes, method: &str, target: &str, line: Option<(&str, &str)
     if let Some((name, value)) = line {
         request = request.header(name, value);
     }
-    let inbound = access.admit(request.body(()).unwrap().into_parts().0)?;
+    let parts = request.body(()).unwrap().into_parts().0;
+    let presented = Presented::read(&parts.headers, access.keys);
+    let inbound = access.admit(parts, presented, &mut Nobody)?;
     match access.decide(&inbound, &mut Nobody)? {
         // Nothing is known of a body: it counts as one that sends.
         Decision::Sealed(sealed) => sealed.open(Scope::Send, &mut Nobody).map(drop),
