@@ -135,14 +135,26 @@ function RefusalRow({ refusal: one }) {
   const whole = one.path && !/…$|(api|cgk)_\*\*\*/.test(one.path);
   const question = { method: one.method, path: one.path ?? '', ...(known && { key: one.key }) };
   return html`<tr><td><${When} at=${one.at} /></td>
-    <td><button type="button" class="link" title="Only these" onClick=${() => refine({ code: one.code })}>
+    <td class="why"><button type="button" class="link" title="Only these" onClick=${() => refine({ code: one.code })}>
       <code>${one.status} ${one.code}</code></button><div class="soft small">${CODES[one.code] ?? ''}</div></td>
     <td>${known ? html`<a href=${to('keys', one.key)}>${one.key}</a>` : html`<span class="faint">${one.key === 'anonymous' ? 'open route' : 'none'}</span>`}</td>
     <td class="wraps"><code>${one.method} ${one.path ?? ''}</code><div class="faint small">${one.route ? `route ${one.route} · ` : ''}${one.request_id}</div></td>
     <td class="minor small"><span class="mono">${one.from}</span><div class="faint wraps">${one.user_agent ?? ''}</div></td>
-    <td>${whole && one.method !== '_OTHER' && html`<a href=${to('explain', null, question)}
+    <td>${whole && DECIDED.has(one.code) && one.method !== '_OTHER' && html`<a href=${to('explain', null, question)}
       aria-label=${`Explain ${one.method} ${one.path}`}>Explain</a>`}</td></tr>`;
 }
+
+/** Codes of the steps that can be gone through again; a limit or Close itself decides otherwise the next time. */
+const DECIDED = new Set([
+  'key_missing',
+  'scope_missing',
+  'path_denied',
+  'no_route',
+  'secrets_endpoint',
+  'path_not_canonical',
+  'request_malformed',
+  'method_refused',
+]);
 
 /** How many there were in all since the start, by code and route. */
 function Totals() {

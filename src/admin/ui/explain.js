@@ -34,7 +34,7 @@ function Form({ asked }) {
   return html`<form class="card fields" onSubmit=${submit} novalidate><div class="fields three">
       <${Field} id="explain-method" label="Method">${(control) => html`<select ...${control} value=${form.method}
         onChange=${text('method')}>${METHODS.map(
-          (method) => html`<option key=${method} selected=${form.method === method}>${method}</option>`,
+          (method) => html`<option key=${method} value=${method} selected=${form.method === method}>${method}</option>`,
         )}</select>`}<//>
       <${Field} id="explain-path" label="Path" hint="As the tool asks the gateway"
         fault=${tried && form.path.trim() === '' ? 'Enter a path.' : fault?.of('path')}>${(control) => html`<input ...${control}
@@ -59,7 +59,8 @@ function Told({ told }) {
   return html`<section class="card stack" aria-label="What would become of it">
     ${
       refusal
-        ? html`<${Note} tone="bad" title=${`Refused: ${refusal.status} ${refusal.code}`}><${Said} text=${refusal.error} />.${' '}<${Said} text=${refusal.hint} /><//>`
+        ? html`<${Note} tone="bad" title=${`Refused: ${refusal.status} ${refusal.code}`}><p><${Said} text=${refusal.error} /></p>
+          <p class="soft"><${Said} text=${refusal.hint} /></p><//>`
         : told.answered_here
           ? html`<${Note} tone="good" title="Answered by the gateway itself" />`
           : html`<${Note} tone="good" title="Sent to Close" />`

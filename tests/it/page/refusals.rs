@@ -28,6 +28,8 @@ fn each_refusal_is_found_with_its_key_and_explained() {
     browser.until(&format!("{rows}.length === 3"));
     browser.until(&format!("{rows}.some((row) => row.innerText.includes('429 key_quota_exhausted') && row.innerText.includes('reporting') && row.innerText.includes('GET /sales/api/v1/lead/') && row.innerText.includes('127.0.0.1'))"));
     browser.until(&format!("{rows}.some((row) => row.innerText.includes('401 key_invalid'))"));
+    // Only what the steps decide alone is explained again: no key that nobody knows, and no limit.
+    browser.until("[...document.querySelectorAll('td a')].filter((one) => one.innerText === 'Explain').length === 1");
     assert_eq!(browser.violations(), [""; 0]);
 
     browser.click("403 scope_missing");

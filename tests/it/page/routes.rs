@@ -31,6 +31,7 @@ fn a_route_is_added_changed_and_removed() {
     assert_eq!((ask("/elsewhere/api/v1/me/"), ask("/elsewhere/api/v1/lead/")), (200, 403));
 
     browser.click("Explain a request");
+    browser.until("document.getElementById('explain-method')?.value === 'GET'");
     browser.reads("Sent to Close");
     browser.fill("explain-path", "/elsewhere/api/v1/lead/");
     browser.click("Explain");
