@@ -1,29 +1,43 @@
-//! CPU time a request of the proxy alone, closegate beside nginx, in one run: `cargo bench --bench gateway`.
+//! CPU time a request of the proxy alone, closegate beside other proxies, in one run: `cargo bench --bench gateway`.
 //!
 //! Every contender checks the tool's key, injects the credential, verifies the origin's certificate and keeps its
-//! connections alive, on one worker. Contenders take turns, each round with fresh processes, and are compared within a
-//! round: a shared machine is slower now and then, but not for one of them alone. nginx writes no access records and
-//! takes part when it is installed. Without `--bench`, as under `cargo test`, one short round shows that all of it works.
+//! connections alive, on one worker; before anything is measured, each has to prove it. Contenders take turns, each
+//! round with fresh processes, and are compared within a round: a shared machine is slower now and then, but not for one
+//! of them alone. The others only inject and write no log; closegate does all that it can do. Who is not installed is
+//! left out (`benches/peers/install`). `--features` measures closegate alone, with one feature more at a time. Without
+//! `--bench`, as under `cargo test`, one short round shows that all of it works.
 
 mod contenders;
+mod count;
 mod driver;
 mod measure;
 mod origin;
+mod paced;
+mod proof;
+mod report;
+mod scenario;
 
 use std::error::Error;
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use serde_json::json;
 
-use self::contenders::{Contender, Http, Place};
-use self::driver::Load;
-use self::measure::{Sample, cpu_time};
+use self::contenders::{Contender, Http, Place, Under, injected, presented};
+use self::count::Count;
+use self::driver::Target;
+use self::measure::{Sample, cpu_time, resident};
 use self::origin::Origin;
+use self::paced::Delays;
+use self::report::Report;
+use self::scenario::Scenario;
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
-/// Measures the CPU time a request of closegate and of nginx.
+/// Measures the CPU time a request of closegate and of other proxies.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -31,21 +45,36 @@ struct Arguments {
     /// Rounds a scenario; an odd number has a median of its own.
     #[arg(long)]
     rounds: Option<usize>,
-    /// Requests measured a contender and round, over all connections.
+    /// Small requests measured a contender and round, over all connections; of larger ones fewer.
     #[arg(long)]
     requests: Option<usize>,
-    /// Keep-alive connections, a scenario each.
-    #[arg(long, value_delimiter = ',', default_value = "32,1")]
-    connections: Vec<usize>,
-    /// Bytes of the answer's body.
-    #[arg(long, default_value_t = 1024)]
-    size: usize,
-    /// What closegate speaks to the origin; nginx speaks HTTP/1.1.
-    #[arg(long, value_enum, default_value_t = Http::Auto)]
-    http: Http,
-    /// Contenders; all by default.
-    #[arg(long, value_enum, value_delimiter = ',')]
-    only: Vec<Contender>,
+    /// Scenarios, by name; all by default.
+    #[arg(long, value_delimiter = ',', value_parser = Scenario::named)]
+    scenarios: Vec<Scenario>,
+    /// Contenders, by name; all that are there by default.
+    #[arg(long, value_delimiter = ',', value_parser = Contender::named)]
+    peers: Vec<Contender>,
+    /// closegate alone: without any feature, then with one more each.
+    #[arg(long, conflicts_with = "peers")]
+    features: bool,
+    /// Count instructions with valgrind's callgrind, instead of CPU time, with one connection.
+    #[arg(long)]
+    count: bool,
+    /// Count those of closegate, and fail where they exceed what docs/performance.md records for this build by 5 %.
+    #[arg(long, conflicts_with_all = ["peers", "features"])]
+    check: bool,
+    /// Where the last count is kept for callgrind_annotate.
+    #[arg(long)]
+    profile: Option<PathBuf>,
+    /// Requests a second at which delays are measured; with 0 they are not.
+    #[arg(long)]
+    rate: Option<u32>,
+    /// The closegate that is measured; by default the one built with the bench.
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_closegate"))]
+    program: PathBuf,
+    /// Where the figures go as JSON.
+    #[arg(long, default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/gateway.json"))]
+    json: PathBuf,
     /// Given by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
@@ -58,10 +87,22 @@ enum Role {
     Origin { folder: PathBuf },
 }
 
+/// What is compared with what, and how often.
+struct Plan {
+    contenders: Vec<Contender>,
+    /// The one that ratios are taken to.
+    baseline: Contender,
+    scenarios: Vec<Scenario>,
+    rounds: usize,
+    requests: usize,
+    rate: u32,
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match &arguments.role {
         Some(Role::Origin { folder }) => origin::serve(folder),
+        None if arguments.count || arguments.check => count(&arguments),
         None => compare(&arguments),
     };
     match outcome {
@@ -73,43 +114,130 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs all scenarios and prints a table for each.
+impl Plan {
+    fn of(arguments: &Arguments) -> Self {
+        let contenders = match arguments {
+            Arguments { features: true, .. } => Contender::ladder(),
+            Arguments { peers, .. } if !peers.is_empty() => peers.clone(),
+            Arguments { bench: true, .. } => Contender::found(),
+            _ => vec![Contender::Closegate(Http::Auto)],
+        };
+        let scenarios = match arguments.scenarios.as_slice() {
+            [] if arguments.bench => Scenario::all(),
+            [] => Scenario::few(),
+            chosen => chosen.to_vec(),
+        };
+        Self {
+            baseline: if contenders.contains(&Contender::Nginx) { Contender::Nginx } else { contenders[0] },
+            contenders,
+            scenarios,
+            rounds: arguments.rounds.unwrap_or(if arguments.bench { 9 } else { 1 }),
+            requests: arguments.requests.unwrap_or(if arguments.bench { 20_000 } else { 400 }),
+            rate: arguments.rate.unwrap_or(if arguments.bench { 1000 } else { 100 }),
+        }
+    }
+}
+
+/// Proves what contenders do, runs all scenarios, and prints a table for each.
 fn compare(arguments: &Arguments) -> Result<()> {
-    let rounds = arguments.rounds.unwrap_or(if arguments.bench { 9 } else { 1 });
-    let requests = arguments.requests.unwrap_or(if arguments.bench { 20_000 } else { 400 });
+    let plan = Plan::of(arguments);
     let folder = tempfile::tempdir()?;
     let origin = Origin::start(folder.path())?;
-    let place = Place { folder: folder.path(), origin: origin.port(), http: arguments.http };
-    let contenders = Contender::chosen(&arguments.only);
+    let program = &arguments.program;
+    let place = Place { folder: folder.path(), origin: origin.port(), program, under: Under::Nothing };
     if cfg!(debug_assertions) {
         println!("a build for debugging: the figures say nothing about a release");
     }
-    let mut errors = 0;
-    for &connections in &arguments.connections {
-        let load = Load { connections, requests, size: arguments.size };
-        let mut samples = Vec::new();
-        for round in 0..rounds {
-            for turn in 0..contenders.len() {
-                let contender = contenders[(round + turn) % contenders.len()];
-                samples.push(sample(contender, round, &place, &load)?);
-            }
-        }
-        errors += samples.iter().map(|sample| sample.errors).sum::<usize>();
-        println!(
-            "\nanswers of {} bytes, connections: {connections}, rounds: {rounds} x {requests} requests",
-            load.size
-        );
-        print!("{}", measure::table(&contenders, &samples));
+    let mut proofs = Vec::new();
+    for contender in &plan.contenders {
+        let proof = proof::prove(*contender, &contender.start(&place)?, &origin)?;
+        println!("{proof}");
+        proofs.push(proof);
     }
+    let mut errors = 0;
+    let mut reports = Vec::new();
+    for scenario in &plan.scenarios {
+        let samples = play(scenario, &plan, &place, &origin)?;
+        errors += samples.iter().map(|sample| sample.errors).sum::<usize>();
+        let (name, requests) = (scenario.name, scenario.requests(plan.requests));
+        let title = format!("{name}: {} rounds of {requests} requests, one worker", plan.rounds);
+        let report = Report::new(*scenario, title, (plan.baseline, &plan.contenders), &samples);
+        println!("\n{}", report.table());
+        reports.push(report);
+        // After each scenario: a run that is cut short leaves what it has.
+        let figures: Vec<_> = reports.iter().map(Report::json).collect();
+        let all = json!({ "rate": plan.rate, "proofs": proofs, "scenarios": figures });
+        fs::write(&arguments.json, serde_json::to_string_pretty(&all)?)?;
+    }
+    println!("{}", report::summary(&reports));
+    println!("as JSON: {}", arguments.json.display());
     if errors > 0 { Err(format!("{errors} requests failed").into()) } else { Ok(()) }
 }
 
-/// One contender in one round: a fresh process, warmed up, then measured.
-fn sample(contender: Contender, round: usize, place: &Place<'_>, load: &Load) -> Result<Sample> {
-    let running = contender.start(place)?;
-    driver::drive(running.port(), &Load { requests: load.requests / 5 + 4 * load.connections, ..*load })?;
-    let before = cpu_time(running.pid())?;
-    let errors = driver::drive(running.port(), load)?;
-    let spent = cpu_time(running.pid())? - before;
-    Ok(Sample { contender, round, errors, micros: spent.as_secs_f64() * 1e6 / load.requests as f64 })
+/// Counts the instructions of a request, of each contender.
+fn count(arguments: &Arguments) -> Result<()> {
+    let contenders = match arguments {
+        Arguments { features: true, .. } => Contender::ladder(),
+        Arguments { peers, .. } if !peers.is_empty() => peers.clone(),
+        _ => vec![Contender::Closegate(Http::Auto)],
+    };
+    let (scenario, requests) = (Scenario::named("1k-1")?, arguments.requests.unwrap_or(1000));
+    let count = Count { scenario, requests, profile: arguments.profile.as_deref() };
+    let folder = tempfile::tempdir()?;
+    let origin = Origin::start(folder.path())?;
+    let program = &arguments.program;
+    let place = Place { folder: folder.path(), origin: origin.port(), program, under: Under::Callgrind };
+    let mut first = None;
+    for contender in contenders {
+        let counted = count::count(contender, &place, &count)?;
+        let share = (counted / *first.get_or_insert(counted) - 1.0) * 100.0;
+        println!("{:<14}{counted:>10.0} instructions a request{share:>+8.1} %", contender.name());
+        if arguments.check {
+            count::check(counted)?;
+        }
+    }
+    Ok(())
+}
+
+/// All rounds of a scenario; each contender begins a round in its turn.
+fn play(scenario: &Scenario, plan: &Plan, place: &Place<'_>, origin: &Origin) -> Result<Vec<Sample>> {
+    let mut samples = Vec::new();
+    let contenders = &plan.contenders;
+    for round in 0..plan.rounds {
+        for turn in 0..contenders.len() {
+            let contender = contenders[(round + turn) % contenders.len()];
+            let running = contender.start(place)?;
+            let target = Target { port: running.port(), authorization: presented() };
+            let requests = scenario.requests(plan.requests);
+            driver::drive(&target, scenario, requests / 5 + 4 * scenario.connections)?;
+            let before = cpu_time(running.pid())?;
+            let begun = Instant::now();
+            let mut errors = driver::drive(&target, scenario, requests)?;
+            let lasted = begun.elapsed();
+            let spent = cpu_time(running.pid())? - before;
+            let resident = resident(running.pid())?;
+            let mut added = None;
+            if let Some(direct) = paced_alone(scenario, plan, origin)? {
+                let (delays, failed) = paced::pace(&target, scenario, plan.rate)?;
+                errors += failed;
+                added = Some(delays.beyond(direct));
+            }
+            let micros = spent.as_secs_f64() * 1e6 / requests as f64;
+            let rate = requests as f64 / lasted.as_secs_f64();
+            samples.push(Sample { contender, round, errors, micros, rate, resident, added });
+        }
+    }
+    Ok(samples)
+}
+
+/// What the origin alone takes at the fixed rate, where that is measured: right before the contender, on a machine as busy.
+fn paced_alone(scenario: &Scenario, plan: &Plan, origin: &Origin) -> Result<Option<Delays>> {
+    if !scenario.paced || plan.rate == 0 {
+        return Ok(None);
+    }
+    let target = Target { port: origin.clear(), authorization: injected() };
+    match paced::pace(&target, scenario, plan.rate)? {
+        (delays, 0) => Ok(Some(delays)),
+        (_, failed) => Err(format!("the origin itself failed {failed} times").into()),
+    }
 }

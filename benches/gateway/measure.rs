@@ -1,11 +1,11 @@
-//! CPU time of a process, and what the samples of all rounds say.
+//! What a process takes, and what the samples of all rounds say.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::time::Duration;
 
 use crate::Result;
 use crate::contenders::Contender;
+use crate::paced::Delays;
 
 /// What one contender took in one round.
 pub(crate) struct Sample {
@@ -14,6 +14,31 @@ pub(crate) struct Sample {
     pub(crate) errors: usize,
     /// CPU time a request, in microseconds.
     pub(crate) micros: f64,
+    /// Requests a second.
+    pub(crate) rate: f64,
+    /// Resident after the load, in bytes.
+    pub(crate) resident: u64,
+    /// At a fixed rate, beyond what the origin itself takes; where it is measured.
+    pub(crate) added: Option<Delays>,
+}
+
+/// Least, median and greatest of some figures.
+#[derive(Clone, Copy)]
+pub(crate) struct Spread {
+    pub(crate) min: f64,
+    pub(crate) median: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    /// Of no figures there is none.
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        let median = (values[values.len() / 2] + values[(values.len() - 1) / 2]) / 2.0;
+        Some(Self { min, median, max })
+    }
 }
 
 /// CPU time of all threads of a process, as the scheduler counts it (`proc_pid_schedstat`: nanoseconds on a CPU first).
@@ -26,36 +51,10 @@ pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_nanos(nanoseconds))
 }
 
-/// A row a contender: CPU time a request over all rounds, and the median of its ratios to nginx, round by round.
-pub(crate) fn table(contenders: &[Contender], samples: &[Sample]) -> String {
-    let mut table =
-        format!("{:<24}{:>8}{:>8}{:>8}{:>10}{:>8}\n", "CPU us a request", "min", "median", "max", "to nginx", "errors");
-    for &contender in contenders {
-        let own = || samples.iter().filter(|sample| sample.contender == contender);
-        let micros = sorted(own().map(|sample| sample.micros));
-        let ratios = sorted(own().filter_map(|sample| {
-            let nginx =
-                samples.iter().find(|other| other.contender == Contender::Nginx && other.round == sample.round)?;
-            Some(sample.micros / nginx.micros)
-        }));
-        let ratio = median(&ratios).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
-        let (Some(least), Some(middle), Some(most)) = (micros.first(), median(&micros), micros.last()) else {
-            continue;
-        };
-        let errors: usize = own().map(|sample| sample.errors).sum();
-        let name = contender.name();
-        // Writing to a String cannot fail.
-        let _ = writeln!(table, "{name:<24}{least:>8.1}{middle:>8.1}{most:>8.1}{ratio:>10}{errors:>8}");
-    }
-    table
-}
-
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-fn median(sorted: &[f64]) -> Option<f64> {
-    Some((sorted.get(sorted.len() / 2)? + sorted.get(sorted.len().checked_sub(1)? / 2)?) / 2.0)
+/// What a process has resident, in bytes.
+pub(crate) fn resident(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kilobytes * 1024)
 }

@@ -7,9 +7,10 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::model::{
-    Actor, CreatedKey, CredentialView, EventPage, EventQuery, KeyRotation, KeySettings, KeyView, NewCredential, NewKey,
-    NewRoute, Reload, Removal, Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView, Started,
-    Suggestion, UpdatedCredential, Usage, UsageQuery, Verification, Version,
+    Actor, CreatedKey, CredentialView, EventPage, EventQuery, ExplainQuery, Explained, KeyRotation, KeySettings,
+    KeyView, NewCredential, NewKey, NewRoute, RefusalQuery, RefusalView, Reload, Removal, Returned, Rotation,
+    RouteSettings, RouteView, SecretText, SettingView, Started, Suggestion, UpdatedCredential, Usage, UsageQuery,
+    Verification, Version,
 };
 use super::refusal::Refusal;
 use crate::id::{CredentialName, KeyName, RouteName};
@@ -154,6 +155,12 @@ pub trait Management: Send + Sync {
 
     /// What happened, the newest first.
     fn events(&self, query: EventQuery) -> Answer<'_, EventPage>;
+
+    /// The last refusals of requests, one by one, the newest first; none where no gateway runs.
+    fn refusals(&self, query: RefusalQuery) -> Answer<'_, Vec<RefusalView>>;
+
+    /// What would become of a request, by the steps of the gateway itself; nothing is sent.
+    fn explain(&self, query: ExplainQuery) -> Answer<'_, Explained>;
 
     /// The effective configuration with its sources.
     fn config(&self) -> Answer<'_, Vec<SettingView>>;

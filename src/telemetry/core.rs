@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::access::{self, Setting};
 use super::names::{KnownNames, Label, Names};
 use super::record::Record;
+use super::refused::{Refusals, Refused};
 use super::request_id::Generator;
 use super::table::Table;
 use super::tally::Tally;
@@ -38,9 +39,10 @@ impl Core {
         let duration = record.started.elapsed();
         let now = wall::now();
         let mut guard = lock(&self.shared.state);
-        let State { table, tally, lines, names, wall } = &mut *guard;
+        let State { table, tally, refusals, lines, names, wall } = &mut *guard;
         table.count(record, duration, now.as_secs());
         tally.count(record, duration, now.as_secs());
+        refusals.note(record, now);
         let write = match self.access {
             Access::Json => access::write_json,
             Access::Text => access::write_text,
@@ -73,6 +75,7 @@ pub(super) struct CoreState {
 struct State {
     table: Table,
     tally: Tally,
+    refusals: Refusals,
     lines: Vec<u8>,
     names: KnownNames,
     wall: Wall,
@@ -87,6 +90,11 @@ impl CoreState {
     /// Takes what was counted for the usage that is kept, and leaves another one to count in.
     pub(super) fn swap_tally(&self, empty: &mut Tally) {
         mem::swap(&mut lock(&self.state).tally, empty);
+    }
+
+    /// What is remembered of its refusals.
+    pub(super) fn refusals(&self, names: &Names) -> Vec<Refused> {
+        lock(&self.state).refusals.list(names)
     }
 
     /// Takes up a whole line, or counts it as dropped; whether somebody is to be woken for it.
@@ -115,7 +123,8 @@ pub(super) struct Cores(Mutex<Vec<Arc<CoreState>>>);
 impl Cores {
     pub(super) fn add(&self, names: Arc<Names>) -> Arc<CoreState> {
         let (table, tally, lines) = (Table::default(), Tally::default(), Vec::new());
-        let state = State { table, tally, lines, names: KnownNames::of(names), wall: Wall::new() };
+        let refusals = Refusals::default();
+        let state = State { table, tally, refusals, lines, names: KnownNames::of(names), wall: Wall::new() };
         let core = Arc::new(CoreState { state: Mutex::new(state) });
         lock(&self.0).push(core.clone());
         core

@@ -17,6 +17,7 @@ mod meters;
 mod names;
 mod process;
 mod record;
+mod refused;
 mod request_id;
 mod table;
 mod tally;
@@ -39,6 +40,7 @@ pub use self::meters::{CredentialMeters, LimitMeters, Refresh, Reload, Room, Sto
 pub use self::names::Label;
 use self::names::Names;
 pub use self::record::{Answerer, Client, Record, Retries, Retry};
+pub use self::refused::Refused;
 use self::tally::Tally;
 use self::writer::Signal;
 use crate::usage::{Amounts, Series};
@@ -189,6 +191,13 @@ impl Telemetry {
             core.swap_tally(&mut spare);
             spare.drain(&self.names, &mut take);
         }
+    }
+
+    /// The last refusals, one by one, the newest first: of each core so many as it remembers.
+    pub fn refusals(&self) -> Vec<Refused> {
+        let mut refusals: Vec<Refused> = self.cores.all().iter().flat_map(|core| core.refusals(&self.names)).collect();
+        refusals.sort_by_key(|refused| std::cmp::Reverse(refused.at));
+        refusals
     }
 
     /// What Close's rate limits leave to the credentials that there are, those with the least share first.

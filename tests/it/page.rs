@@ -2,8 +2,13 @@
 
 mod access;
 mod browser;
+mod controls;
+mod hostile;
 mod http;
 mod looks;
+mod many;
 mod oauth;
+mod refusals;
+mod routes;
 mod walk;
 mod world;

@@ -138,7 +138,7 @@ fn add_refusals(path: &str, operation: &mut Operation) {
 }
 
 /// How the ids of operations begin that change nothing.
-const READING: [&str; 8] = ["list_", "get_", "show_", "usage", "events", "endpoints", "config", "oauth_"];
+const READING: [&str; 9] = ["list_", "get_", "show_", "usage", "events", "endpoints", "config", "explain", "oauth_"];
 
 const ABOUT: &str = "Manages the credentials, routes and gateway keys of a running closegate.\n\nEverything but \
     `/healthz`, `/readyz` and `/metrics` takes a token: `Authorization: Bearer TOKEN`, or the session cookie of \

@@ -129,6 +129,8 @@ fn paths() -> OpenApiRouter<Arc<Desk>> {
         .routes(routes!(keys::suggestion))
         .routes(routes!(overview::usage))
         .routes(routes!(overview::events))
+        .routes(routes!(overview::refusals))
+        .routes(routes!(overview::explain))
         .routes(routes!(overview::endpoints))
         .routes(routes!(overview::config))
         .routes(routes!(overview::gateway))

@@ -11,7 +11,10 @@ use super::Desk;
 use super::page::within;
 use super::request::Query;
 use crate::admin::gate::Caller;
-use crate::admin::model::{EndpointView, EventPage, EventQuery, Place, Reload, SettingView, Usage, UsageQuery};
+use crate::admin::model::{
+    EndpointView, EventPage, EventQuery, ExplainQuery, Explained, Place, RefusalQuery, RefusalView, Reload,
+    SettingView, Usage, UsageQuery,
+};
 use crate::admin::refusal::{Code, Refusal};
 use crate::admin::respond::{JSON, json};
 use crate::catalogue::Catalogue;
@@ -42,6 +45,27 @@ pub(super) async fn events(State(desk): State<Arc<Desk>>, Query(query): Query<Ev
     }
     let query = EventQuery { limit: Some(within(limit, 500, 100)?), ..query };
     Ok(json(StatusCode::OK, JSON, &desk.management.events(query).await?))
+}
+
+/// List refusals
+///
+/// The last requests that the gateway refused, one by one, the newest first: which key, on which route, with which code.
+/// They are remembered by the process that refused them, some hundreds of known keys and as many of everybody else.
+#[utoipa::path(get, path = "/api/v1/refusals", operation_id = "list_refusals", tag = "overview",
+    params(RefusalQuery), responses((status = 200, description = "The refusals", body = [RefusalView])))]
+pub(super) async fn refusals(State(desk): State<Arc<Desk>>, Query(query): Query<RefusalQuery>) -> Answered {
+    let limit = query.limit.map(|limit| u64::try_from(limit).unwrap_or(u64::MAX));
+    let query = RefusalQuery { limit: Some(within(limit, 500, 100)?), ..query };
+    Ok(json(StatusCode::OK, JSON, &desk.management.refusals(query).await?))
+}
+
+/// Explain a request
+///
+/// What would become of a request, by the steps of the gateway itself, as with `closegate route explain`; nothing is sent.
+#[utoipa::path(get, path = "/api/v1/explain", operation_id = "explain", tag = "overview",
+    params(ExplainQuery), responses((status = 200, description = "What would become of it", body = Explained)))]
+pub(super) async fn explain(State(desk): State<Arc<Desk>>, Query(query): Query<ExplainQuery>) -> Answered {
+    Ok(json(StatusCode::OK, JSON, &desk.management.explain(query).await?))
 }
 
 /// List Close's operations

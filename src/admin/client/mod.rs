@@ -15,9 +15,10 @@ use zeroize::Zeroizing;
 use super::api::Page;
 use super::management::{Answer, Management};
 use super::model::{
-    Actor, Authorization, CreatedKey, CredentialView, EventPage, EventQuery, Identity, KeyRotation, KeySettings,
-    KeyView, NewCredential, NewKey, NewRoute, Reload, Removal, Returned, Rotation, RouteSettings, RouteView,
-    SecretText, SettingView, Started, Suggestion, UpdatedCredential, Usage, UsageQuery, Verification, Version,
+    Actor, Authorization, CreatedKey, CredentialView, EventPage, EventQuery, ExplainQuery, Explained, Identity,
+    KeyRotation, KeySettings, KeyView, NewCredential, NewKey, NewRoute, RefusalQuery, RefusalView, Reload, Removal,
+    Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView, Started, Suggestion, UpdatedCredential,
+    Usage, UsageQuery, Verification, Version,
 };
 use super::problem::Problem;
 use super::refusal::{Code, Refusal};
@@ -329,6 +330,21 @@ impl Management for Client {
         let limit = limit.map(|limit| limit.to_string());
         let pairs = [("limit", limit), ("cursor", cursor), ("actor", actor), ("action", action), ("subject", subject)];
         let path = format!("events?{}", query(&pairs));
+        Box::pin(async move { self.get(&path).await })
+    }
+
+    fn refusals(&self, asked: RefusalQuery) -> Answer<'_, Vec<RefusalView>> {
+        let RefusalQuery { limit, key, code } = asked;
+        let path = format!(
+            "refusals?{}",
+            query(&[("limit", limit.map(|limit| limit.to_string())), ("key", key), ("code", code)])
+        );
+        Box::pin(async move { self.get(&path).await })
+    }
+
+    fn explain(&self, asked: ExplainQuery) -> Answer<'_, Explained> {
+        let ExplainQuery { method, path, key } = asked;
+        let path = format!("explain?{}", query(&[("method", Some(method)), ("path", Some(path)), ("key", key)]));
         Box::pin(async move { self.get(&path).await })
     }
 

@@ -13,8 +13,10 @@ use utoipa::{PartialSchema, ToSchema};
 mod checked;
 mod credential;
 mod event;
+mod explanation;
 mod key;
 mod place;
+mod refused;
 mod route;
 mod session;
 mod setting;
@@ -28,8 +30,10 @@ pub use self::credential::{
     Verdict, Verification,
 };
 pub use self::event::{EventPage, EventQuery, EventView, NewEvent};
+pub use self::explanation::{ExplainQuery, Explained, Objection, RulingView, Sieve, WayView};
 pub use self::key::{CreatedKey, KeyRotation, KeySettings, KeyState, KeyText, KeyView, Mode, NewKey, Scope};
 pub use self::place::{Entrance, Place};
+pub use self::refused::{RefusalQuery, RefusalView};
 pub use self::route::{NewRoute, RouteSettings, RouteView};
 pub use self::session::{Actor, Identity, Role, Way};
 pub use self::setting::{EndpointView, Reload, SettingView};

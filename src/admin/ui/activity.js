@@ -1,8 +1,8 @@
 // What happened: administrative changes, and why the gateway refuses what it refuses.
 import { html, useEffect, useMemo, useState, useLoaded, useTask } from './view.js';
 import * as api from './api.js';
-import { refine } from './address.js';
-import { Button, Empty, Fault, Head, Loaded, Segments, Snippet, When } from './parts.js';
+import { refine, to } from './address.js';
+import { Button, Empty, Fault, Head, Loaded, Segments, When } from './parts.js';
 import { Subject, actionText } from './happenings.js';
 import { parse } from './metrics.js';
 import { count } from './words.js';
@@ -15,7 +15,7 @@ export function Activity({ query }) {
       ['refusals', 'Refusals'],
     ]} value=${view}
       onPick=${(one) => refine({ view: one === 'changes' ? '' : one })} />
-    ${view === 'refusals' ? html`<${Refusals} />` : html`<${Changes} query=${query} />`}`;
+    ${view === 'refusals' ? html`<${Refusals} query=${query} />` : html`<${Changes} query=${query} />`}`;
 }
 
 const KINDS = [
@@ -105,7 +105,59 @@ const CODES = {
   upstream_tls: 'Close’s certificate does not hold.',
 };
 
-function Refusals() {
+function Refusals({ query }) {
+  const [key, code] = [query.get('key') ?? '', query.get('code') ?? ''];
+  const asked = { limit: '200', ...(key && { key }), ...(code && { code }) };
+  const loaded = useLoaded(`refusals ${key} ${code}`, () => api.refusals(asked), { every: 5000 });
+  const filtered = key || code;
+  return html`${
+    filtered &&
+    html`<div class="tools">${key && html`<${Button} onClick=${() => refine({ key: '' })}>Key ${key}, show all keys<//>`}
+      ${code && html`<${Button} onClick=${() => refine({ code: '' })}>${code}, show all codes<//>`}</div>`
+  }
+    <${Loaded} of=${loaded} what="refusals">${(refusals) =>
+      refusals.length === 0
+        ? html`<${Empty} icon="check" title=${filtered ? 'Nothing like that was refused' : 'Nothing was refused'}
+            text=${filtered ? 'None of the refusals that are remembered fits.' : 'Since the gateway started, every request was passed on.'} />`
+        : html`<${RefusalTable} refusals=${refusals} />`}<//>
+    <${Totals} />`;
+}
+
+const RefusalTable = ({ refusals }) => html`<div class="table-frame" tabindex="0" role="region" aria-label="Refusals"><table>
+  <thead><tr><th scope="col">When</th><th scope="col">Why</th><th scope="col">Key</th><th scope="col">Request</th>
+    <th scope="col" class="minor">From</th><th scope="col"><span class="hidden">Explain</span></th></tr></thead>
+  <tbody>${refusals.map((one) => html`<${RefusalRow} key=${`${one.at} ${one.request_id}`} refusal=${one} />`)}</tbody></table></div>
+  <p class="soft small">The last ones, as this gateway remembers them. The access record of each has the same request id.</p>`;
+
+function RefusalRow({ refusal: one }) {
+  const known = one.key && !['anonymous', '_other'].includes(one.key);
+  // A path that was cut or masked is no question that can be asked again.
+  const whole = one.path && !/…$|(api|cgk)_\*\*\*/.test(one.path);
+  const question = { method: one.method, path: one.path ?? '', ...(known && { key: one.key }) };
+  return html`<tr><td><${When} at=${one.at} /></td>
+    <td class="why"><button type="button" class="link" title="Only these" onClick=${() => refine({ code: one.code })}>
+      <code>${one.status} ${one.code}</code></button><div class="soft small">${CODES[one.code] ?? ''}</div></td>
+    <td>${known ? html`<a href=${to('keys', one.key)}>${one.key}</a>` : html`<span class="faint">${one.key === 'anonymous' ? 'open route' : 'none'}</span>`}</td>
+    <td class="wraps"><code>${one.method} ${one.path ?? ''}</code><div class="faint small">${one.route ? `route ${one.route} · ` : ''}${one.request_id}</div></td>
+    <td class="minor small"><span class="mono">${one.from}</span><div class="faint wraps">${one.user_agent ?? ''}</div></td>
+    <td>${whole && DECIDED.has(one.code) && one.method !== '_OTHER' && html`<a href=${to('explain', null, question)}
+      aria-label=${`Explain ${one.method} ${one.path}`}>Explain</a>`}</td></tr>`;
+}
+
+/** Codes of the steps that can be gone through again; a limit or Close itself decides otherwise the next time. */
+const DECIDED = new Set([
+  'key_missing',
+  'scope_missing',
+  'path_denied',
+  'no_route',
+  'secrets_endpoint',
+  'path_not_canonical',
+  'request_malformed',
+  'method_refused',
+]);
+
+/** How many there were in all since the start, by code and route. */
+function Totals() {
   const metrics = useLoaded('metrics', api.metricsText, { every: 10_000 });
   const rows = useMemo(
     () =>
@@ -114,21 +166,13 @@ function Refusals() {
         .sort((a, b) => b.value - a.value),
     [metrics.data],
   );
-  return html`<div class="columns"><div class="stack"><${Loaded} of=${metrics} what="refusals">
-    ${() =>
-      rows.length === 0
-        ? html`<${Empty} icon="check" title="Nothing was refused"
-    text="Since the gateway started, every request was passed on." />`
-        : html`<div class="table-frame" tabindex="0" role="region"
-    aria-label="Refusals since the start"><table><thead><tr><th scope="col">Code</th><th scope="col">Route</th>
-    <th scope="col" class="number">Requests</th></tr></thead>
-      <tbody>${rows.map(
-        ({ labels, value }) => html`<tr key=${labels.code + labels.route}><th scope="row"><code>
-        ${labels.code}</code><div class="soft small">${CODES[labels.code] ?? ''}</div></th><td>
-        ${labels.route === 'none' ? html`<span class="faint">none</span>` : labels.route}</td><td class="number">
-        ${count(value)}</td></tr>`,
-      )}</tbody></table></div>
-      <p class="soft small">Counted since the gateway started. The access record of each request names its code, its key and its path.</p>`}<//></div>
-    <section class="card stack tight"><h2>Why one is refused</h2><p class="soft">The command line says it by the gateway’s own steps, without sending anything:</p>
-      <${Snippet} text="closegate route explain GET /sales/api/v1/lead/ --key NAME" what="the command that explains" /></section></div>`;
+  if (rows.length === 0) return null;
+  return html`<section class="card stack tight"><div class="card-head"><h2>In all</h2>
+    <span class="soft small">since the gateway started</span></div>
+    <ul class="bars">${rows.slice(0, 12).map(
+      ({ labels, value }) => html`<li class="bar" key=${labels.code + labels.route}><span><code>${labels.code}</code>
+        <span class="faint"> ${labels.route === 'none' ? 'no route' : labels.route}</span></span>
+        <span class="amount">${count(value)}</span><span class="track"><span style=${{ width: `${(100 * value) / rows[0].value}%` }}>
+        </span></span></li>`,
+    )}</ul>${rows.length > 12 && html`<p class="soft small">and ${rows.length - 12} more</p>`}</section>`;
 }

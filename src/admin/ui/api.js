@@ -110,6 +110,11 @@ export const key = async (name) => {
 export const usage = (asked) => read(`/api/v1/usage?${new URLSearchParams(asked)}`);
 export const suggestion = (name) => read(`/api/v1/keys/${encodeURIComponent(name)}/suggestion`);
 export const routes = () => all('/api/v1/routes');
+export const route = (name) => read(`/api/v1/routes/${encodeURIComponent(name)}`);
+export const refusals = (asked) => read(`/api/v1/refusals?${new URLSearchParams(asked)}`);
+/** What would become of a request: `{ method, path, key }`, the key by its name or empty. */
+export const explain = ({ method, path, key }) =>
+  read(`/api/v1/explain?${new URLSearchParams({ method, path, ...(key && { key }) })}`);
 export const endpoints = () => read('/api/v1/endpoints');
 
 /** When each key was last used since the gateway started, as its metrics tell. */

@@ -13,6 +13,8 @@ import { AddCredential } from './add_credential.js';
 import { Connect } from './connect.js';
 import { Keys } from './keys.js';
 import { Key } from './key.js';
+import { Routes, Route } from './routes.js';
+import { Explain } from './explain.js';
 import { Usage } from './usage.js';
 import { Activity } from './activity.js';
 import { Settings } from './settings.js';
@@ -22,6 +24,8 @@ const SCREENS = {
   'add-credential': () => html`<${AddCredential} />`,
   connect: ({ name }) => html`<${Connect} key=${name} credential=${name} />`,
   keys: ({ name, query }) => (name ? html`<${Key} key=${name} name=${name} />` : html`<${Keys} query=${query} />`),
+  routes: ({ name, query }) => (name ? html`<${Route} key=${name} name=${name} />` : html`<${Routes} query=${query} />`),
+  explain: ({ query }) => html`<${Explain} query=${query} />`,
   usage: () => html`<${Usage} />`,
   activity: ({ query }) => html`<${Activity} query=${query} />`,
   settings: ({ query }) => html`<${Settings} query=${query} />`,
@@ -30,6 +34,7 @@ const SCREENS = {
 const NAVIGATION = [
   ['credentials', 'Credentials', 'tiles', ['credentials', 'add-credential']],
   ['keys', 'Keys', 'key', ['keys']],
+  ['routes', 'Routes', 'route', ['routes', 'explain']],
   ['usage', 'Usage', 'chart', ['usage']],
   ['activity', 'Activity', 'clock', ['activity']],
   ['settings', 'Settings', 'sliders', ['settings']],

@@ -1,7 +1,7 @@
 // The authorization of an OAuth credential: open Close, agree, come back; or paste the address the browser ended on.
 import { html, useEffect, useState, useTask } from './view.js';
 import * as api from './api.js';
-import { Button, CopyLine, Fault, Field } from './parts.js';
+import { Button, CopyLine, Fault, Field, SecretField } from './parts.js';
 import { toast } from './toasts.js';
 import { clockOf } from './words.js';
 
@@ -50,6 +50,29 @@ export function Authorize({ credential, changed }) {
             <${Field} id="pasted" label="Address the browser ended on"
               fault=${tried && pasted.trim() === '' ? 'Paste the whole address.' : (refusal?.of('redirect_url') ?? (refusal ? { what: refusal.message, hint: refusal.hint } : null))}>${(control) => html`<input ...${control} class="mono" value=${pasted} onInput=${(event) => paste(event.target.value)} placeholder=${`${started.redirect_uri}?code=…&state=…`} autocomplete="off" spellcheck=${false} />`}<//>
             <div><${Button} type="submit" busy=${finishing} busyText="Verifying…">Finish<//></div></form></div></li></ol>
+      <${TakeOver} path=${path} name=${credential.name} changed=${changed} />
       ${waits && html`<p class="waiting" role="status"><span class="pulse"></span>Waiting for the authorization…</p>`}`
     }</section>`;
+}
+
+/** Takes over a grant that somebody else has used until now, by its refresh token. */
+function TakeOver({ path, name, changed }) {
+  const [token, type] = useState('');
+  const [tried, attempt] = useState(false);
+  const [busy, fault, run] = useTask();
+  const missing = tried && token.trim() === '';
+  const submit = (event) => {
+    event.preventDefault();
+    attempt(true);
+    if (token.trim() === '') return;
+    run(async () => {
+      changed(await api.create(path, { refresh_token: token.trim() }));
+      toast(`${name} is authorized. Whoever had the refresh token cannot use it any more.`);
+    });
+  };
+  return html`<details><summary>I have a refresh token already</summary><form class="stack tight inner" onSubmit=${submit} novalidate>
+    <p class="soft">The gateway uses it at once, and Close replaces it: the tool that has it now cannot use it any more.</p>
+    <${SecretField} id="refresh-token" label="Refresh token" value=${token} onInput=${type}
+      fault=${missing ? 'Paste the refresh token.' : (fault?.of('refresh_token') ?? (fault ? { what: fault.message, hint: fault.hint } : null))} />
+    <div><${Button} type="submit" busy=${busy} busyText="Asking Close…">Take it over<//></div></form></details>`;
 }

@@ -35,7 +35,7 @@ export const actionText = (action) => WORDS[action] ?? action;
 /** A link to what an event is about, if it is there to be opened. */
 export function Subject({ event }) {
   if (!event.subject) return null;
-  const screen = event.action.startsWith('key.') ? 'keys' : event.action.startsWith('credential.') ? 'credentials' : null;
+  const screen = { key: 'keys', credential: 'credentials', route: 'routes' }[event.action.split('.')[0]] ?? null;
   return screen && !event.action.endsWith('.remove')
     ? html`<a href=${to(screen, event.subject)}>
     ${event.subject}</a>`

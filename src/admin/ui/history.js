@@ -4,7 +4,7 @@ import * as api from './api.js';
 import { to } from './address.js';
 import { Loaded, Segments } from './parts.js';
 import { Chart } from './chart.js';
-import { bytes, clockOf, compact, count, dayOf, milliseconds } from './words.js';
+import { bytes, compact, count, dayOf, milliseconds, minuteOf, plural } from './words.js';
 
 export function History() {
   const [since, look] = useState('24h');
@@ -23,7 +23,7 @@ function Kept({ usage }) {
   const shown = lines.slice(0, COLOURS.length);
   const names = shown.map((line) => called(usage.by, line.name));
   const data = [shown[0].requests.map((_, index) => begins + index * step), ...shown.map((line) => line.requests)];
-  const tick = step >= 86_400 ? (at) => dayOf(at * 1000) : (at) => clockOf(at * 1000).slice(0, 5);
+  const tick = step >= 86_400 ? (at) => dayOf(at * 1000) : (at) => minuteOf(at * 1000);
   return html`<ul class="legend-line">${names.map(
     (name, index) => html`<li key=${name}><span class=${`swatch s${COLOURS[index]}`}></span>${name}</li>`,
   )}</ul>
@@ -34,8 +34,7 @@ function Kept({ usage }) {
       <th scope="col" class="minor">In</th><th scope="col" class="minor">Out</th><th scope="col">Half within</th>
       <th scope="col">95 % within</th></tr></thead>
       <tbody>${usage.rows.slice(0, ROWS).map((row) => html`<${Row} key=${row.name} by=${usage.by} row=${row} />`)}</tbody></table></div>
-    <p class="soft small">${usage.rows.length > ROWS ? `and ${count(usage.rows.length - ROWS)} more; ` : ''}${count(usage.total.requests)}
-      requests in all. Times are estimates: the upper bound of a bucket.</p>`;
+    <p class="soft small">${usage.rows.length > ROWS ? `and ${count(usage.rows.length - ROWS)} more; ` : ''}${plural(usage.total.requests, 'request')} in all. Times are estimates: the upper bound of a bucket.</p>`;
 }
 
 const Row = ({ by, row }) => html`<tr><th scope="row" class=${by === 'endpoint' ? 'mono' : ''}>${

@@ -67,7 +67,9 @@ function Known({ apiKey: key, changed, onRotated, gone }) {
       <div class="stack">
         <${Suggestion} apiKey=${key} take=${mayChange && managed && key.state === 'active' ? take : null}
           settings=${{ description: key.description, routes: key.routes, ...limitsRequest(limitsOf(key)), expires_at: key.expires_at }} />
-        <section class="card"><h2>Recent changes</h2><${Happenings} about=${{ subject: key.name }} limit="6" /></section></div>
+        <section class="card"><div class="card-head"><h2>Recent changes</h2>
+          <a href=${to('activity', null, { view: 'refusals', key: key.name })}>What was refused</a></div>
+          <${Happenings} about=${{ subject: key.name }} limit="6" /></section></div>
           </div>
     ${asking === 'change' && html`<${Change} apiKey=${key} path=${path} changed=${changed} onClose=${close} />`}
     ${asking === 'rotate' && html`<${Rotate} apiKey=${key} path=${path} onRotated=${onRotated} onClose=${close} used=${used} />`}

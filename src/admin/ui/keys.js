@@ -3,7 +3,7 @@ import { html, useMemo, useState, useLoaded } from './view.js';
 import * as api from './api.js';
 import { refine, to } from './address.js';
 import { Badge, Button, ButtonLink, Empty, Head, Icon, Loaded, Pager, Search, Segments, When } from './parts.js';
-import { scopesText } from './words.js';
+import { plural, scopesText } from './words.js';
 import { useMayChange } from './session.js';
 
 export function Keys({ query }) {
@@ -77,7 +77,7 @@ function Table({ keys, query }) {
   return html`<div class="tools"><${Search} id="key-search" label="Search keys" value=${words} onInput=${(q) => set({ q })} />
     <${Segments} label="Which keys" options=${FILTERS} value=${filter} onPick=${(show) => set({ show })} />
       ${route && html`<${Button} onClick=${() => set({ route: '' })}>Route ${route}, show all routes<//>`}</div>
-    <p class="hidden" role="status">${found.length} keys found</p>
+    <p class="hidden" role="status">${plural(found.length, 'key')} found</p>
     ${
       found.length === 0
         ? html`<${Empty} icon="search" title="No key like that" text="None of the keys fits this search.">

@@ -3,6 +3,7 @@
 const zone = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long' });
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
+const minute = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
 const number = new Intl.NumberFormat('en');
 const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
@@ -10,6 +11,7 @@ const short = new Intl.NumberFormat('en', { notation: 'compact', maximumFraction
 export const whole = (at) => zone.format(new Date(at));
 export const dayOf = (at) => day.format(new Date(at));
 export const clockOf = (at) => clock.format(new Date(at));
+export const minuteOf = (at) => minute.format(new Date(at));
 export const count = (amount) => number.format(amount);
 export const compact = (amount) => (amount < 10_000 ? number.format(Math.round(amount)) : short.format(amount));
 export const plural = (amount, one, many = `${one}s`) => `${count(amount)} ${amount === 1 ? one : many}`;

@@ -7,6 +7,7 @@ mod authorization;
 mod body;
 mod credentials;
 mod events;
+mod explain;
 mod ground;
 mod keys;
 mod refuse;
@@ -29,9 +30,10 @@ use super::managed::Kept;
 use super::reload::{Effective, Standing};
 use super::usage::Books;
 use crate::admin::model::{
-    Actor, CreatedKey, CredentialView, EventPage, EventQuery, KeyRotation, KeySettings, KeyView, NewCredential, NewKey,
-    NewRoute, Organization, Reload, Removal, Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView,
-    Source, Started, Suggestion, UpdatedCredential, Usage, UsageQuery, User, Verification, Version,
+    Actor, CreatedKey, CredentialView, EventPage, EventQuery, ExplainQuery, Explained, KeyRotation, KeySettings,
+    KeyView, NewCredential, NewKey, NewRoute, Organization, RefusalQuery, RefusalView, Reload, Removal, Returned,
+    Rotation, RouteSettings, RouteView, SecretText, SettingView, Source, Started, Suggestion, UpdatedCredential, Usage,
+    UsageQuery, User, Verification, Version,
 };
 use crate::admin::{Answer, Code, Kind, Management, Refusal};
 use crate::config::{self, Addition, Base, Place};
@@ -348,6 +350,14 @@ impl Management for Manager {
 
     fn events(&self, query: EventQuery) -> Answer<'_, EventPage> {
         Box::pin(self.list_events(query))
+    }
+
+    fn refusals(&self, query: RefusalQuery) -> Answer<'_, Vec<RefusalView>> {
+        Box::pin(async move { Ok(self.list_refusals(&query)) })
+    }
+
+    fn explain(&self, query: ExplainQuery) -> Answer<'_, Explained> {
+        Box::pin(self.rehearse(query))
     }
 
     fn config(&self) -> Answer<'_, Vec<SettingView>> {

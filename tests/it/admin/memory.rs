@@ -464,6 +464,14 @@ impl Management for Memory {
         ready(Ok(EventPage { data, next }))
     }
 
+    fn refusals(&self, _: RefusalQuery) -> Answer<'_, Vec<RefusalView>> {
+        ready(Ok(Vec::new()))
+    }
+
+    fn explain(&self, _: ExplainQuery) -> Answer<'_, Explained> {
+        ready(Err(Refusal::internal()))
+    }
+
     fn config(&self) -> Answer<'_, Vec<SettingView>> {
         ready(Ok(Vec::new()))
     }

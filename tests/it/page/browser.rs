@@ -29,6 +29,17 @@ pub(super) struct Window<'a> {
     pub names: &'a str,
 }
 
+/// What it took to open a screen, as the browser counts it: until it was seen to be there, no earlier than it was.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    pub milliseconds: f64,
+    /// What stands in the document.
+    pub elements: f64,
+    /// What came over the wire, heads among it.
+    pub bytes: f64,
+    pub requests: f64,
+}
+
 pub(super) const WIDE: Window<'_> = Window { theme: "light", width: 1280, names: "" };
 
 /// chromedriver and what it started.
@@ -225,6 +236,35 @@ impl Browser {
         RUNTIME.block_on(async {
             self.client().active_element().await.unwrap().send_keys(text).await.unwrap();
         });
+    }
+
+    /// Chooses in a list by what is chosen.
+    pub(super) fn choose(&self, id: &str, value: &str) {
+        self.until(&format!(
+            "Boolean(document.getElementById({})?.querySelector(`option[value=\"{value}\"]`))",
+            json!(id)
+        ));
+        let script = "const list = document.getElementById(arguments[0]); list.value = arguments[1];
+            list.dispatchEvent(new Event('change', { bubbles: true }));";
+        self.run(script, json!([id, value]));
+    }
+
+    /// Loads an address anew, and tells what it took until the expression holds.
+    pub(super) fn load(&self, address: &str, there: &str) -> Load {
+        self.go("about:blank");
+        self.go(address);
+        self.until(there);
+        let script = "const loaded = performance.getEntriesByType('resource');
+            return { milliseconds: performance.now(), elements: document.querySelectorAll('*').length,
+                bytes: loaded.reduce((sum, one) => sum + one.transferSize, 0), requests: loaded.length };";
+        let told = self.run(script, json!([]));
+        let number = |name: &str| told[name].as_f64().unwrap();
+        Load {
+            milliseconds: number("milliseconds"),
+            elements: number("elements"),
+            bytes: number("bytes"),
+            requests: number("requests"),
+        }
     }
 
     /// Loses every cookie, as when a session has ended.

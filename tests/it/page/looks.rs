@@ -6,7 +6,7 @@ use super::browser::{Browser, Window};
 use super::world::{API_KEY, Site, TOKEN, sign_in, site};
 
 /// Screens, each with what shows that it is there.
-const SCREENS: [(&str, &str); 9] = [
+const SCREENS: [(&str, &str); 12] = [
     ("#/credentials", "document.querySelector('.tile')"),
     ("#/credentials/sales", "document.querySelector('.facts') && document.querySelector('.copyline')"),
     ("#/add-credential", "document.querySelector('#api-key')"),
@@ -16,6 +16,9 @@ const SCREENS: [(&str, &str); 9] = [
         "#/keys/reporting",
         "document.querySelector('h1')?.innerText === 'reporting' && document.querySelectorAll('.facts').length === 2",
     ),
+    ("#/routes", "document.querySelector('table')"),
+    ("#/routes/sales", "document.querySelector('.copyline') && document.querySelector('.bar')"),
+    ("#/explain?method=GET&path=/sales/api/v1/me/", "document.querySelector('dl.facts, .note.bad')"),
     ("#/usage", "document.querySelectorAll('.u-wrap').length === 3"),
     ("#/activity", "document.querySelector('table')"),
     ("#/settings", "document.querySelector('table')"),
@@ -58,7 +61,7 @@ fn every_screen(theme: &str, width: u32) {
         examine(&browser, hash);
     }
     browser.screen("#/activity?view=refusals");
-    browser.until("Boolean(document.querySelector('.snippet'))");
+    browser.until("Boolean(document.querySelector('[aria-label=\"Refusals\"]'))");
     examine(&browser, "refusals");
     browser.screen("#/credentials/sales");
     browser.click("Remove credential");

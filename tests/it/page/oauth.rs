@@ -109,3 +109,25 @@ fn a_grant_that_close_ended_says_so_and_is_authorized_again() {
     browser.leave_tab();
     browser.until("document.querySelector('.title .badge')?.innerText === 'Ready'");
 }
+
+#[test]
+fn a_grant_of_another_tool_is_taken_over_by_its_refresh_token() {
+    let (site, app) = scene();
+    let browser = site.browser(WIDE, TOKEN);
+    add(&browser, &site, &app);
+    let had = site.simulator.grant(&app).unwrap().refresh_token;
+    browser.click("I have a refresh token already");
+    browser.click("Take it over");
+    browser.reads("Paste the refresh token.");
+    browser.fill("refresh-token", "planted-token-of-nobody");
+    browser.click("Take it over");
+    browser.until("document.getElementById('refresh-token-fault')?.innerText.includes('invalid_grant')");
+    assert_eq!(browser.violations(), [""; 0]);
+    browser.fill("refresh-token", &had);
+    browser.click("Take it over");
+    browser.until("document.querySelector('.title .badge')?.innerText === 'Ready'");
+    assert!(!browser.source().contains(&had));
+    let status = site.gateway.ask("GET /partner/api/v1/me/ HTTP/1.1\r\nHost: localhost\r\n\r\n").status;
+    assert_eq!(status, 200);
+    assert_eq!(site.simulator.violations(), [""; 0]);
+}

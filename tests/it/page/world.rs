@@ -27,19 +27,25 @@ pub(super) struct Site {
 
 /// A gateway with nothing but an upstream and two tokens; `rest` is more of its configuration.
 pub(super) fn site(rest: &str) -> Site {
-    start(rest, true)
+    start(rest, true, &[])
+}
+
+/// One whose configuration also has tables that refer to files: `files` are their names and texts.
+pub(super) fn site_with(rest: &str, files: &[(&str, &str)]) -> Site {
+    start(rest, true, files)
 }
 
 /// One without tokens of the configuration, as at a first start.
 pub(super) fn bare_site() -> Site {
-    start("", false)
+    start("", false, &[])
 }
 
-fn start(rest: &str, tokens: bool) -> Site {
+fn start(rest: &str, tokens: bool, files: &[(&str, &str)]) -> Site {
     let options = Options::new().accept(Accepted::api_key("Bluth Company", API_KEY)).strict();
     let simulator = RUNTIME.block_on(Simulator::start(options)).unwrap();
     let folder = TempDir::new().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    files.iter().for_each(|(name, text)| write(name, text));
     let named = if tokens {
         write("admin.token", TOKEN);
         write("viewer.token", VIEWER);
