@@ -220,7 +220,10 @@ fn listeners_that_would_do_otherwise_are_told() {
     let ended = called(folder.path(), &["route", "explain", "GET", "/sales/x", "--output", "json"]);
     let wide = serde_json::json!([{ "listener": "wide", "sent": false, "status": 401, "code": "key_missing" }]);
     assert_eq!((ended.code, &json(&ended)["elsewhere"]), (Some(0), &wide), "{ended:?}");
-    let same = called(folder.path(), &["route", "explain", "GET", "/sales/../x", "--output", "json"]);
+    // What is wrong with a path is told those alone who may ask.
+    let odd = called(folder.path(), &["route", "explain", "GET", "/sales/../x", "--output", "json"]);
+    assert_eq!((odd.code, &json(&odd)["elsewhere"]), (Some(1), &wide), "{odd:?}");
+    let same = called(folder.path(), &["route", "explain", "TRACE", "/sales/x", "--output", "json"]);
     assert_eq!((same.code, &json(&same)["elsewhere"]), (Some(1), &serde_json::json!([])), "{same:?}");
     let text = called(folder.path(), &["route", "explain", "GET", "/sales/x"]).stdout;
     assert!(text.contains("on listener wide  refused: 401 key_missing\n"), "{text}");
