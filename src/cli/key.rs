@@ -112,8 +112,10 @@ const SUGGEST: &str = "Examples:
   closegate key suggest reporting
   closegate key suggest reporting --output json
 
-It goes by the usage of up to 90 days; what was refused does not count. The lines can stand in the
-configuration file; with `key create` they are `--scope` and `--allow`.";
+It goes by the usage of up to 90 days; what was refused does not count. Of paths that Close does not
+document only the number is kept, so that no rule covers them: it is told, and the access records say
+which they were. The lines can stand in the configuration file; with `key create` they are `--scope`
+and `--allow`.";
 
 fn parse_name(text: &str) -> Result<KeyName, String> {
     KeyName::parse(text).map_err(|fault| fault.to_string())

@@ -1,4 +1,4 @@
-//! What requests say, read strictly: one JSON value of the right type and nothing besides.
+//! What requests say, read strictly: one JSON object of the right type and nothing besides.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use crate::admin::model::Version;
+use crate::admin::model::{Object, Version};
 use crate::admin::refusal::{Code, FieldFault, Kind, Refusal};
 use crate::id::{CredentialName, KeyName, RouteName, holds_key};
 
-/// A body in JSON.
+/// A body in JSON: an object.
 pub(super) struct Json<T>(pub(super) T);
 
 /// What the query says.
@@ -32,7 +32,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
         must_be_json(&parts.headers)?;
-        parse(&read(&parts.headers, body).await?).map(Self)
+        parse(&read(&parts.headers, body).await?).map(|Object(value)| Self(value))
     }
 }
 
@@ -46,7 +46,7 @@ impl<S: Send + Sync, T: DeserializeOwned> OptionalFromRequest<S> for Json<T> {
             return Ok(None);
         }
         must_be_json(&parts.headers)?;
-        Ok(parse::<Option<T>>(&bytes)?.map(Self))
+        Ok(parse::<Option<Object<T>>>(&bytes)?.map(|Object(value)| Self(value)))
     }
 }
 
@@ -235,13 +235,13 @@ mod tests {
     use super::*;
 
     fn fault<T: DeserializeOwned>(text: &str) -> Refusal {
-        parse::<T>(text.as_bytes()).err().unwrap()
+        parse::<Object<T>>(text.as_bytes()).err().unwrap()
     }
 
     #[test]
     fn a_body_is_one_json_value_and_nothing_besides() {
         let good = r#"{"name":"sales","method":{"api_key":"api_x.y"}}"#;
-        assert!(parse::<NewCredential>(good.as_bytes()).is_ok());
+        assert!(parse::<Object<NewCredential>>(good.as_bytes()).is_ok());
         for bad in ["", "{", "[]", &format!("{good}{good}"), "nul", &"[".repeat(500), "\u{feff}{}"] {
             assert_eq!(fault::<NewCredential>(bad).code, Code::Malformed, "{bad}");
         }

@@ -147,10 +147,12 @@ pub enum CredentialSecret {
     /// An API key of Close.
     ApiKey(SecretText),
     /// An OAuth app of Close.
+    #[serde(deserialize_with = "checked::object")]
     Oauth2(NewOAuth2),
     /// A token made elsewhere.
     Bearer(SecretText),
     /// A user name and a password.
+    #[serde(deserialize_with = "checked::object")]
     Basic(NewBasic),
 }
 

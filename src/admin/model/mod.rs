@@ -42,6 +42,8 @@ pub use self::suggestion::{Suggestion, UsedOperation};
 pub use self::usage::{Headroom, Usage, UsageBy, UsageChart, UsageLine, UsageQuery, UsageRow};
 pub use crate::vault::SecretText;
 
+pub(super) use self::checked::Object;
+
 impl PartialSchema for SecretText {
     fn schema() -> RefOr<Schema> {
         let text = ObjectBuilder::new()

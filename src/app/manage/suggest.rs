@@ -42,9 +42,7 @@ fn suggestion(key: &KeyView, since: Timestamp, deeds: Vec<Deed>) -> Suggestion {
         notes.push("it has not used any operation that Close documents".to_owned());
     }
     if undocumented > 0 {
-        let what =
-            format!("{undocumented} requests went to paths that Close does not document: these rules refuse them");
-        notes.push(format!("{what}; the access records say which they were"));
+        notes.push(dropped(undocumented));
     }
     if documented.iter().any(|deed| is_open(key, deed)) {
         notes.push(
@@ -62,6 +60,19 @@ fn suggestion(key: &KeyView, since: Timestamp, deeds: Vec<Deed>) -> Suggestion {
         used,
         undocumented,
         notes,
+    }
+}
+
+/// What the rules do not cover.
+fn dropped(undocumented: u64) -> String {
+    match undocumented {
+        1 => "1 request went to a path that Close does not document: these rules refuse it; the access records say which \
+              it was"
+            .to_owned(),
+        many => format!(
+            "{many} requests went to paths that Close does not document: these rules refuse them; the access records say \
+             which they were"
+        ),
     }
 }
 
@@ -189,6 +200,13 @@ mod tests {
         let suggestion = suggested(None, vec![deed("GET", NONE, "read", 4), deed("POST", OTHER, OTHER, 1)]);
         assert_eq!((suggestion.undocumented, suggestion.notes.len()), (5, 2));
         assert!(suggestion.scopes.is_empty() && suggestion.allow.is_empty());
+        assert!(suggestion.notes[1].starts_with("5 requests went to paths that Close does not document"));
+        let one = suggested(None, vec![deed("GET", "/api/v1/lead/", "read", 1), deed("GET", NONE, "read", 1)]);
+        assert_eq!(
+            one.notes,
+            ["1 request went to a path that Close does not document: these rules refuse it; the access records say \
+              which it was"]
+        );
     }
 
     #[test]

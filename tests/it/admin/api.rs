@@ -1,5 +1,7 @@
 //! What the admin API does with what it is asked: strict bodies, pages, tags, places, and no secret in any answer.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::office::{ADMIN, Office, VIEWER};
@@ -118,6 +120,81 @@ fn a_body_is_json_of_the_right_shape_and_size() {
     let unknown = body.replacen("{", "{\"nmae\":\"other\",", 1);
     let problem = post().header("Content-Type", "application/json").body(&unknown).send().json();
     assert_eq!(problem["errors"][0]["field"], "nmae", "{problem}");
+}
+
+/// Of every request that has a body one that is taken, and the same as lists of the values of its fields, in their order.
+const BODIES: [(&str, &str, &[&str]); 14] = [
+    (
+        "post /api/v1/credentials",
+        r#"{"name":"one","description":"x","method":{"bearer":"planted"}}"#,
+        &[r#"["one","x",{"bearer":"planted"}]"#],
+    ),
+    (
+        "post /api/v1/credentials",
+        r#"{"name":"two","method":{"basic":{"username":"u","password":"planted"}}}"#,
+        &[r#"{"name":"two","method":{"basic":["u","planted"]}}"#],
+    ),
+    (
+        "post /api/v1/credentials",
+        r#"{"name":"three","method":{"oauth2":{"client_id":"oa2client_x","client_secret":"planted"}}}"#,
+        &[r#"{"name":"three","method":{"oauth2":["oa2client_x","planted",null,null,null,null]}}"#],
+    ),
+    ("put /api/v1/credentials/{name}", r#"{"description":"x"}"#, &[r#"["x"]"#]),
+    ("post /api/v1/credentials/{name}/rotate", r#"{"secret":"api_planted.again"}"#, &[r#"["api_planted.again"]"#]),
+    ("post /api/v1/credentials/{name}/authorize", r#"{"start":{}}"#, &[r#"{"start":[]}"#, "[]", r#"["start"]"#]),
+    ("post /api/v1/credentials/{name}/authorize", r#"{"redirect_url":"?code=c&state=s"}"#, &[r#"{"redirect_url":[]}"#]),
+    (
+        "post /api/v1/routes",
+        r#"{"name":"other","prefix":"/other","credential":"sales"}"#,
+        &[r#"["other","/other","sales",null,[],[],false]"#],
+    ),
+    (
+        "put /api/v1/routes/{name}",
+        r#"{"prefix":"/other","credential":"sales"}"#,
+        &[r#"["/other","sales",null,[],[],false]"#],
+    ),
+    (
+        "post /api/v1/keys",
+        r#"{"name":"other","routes":["sales"],"scopes":["read"]}"#,
+        &[r#"["other",null,["sales"],["read"],[],[],null,null,null,null,null,"enforce"]"#],
+    ),
+    (
+        "put /api/v1/keys/{name}",
+        r#"{"routes":["sales"],"scopes":["read"]}"#,
+        &[r#"[null,["sales"],["read"],[],[],null,null,null,null,null,"enforce"]"#],
+    ),
+    ("post /api/v1/keys/{name}/rotate", r#"{"overlap":"1h"}"#, &[r#"["1h"]"#, "[null]"]),
+    ("post /api/v1/keys/{name}/rotate", "null", &["[]"]),
+    (
+        "post /api/v1/session",
+        r#"{"token":"planted-token-of-the-admin-0123"}"#,
+        &[r#"["planted-token-of-the-admin-0123"]"#],
+    ),
+];
+
+#[test]
+fn where_an_object_is_expected_a_list_is_refused_in_every_request() {
+    let office = Office::open();
+    office.add("sales");
+    let document = serde_json::to_value(closegate::admin::openapi()).unwrap();
+    let paths = document["paths"].as_object().unwrap().iter();
+    let asked = paths.flat_map(|(path, item)| {
+        let operations = item.as_object().unwrap().iter().filter(|(_, operation)| !operation["requestBody"].is_null());
+        operations.map(move |(method, _)| format!("{method} {path}"))
+    });
+    let asked: BTreeSet<String> = asked.collect();
+    let known: BTreeSet<String> = BODIES.iter().map(|(operation, ..)| (*operation).to_owned()).collect();
+    assert_eq!(asked, known, "each request that has a body is tried");
+    for (operation, good, lists) in BODIES {
+        let (method, path) = operation.split_once(' ').unwrap();
+        let (method, path) = (method.to_uppercase(), path.replace("{name}", "sales"));
+        let ask = |body: &str| office.admin(&method, &path).header("Content-Type", "application/json").body(body);
+        for list in lists {
+            assert_eq!(ask(list).refused(), (400, "malformed".to_owned()), "{operation}: {list}");
+        }
+        let answer = ask(good).send();
+        assert_ne!(answer.status, 400, "{operation}: {good}: {}", answer.text());
+    }
 }
 
 #[test]
