@@ -55,31 +55,37 @@ fn overriding(value: &[u8]) -> Result<Method, ProxyError> {
     found.ok_or(ProxyError::Malformed("`X-HTTP-Method-Override` names no method"))
 }
 
-/// Whether a parameter is called `_method`, or is a list of that name (`_method[]`), once its percent-encoding is undone.
+/// Whether a parameter is called `_method` once its percent-encoding is undone, with or without blanks before it and what
+/// some servers take for a part of the name behind it (`_method[]`, `_method.x`).
 fn has_method_parameter(query: &str) -> bool {
     query.split(['&', ';']).any(|pair| {
         let name = pair.split('=').next().unwrap_or_default();
-        name.starts_with(['_', '%']) && begins_with(name.as_bytes(), b"_method")
+        let blank = |byte: &u8| matches!(byte, b'+' | b' ' | 0..=31);
+        let mut letters = Decoded(name.as_bytes()).skip_while(blank);
+        let is_called =
+            b"_method".iter().all(|letter| letters.next().is_some_and(|byte| byte.eq_ignore_ascii_case(letter)));
+        is_called && letters.next().is_none_or(|byte| !byte.is_ascii_alphanumeric() && byte != b'_')
     })
 }
 
-/// Whether it decodes to the name, alone or with a bracket behind it.
-fn begins_with(mut encoded: &[u8], plain: &[u8]) -> bool {
-    for expected in plain {
-        let (byte, rest) = match encoded {
-            [b'%', high, low, rest @ ..] => match (hex(*high), hex(*low)) {
+/// Bytes with their percent-encoding undone; what is none stays.
+struct Decoded<'a>(&'a [u8]);
+
+impl Iterator for Decoded<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        let (byte, rest) = match *self.0 {
+            [b'%', high, low, ref rest @ ..] => match (hex(high), hex(low)) {
                 (Some(high), Some(low)) => (high << 4 | low, rest),
-                _ => return false,
+                _ => (b'%', &self.0[1..]),
             },
-            [byte, rest @ ..] => (*byte, rest),
-            [] => return false,
+            [byte, ref rest @ ..] => (byte, rest),
+            [] => return None,
         };
-        if !byte.eq_ignore_ascii_case(expected) {
-            return false;
-        }
-        encoded = rest;
+        self.0 = rest;
+        Some(byte)
     }
-    matches!(encoded, [] | [b'[', ..] | [b'%', b'5', b'b' | b'B', ..])
 }
 
 fn hex(digit: u8) -> Option<u8> {

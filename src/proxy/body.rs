@@ -45,7 +45,7 @@ struct Streaming<D: HttpBody> {
     scrub: Scrub,
     ledger: Box<Ledger>,
     /// An HTTP/1.0 client takes the end of the connection for the end of the body.
-    ends_with_connection: bool,
+    old: bool,
     /// Why the body ends early, once it does and until the client was given everything before.
     cut: Option<AnswerFault>,
 }
@@ -64,17 +64,12 @@ impl<D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin> Body<D> {
     }
 
     /// A body that comes from the upstream; the record is closed at its end.
-    pub(super) fn streaming(
-        data: Peeked<D>,
-        scrub: Scrub,
-        mut ledger: Box<Ledger>,
-        ends_with_connection: bool,
-    ) -> Self {
+    pub(super) fn streaming(data: Peeked<D>, scrub: Scrub, mut ledger: Box<Ledger>, old: bool) -> Self {
         if data.is_end_stream() {
             ledger.close();
             return Self::whole(Bytes::new());
         }
-        Self(Kind::Streaming(Box::new(Streaming { data, scrub, ledger, ends_with_connection, cut: None })))
+        Self(Kind::Streaming(Box::new(Streaming { data, scrub, ledger, old, cut: None })))
     }
 }
 
@@ -163,7 +158,7 @@ impl<D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin> Streaming<D> {
     fn end_early(&mut self, fault: AnswerFault) -> AnswerFault {
         self.ledger.record.truncated = true;
         self.ledger.record.code = Some(code(&fault));
-        if self.ends_with_connection {
+        if self.old {
             self.ledger.reset_connection();
         }
         self.close();

@@ -71,12 +71,14 @@ fn of_letters(name: &str) -> Field {
         length += 1;
     }
     let letters = &buffer[..length];
-    if is_reserved(letters) || letters.strip_prefix(b"x").is_some_and(is_reserved) {
+    let plain = &letters[letters.iter().take_while(|letter| **letter == b'x').count()..];
+    if is_reserved(plain) {
         return Field::Drop;
     }
-    let plain = letters.strip_prefix(b"x").unwrap_or(letters);
+    let names = |word: &[u8]| memchr::memmem::find(plain, word).is_some();
     match plain {
-        b"httpmethodoverride" | b"httpmethod" | b"methodoverride" | b"method" => Field::OddOverride,
+        b"httpmethod" | b"method" | b"originalmethod" | b"requestmethod" => Field::OddOverride,
+        _ if names(b"method") && names(b"override") => Field::OddOverride,
         _ => Field::Custom,
     }
 }
@@ -86,12 +88,16 @@ fn is_reserved(letters: &[u8]) -> bool {
     prefixed || RESERVED.contains(&letters)
 }
 
-/// Fields that are never forwarded, by their letters, without a leading `x`.
-const RESERVED: [&[u8]; 26] = [
+/// Fields that are never forwarded, by their letters, without any leading `x`.
+const RESERVED: [&[u8]; 32] = [
+    b"accesstoken",
     b"apikey",
+    b"authentication",
     b"authorization",
     b"authtoken",
+    b"cfconnectingip",
     b"closeapikey",
+    b"clusterclientip",
     b"connection",
     b"contentencoding",
     b"contentlength",
@@ -102,11 +108,13 @@ const RESERVED: [&[u8]; 26] = [
     b"httpsettings",
     b"keepalive",
     b"originalhost",
+    b"originaluri",
     b"originalurl",
     b"realip",
     b"rewriteurl",
     b"setcookie",
     b"te",
+    b"token",
     b"trailer",
     b"trailers",
     b"transferencoding",
@@ -190,6 +198,14 @@ mod tests {
             "x_forwarded_for",
             "upgrade1",
             "x-api-key",
+            "Token",
+            "X-Access-Token",
+            "Authentication",
+            "X-X-Authorization",
+            "XX-Forwarded-For",
+            "X-Original-URI",
+            "CF-Connecting-IP",
+            "X-Cluster-Client-IP",
             "t.e",
             &format!("closegate-{}", "x".repeat(LONGEST)),
         ] {
@@ -223,6 +239,10 @@ mod tests {
             "x_http_method_override",
             "http-method-override",
             "xhttpmethodoverride",
+            "X-HTTP-Methods-Override",
+            "X-HTTP-Method-Overrides",
+            "X-Original-Method",
+            "X-Request-Method",
         ] {
             assert_eq!(of(name), Field::OddOverride, "{name}");
         }

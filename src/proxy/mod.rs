@@ -236,9 +236,7 @@ where
         let unbounded = |answer: &Answer<D>| answer.scrub.size_of(answer.response.body()).exact().is_none();
         let ends_with_connection = asked.old && outcome.as_ref().is_ok_and(unbounded);
         let mut response = match outcome {
-            Ok(Answer { response, scrub }) => {
-                response.map(|data| Body::streaming(data, scrub, ledger, ends_with_connection))
-            }
+            Ok(Answer { response, scrub }) => response.map(|data| Body::streaming(data, scrub, ledger, asked.old)),
             Err(error) => {
                 let response = respond(&error, &ledger.record.request_id);
                 ledger.refuse(&error, if asked.head { 0 } else { response.body().len() });

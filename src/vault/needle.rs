@@ -1,7 +1,7 @@
 //! The forms in which an upstream may give a secret back: what the redactor looks for (contract.md 4 "Returned").
 //!
 //! Raw, Basic's Base64 (both alphabets, without padding), percent-encoded and JSON-escaped in the ways that encoders
-//! in use do it. A form equal to another is left out: a Close API key has two.
+//! in use do it. A form equal to another is left out: a Close API key has eleven.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -27,6 +27,12 @@ pub(super) fn forms(secret: &Secret, pair: Option<&[u8]>) -> Vec<Form> {
         engine.encode_string(pair.unwrap_or_default(), &mut encoded);
         add_text(&mut forms, encoded.as_bytes());
     }
+    // Of the key alone it ends in another way.
+    for engine in pair.iter().flat_map(|_| [STANDARD_NO_PAD, URL_SAFE_NO_PAD]) {
+        let mut encoded = Zeroizing::new(String::with_capacity(secret.len().div_ceil(3) * 4));
+        engine.encode_string(secret.expose(), &mut encoded);
+        add(&mut forms, Zeroizing::new(encoded.as_bytes().to_vec()));
+    }
     forms
 }
 
@@ -39,6 +45,10 @@ fn add_text(forms: &mut Vec<Form>, text: &[u8]) {
         }
         for style in JSON.iter().filter(|_| str::from_utf8(text).is_ok()) {
             add(forms, json(&String::from_utf8_lossy(text), style, digits));
+        }
+        add(forms, every_byte(text, b"%", digits));
+        if text.is_ascii() {
+            add(forms, every_byte(text, b"\\u00", digits));
         }
     }
 }
@@ -63,6 +73,16 @@ fn percent(text: &[u8], safe: &[u8], digits: &[u8; 16]) -> Form {
         } else {
             form.extend([b'%', digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]);
         }
+    }
+    form
+}
+
+/// Each byte as two digits behind a mark, also of letters.
+fn every_byte(text: &[u8], mark: &[u8], digits: &[u8; 16]) -> Form {
+    let mut form = Zeroizing::new(Vec::with_capacity((mark.len() + 2) * text.len()));
+    for &byte in text {
+        form.extend_from_slice(mark);
+        form.extend([digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]);
     }
     form
 }
@@ -125,10 +145,17 @@ mod tests {
     }
 
     #[test]
-    fn a_close_key_has_two_forms() {
+    fn a_close_key_has_a_few_forms() {
         let key = "api_7b8KOSMa0OevK9qJvT6F9s.2H3Bt8ktGaQ9kVK45P7j7p";
         let encoded = "YXBpXzdiOEtPU01hME9ldks5cUp2VDZGOXMuMkgzQnQ4a3RHYVE5a1ZLNDVQN2o3cDo";
-        assert_eq!(texts(key, Some(&format!("{key}:"))), [key, encoded]);
+        let forms = texts(key, Some(&format!("{key}:")));
+        let alone = "YXBpXzdiOEtPU01hME9ldks5cUp2VDZGOXMuMkgzQnQ4a3RHYVE5a1ZLNDVQN2o3cA";
+        let percent = "%61%70%69%5f%37";
+        for known in [key, encoded, alone, percent, "%61%70%69%5F%37", "\\u0061\\u0070\\u0069\\u005f"] {
+            assert!(forms.iter().any(|form| form.starts_with(known)), "{known} is not among {forms:#?}");
+        }
+        // The key and what Basic sends: as they are, and each byte of them in two encodings and two cases; the key alone.
+        assert_eq!(forms.len(), 2 * (1 + 2 * 2) + 1);
     }
 
     #[test]
@@ -160,6 +187,6 @@ mod tests {
     #[test]
     fn a_short_secret_has_none() {
         assert!(texts("eleven-long", Some("user:eleven-long")).is_empty());
-        assert_eq!(texts("twelve-long-", None).len(), 1);
+        assert_eq!(texts("twelve-long-", None).len(), 5);
     }
 }

@@ -97,13 +97,15 @@ fn line_33_a_reset_inside_an_answer_is_a_cut() {
 
 #[test]
 fn line_33_an_http_1_0_client_is_told_of_a_cut_by_a_reset() {
-    let origin = ending("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nwor", End::Close);
-    let world = gateway(origin.address).key("\"sales\"").start();
-    let mut client = world.connect();
-    assert!(client.send(get().replace("HTTP/1.1", "HTTP/1.0")));
-    assert!(client.is_reset());
-    record(&world, 1);
-    assert_eq!(world.metric("closegate_truncated_responses_total{route=\"sales\"}"), 1.0);
+    for cut in ["transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n5\r\nwor", "content-length: 50\r\n\r\nhello wor"] {
+        let origin = ending(format!("HTTP/1.1 200 OK\r\n{cut}"), End::Close);
+        let world = gateway(origin.address).key("\"sales\"").start();
+        let mut client = world.connect();
+        assert!(client.send(get().replace("HTTP/1.1", "HTTP/1.0")));
+        assert!(client.is_reset(), "{cut}");
+        record(&world, 1);
+        assert_eq!(world.metric("closegate_truncated_responses_total{route=\"sales\"}"), 1.0, "{cut}");
+    }
 }
 
 #[test]
