@@ -465,8 +465,10 @@ async fn an_answer_that_repeats_the_old_or_the_new_token_is_scrubbed_of_both() {
     let second = scene.simulator.grants()[0].access_token.clone();
     let authorization = scene.vault().authorization(PARTNER).unwrap();
     let mut redactor = authorization.inject(&mut HeaderMap::new());
-    let clean = redactor.scrub(bytes::Bytes::from(format!("{first} {second} x")));
-    assert_eq!(clean, format!("{} {} x", "*".repeat(44), "*".repeat(44)));
+    let mut clean = redactor.scrub(bytes::Bytes::from(format!("{first} {second} x"))).to_vec();
+    // Where a token happens to begin with that letter it is held back until the end.
+    clean.extend(redactor.finish().unwrap_or_default());
+    assert_eq!(String::from_utf8(clean).unwrap(), format!("{} {} x", "*".repeat(44), "*".repeat(44)));
 }
 
 #[tokio::test(start_paused = true)]
