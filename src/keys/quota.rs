@@ -59,9 +59,17 @@ enum Patience {
     None,
 }
 
-/// One of the requests that a key may have in flight, until it is dropped.
+/// What a request has of its key's limits: until it is dropped, a place among those in flight; and one of its day, which it
+/// has used up unless it says that nothing was sent.
 #[derive(Default)]
-pub struct Slot(Option<Arc<Used>>);
+pub struct Slot(Option<Taken>);
+
+struct Taken {
+    used: Arc<Used>,
+    in_flight: bool,
+    /// The day of which it is one.
+    of_day: Option<u64>,
+}
 
 /// The requests of a key on one day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,9 +160,9 @@ impl Quota {
     }
 
     fn admit_with(&self, now: SystemTime, patience: Patience) -> Result<Admission, Exceeded> {
-        let slot = self.take_slot()?;
+        let mut slot = self.take_slot()?;
         match self.take_of_day(now, patience) {
-            Ok(()) => {}
+            Ok(day) => slot.keep_day(day),
             Err(Short::Exceeded(exceeded)) => return Err(exceeded),
             Err(Short::Unallotted) => {
                 if let Some(wait) = self.wish().map(Wait::of) {
@@ -163,10 +171,10 @@ impl Quota {
             }
         }
         if let (Some(limit), Some(rate)) = (&self.limits.rate, &self.rate) {
-            rate.take().map_err(|wait| {
-                self.return_to_day(now);
-                limit.exceeded(wait)
-            })?;
+            if let Err(wait) = rate.take() {
+                slot.return_to_day();
+                return Err(limit.exceeded(wait));
+            }
         }
         Ok(Admission::Given(slot))
     }
@@ -199,17 +207,21 @@ impl Quota {
     }
 
     fn take_slot(&self) -> Result<Slot, Exceeded> {
-        let Some(most) = self.limits.concurrency else { return Ok(Slot(None)) };
+        let slot = |in_flight| Slot(Some(Taken { used: Arc::clone(&self.used), in_flight, of_day: None }));
+        let Some(most) = self.limits.concurrency else {
+            return Ok(if self.limits.daily_quota.is_some() { slot(false) } else { Slot(None) });
+        };
         let taken = self
             .used
             .in_flight
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| (now < most).then_some(now + 1));
         let exceeded = Exceeded { limit: Limit::Concurrency, most: most.into(), window: 1, retry_after: 1 };
-        taken.map(|_| Slot(Some(Arc::clone(&self.used)))).map_err(|_| exceeded)
+        taken.map(|_| slot(true)).map_err(|_| exceeded)
     }
 
-    fn take_of_day(&self, now: SystemTime, patience: Patience) -> Result<(), Short> {
-        let Some(most) = self.limits.daily_quota else { return Ok(()) };
+    /// One of a day, and which; none of a key that has no quota.
+    fn take_of_day(&self, now: SystemTime, patience: Patience) -> Result<Option<u64>, Short> {
+        let Some(most) = self.limits.daily_quota else { return Ok(None) };
         let one_more = |packed| {
             let DayCount { day, count } = DayCount::unpack(packed).at(now);
             (count < self.given(day, most, patience)).then(|| DayCount { day, count: count + 1 }.pack())
@@ -223,7 +235,7 @@ impl Quota {
                 if self.shared.is_some() && runs_out(Part::of(most)) {
                     self.ring();
                 }
-                Ok(())
+                Ok(Some(before.day))
             }
             Err(_) if before.count < most => {
                 self.ring();
@@ -258,19 +270,27 @@ impl Quota {
         let (name, allotments) = self.shared.as_ref()?;
         Some(Wish::new(name.clone(), Arc::clone(&self.used), self.limits.daily_quota?, Arc::clone(allotments)))
     }
+}
 
-    /// Gives back what was taken of a day for a request that another limit refused.
-    fn return_to_day(&self, now: SystemTime) {
-        if self.limits.daily_quota.is_none() {
+impl Slot {
+    /// Nothing was sent for it: it is none of its day. Its place among the requests in flight stays.
+    pub fn return_to_day(&mut self) {
+        let Some((used, day)) = self.0.as_mut().and_then(|taken| Some((&taken.used, taken.of_day.take()?))) else {
             return;
-        }
+        };
         let one_less = |packed| {
             let known = DayCount::unpack(packed);
-            let returned = DayCount { day: known.day, count: known.count.saturating_sub(1) };
-            (known.at(now).day == known.day).then(|| returned.pack())
+            let returned = DayCount { day, count: known.count.saturating_sub(1) };
+            (known.day == day).then(|| returned.pack())
         };
         // Another day has begun: there is nothing to give back to.
-        let _ = self.used.today.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        let _ = used.today.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+    }
+
+    fn keep_day(&mut self, day: Option<u64>) {
+        if let Some(taken) = &mut self.0 {
+            taken.of_day = day;
+        }
     }
 }
 
@@ -301,7 +321,7 @@ impl config::Rate {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(used) = &self.0 {
+        if let Some(Taken { used, in_flight: true, .. }) = &self.0 {
             used.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
     }

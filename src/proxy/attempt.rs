@@ -240,7 +240,7 @@ where
             (Some(retry), Some(request)) => Ok(Next::Again { request, freshness: Freshness::New, retry }),
             _ => {
                 if progress == Progress::Nothing {
-                    ledger.give_back();
+                    ledger.nothing_sent();
                 }
                 ledger.place = None;
                 Err(explain(fault, matter.upload.as_ref()))

@@ -154,6 +154,14 @@ impl Ledger {
         }
     }
 
+    /// The only attempt failed before a byte of it was sent: it is none of its key's day.
+    pub(super) fn nothing_sent(&mut self) {
+        self.give_back();
+        if self.record.attempts == 1 {
+            self.slot.return_to_day();
+        }
+    }
+
     /// The witness of a second decision: what is noted already stays as it is.
     pub(super) fn again(&mut self) -> Again<'_> {
         Again(self)
@@ -225,7 +233,11 @@ impl Ledger {
         if self.record.redactions > 0 {
             incident::secret_came_back(self.route_name(), &self.record.request_id, self.record.redactions);
         }
-        self.slot = Slot::default();
+        let mut slot = std::mem::take(&mut self.slot);
+        if self.record.attempts == 0 {
+            slot.return_to_day();
+        }
+        drop(slot);
         self.record.request_bytes = self.upload.as_ref().map_or(0, Upload::bytes);
         self.core.finish(&self.record);
         if let Some(number) = self.number {

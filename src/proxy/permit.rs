@@ -31,6 +31,8 @@ pub(super) struct Found {
     /// Where in the path what follows the prefix begins.
     from: usize,
     prefixed: bool,
+    /// Whether anybody could ask this here: then a key is named, and what it may do decides nothing (contract.md 3).
+    open: bool,
 }
 
 /// The proof that a known or admitted caller may ask this of this route.
@@ -206,12 +208,12 @@ impl Access<'_> {
         match (matched, key) {
             (Some(found), key) if open || key.as_ref().is_none_or(|key| key.routes.contains(&found.route.index)) => {
                 let from = target.path().len() - found.rest.len();
-                Ok(Found { key, route: found.route.clone(), target: target.clone(), from, prefixed: true })
+                Ok(Found { key, route: found.route.clone(), target: target.clone(), from, prefixed: true, open })
             }
             (None, Some(key)) if path.as_str().starts_with("/api/") => {
                 let first = key.routes.first().and_then(|index| self.routes.by_index(*index));
                 let route = first.ok_or(ProxyError::NoRoute)?.clone();
-                Ok(Found { key: Some(key), route, target: target.clone(), from: 0, prefixed: false })
+                Ok(Found { key: Some(key), route, target: target.clone(), from: 0, prefixed: false, open: false })
             }
             _ => Err(ProxyError::NoRoute),
         }
@@ -261,6 +263,11 @@ impl Found {
         self.route.upstream_path(self.rest())
     }
 
+    /// The key whose scopes and rules decide; none where nobody needs one.
+    fn judge(&self) -> Option<&Key> {
+        self.key.as_deref().filter(|_| !self.open)
+    }
+
     /// What follows the prefix.
     fn rest(&self) -> &str {
         &self.target.path()[self.from..]
@@ -268,7 +275,7 @@ impl Found {
 
     /// What the rules say of a method on the path that the upstream will see.
     pub(super) fn rulings(&self, method: &Method, path: &DecisionPath<'_>) -> Rulings<'_> {
-        let key = self.key.as_ref().map(|key| key.rules.judge(method, path));
+        let key = self.judge().map(|key| key.rules.judge(method, path));
         Rulings { route: self.route.rules.judge(method, path), key }
     }
 

@@ -274,6 +274,35 @@ fn an_anonymous_route_is_open_beside_those_that_need_a_key() {
     assert_eq!(origin.seen().len(), 4);
 }
 
+/// contract.md 3: on an open route a known key passes as well as none does, be it of other scopes, rules or routes.
+#[test]
+fn on_an_open_route_a_key_may_do_what_anybody_may() {
+    let origin = Origin::plain();
+    let narrow =
+        "secret = { file = \"key\" }\nroutes = [\"sales\"]\nscopes = [\"read\"]\nallow = [\"GET /api/v1/me/\"]";
+    let world = gateway(origin.address)
+        .set("routes.sales", "credential = \"sales\"")
+        .set("routes.open", "credential = \"sales\"\nanonymous = true\ndeny = [\"* /api/v1/task/**\"]")
+        .file("key", KEY)
+        .set("keys.narrow", narrow)
+        .start();
+    let key = format!("Closegate-Key: {KEY}\r\n");
+    let post = "Content-Type: application/json\r\nContent-Length: 2\r\n";
+    let lead = |route: &str, lines: &str| {
+        let line = format!("POST /{route}/api/v1/lead/ HTTP/1.1\r\nHost: localhost\r\n{post}{lines}\r\n{{}}");
+        world.ask(line)
+    };
+    assert_eq!((lead("open", "").status, lead("open", &key).status), (200, 200));
+    assert_eq!(ask(&world, "DELETE /open/api/v1/lead/lead_x/", &key).status, 200);
+    told(&lead("sales", &key), 403, "scope_missing");
+    told(&ask(&world, "GET /sales/api/v1/lead/", &key), 403, "path_denied");
+    told(&ask(&world, "GET /open/api/v1/task/", &key), 403, "path_denied");
+    let records = world.records.wait_for(6);
+    let named: Vec<_> = records.iter().map(|record| record["key"].as_str().unwrap()).collect();
+    assert_eq!(named, ["anonymous", "narrow", "narrow", "narrow", "narrow", "narrow"], "it is named all the same");
+    assert_eq!(origin.seen().len(), 3);
+}
+
 #[test]
 fn beyond_loopback_an_anonymous_route_takes_a_word_of_its_own() {
     let origin = Origin::plain();

@@ -68,6 +68,63 @@ fn what_is_refused_for_another_reason_uses_nothing_up() {
     assert_eq!(world.get(TARGET, "").status, 429);
 }
 
+/// Until it is sent a request is none of its day, whatever is found out about it after it was admitted.
+#[test]
+fn what_never_reached_the_upstream_is_none_of_its_day() {
+    while !asked_within_a_day(refused_after_it_was_admitted) {}
+}
+
+fn refused_after_it_was_admitted() -> Box<dyn FnOnce()> {
+    let origin = Origin::plain();
+    let lines = "scopes = [\"write\"]\ndaily_quota = 2";
+    let world =
+        gateway(origin.address).set("listen", "max_body = \"1KiB\"").set("keys.main", lines).key("\"sales\"").start();
+    let post = |path: &str, rest: &str| {
+        let head = format!("POST /sales/api/v1/{path} HTTP/1.1\r\nHost: localhost\r\nClosegate-Key: {KEY}\r\n");
+        world.ask(head + "Content-Type: application/json\r\n" + rest)
+    };
+    let mail = "activity/email/";
+    let outbox = "Content-Length: 19\r\n\r\n{\"status\":\"outbox\"}";
+    let unsent = [
+        (post("lead/", "Content-Length: 2000\r\n\r\n"), 413, "body_too_large"),
+        (post(mail, "Content-Length: 2000\r\n\r\n"), 413, "body_too_large"),
+        (post(mail, "Transfer-Encoding: chunked\r\n\r\nnothing\r\n"), 400, "request_malformed"),
+        (post(mail, outbox), 403, "scope_missing"),
+    ];
+    let left = || told_of(&world, KEY)["limits"]["daily_quota"]["left"].clone();
+    let (at_first, seen) = (left(), origin.connections());
+    // What the upstream saw the beginning of is one of the day.
+    let chunk = format!("{:x}\r\n{}\r\n", 900, "x".repeat(900));
+    let cut = post("lead/", &format!("Transfer-Encoding: chunked\r\n\r\n{chunk}{chunk}"));
+    let then = left();
+    let whole = post("lead/", "Content-Length: 2\r\n\r\n{}");
+    let more = post("lead/", "Content-Length: 2\r\n\r\n{}");
+    Box::new(move || {
+        for (answer, status, code) in &unsent {
+            told(answer, *status, code);
+        }
+        assert_eq!((at_first, seen), (json!(2), 0));
+        told(&cut, 413, "body_too_large");
+        assert_eq!((then, whole.status), (json!(1), 200));
+        told_limit(&more, "key_quota_exhausted");
+    })
+}
+
+#[test]
+fn an_upstream_that_cannot_be_reached_costs_nothing_of_the_day() {
+    while !asked_within_a_day(unreachable) {}
+}
+
+fn unreachable() -> Box<dyn FnOnce()> {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
+    let world = gateway(address).set("keys.main", "daily_quota = 1").key("\"sales\"").start();
+    let answers = [(); 3].map(|()| world.get(TARGET, "").status);
+    let left = told_of(&world, KEY)["limits"]["daily_quota"]["left"].clone();
+    Box::new(move || assert_eq!((answers, left), ([503; 3], json!(1))))
+}
+
 #[test]
 fn a_request_in_flight_keeps_its_place_until_its_answer_ends() {
     let (next, steps) = mpsc::channel::<()>();

@@ -46,6 +46,24 @@ fn a_slot_is_given_back_when_it_is_dropped() {
 }
 
 #[test]
+fn what_was_not_sent_is_none_of_its_day_and_keeps_its_place() {
+    let limits = Limits { concurrency: Some(2), daily_quota: Some(2), ..Limits::default() };
+    let quota = Quota::new(limits);
+    let mut slot = quota.admit_at_last(noon()).ok().unwrap();
+    assert_eq!((quota.left(noon()).daily, quota.left(noon()).concurrency), (Some(1), Some(1)));
+    slot.return_to_day();
+    slot.return_to_day();
+    assert_eq!((quota.left(noon()).daily, quota.left(noon()).concurrency), (Some(2), Some(1)), "once");
+    drop(slot);
+    assert_eq!((quota.left(noon()).daily, quota.left(noon()).concurrency), (Some(2), Some(2)));
+    let mut late = quota.admit_at_last(noon()).ok().unwrap();
+    let next = noon() + Duration::from_secs(DAY);
+    drop(quota.admit_at_last(next).ok().unwrap());
+    late.return_to_day();
+    assert_eq!(quota.day_count().count, 1, "the day after has lost nothing by it");
+}
+
+#[test]
 fn a_day_ends_at_midnight_in_utc() {
     let quota = Quota::new(Limits { daily_quota: Some(2), ..Limits::default() });
     let last_second = at(20_001 * DAY - 1);

@@ -58,12 +58,12 @@ impl Found {
 
     /// What the caller may do; who needs no key may do what the route allows.
     fn scopes(&self) -> Scopes {
-        self.key.as_ref().map_or(Scopes::ALL, |key| key.scopes)
+        self.judge().map_or(Scopes::ALL, |key| key.scopes)
     }
 
     /// Refuses what the key may not ask, unless the key is only observed.
     fn object(&self, objection: ProxyError, witness: &mut impl Witness) -> Result<(), ProxyError> {
-        if self.key.as_ref().is_none_or(|key| key.mode == Mode::Enforce) {
+        if self.judge().is_none_or(|key| key.mode == Mode::Enforce) {
             return Err(objection);
         }
         witness.objected(&objection);
