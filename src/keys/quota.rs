@@ -170,11 +170,11 @@ impl Quota {
                 }
             }
         }
-        if let (Some(limit), Some(rate)) = (&self.limits.rate, &self.rate) {
-            if let Err(wait) = rate.take() {
-                slot.return_to_day();
-                return Err(limit.exceeded(wait));
-            }
+        if let (Some(limit), Some(rate)) = (&self.limits.rate, &self.rate)
+            && let Err(wait) = rate.take()
+        {
+            slot.return_to_day();
+            return Err(limit.exceeded(wait));
         }
         Ok(Admission::Given(slot))
     }
