@@ -16,19 +16,23 @@ use super::needle::Form;
 /// The forms to look for, with a search prepared for each.
 #[derive(Default)]
 pub(super) struct Needles {
+    /// The shortest form first.
     finders: Box<[Finder<'static>]>,
 }
 
 impl Needles {
     /// Prepares the search for every form.
     pub(super) fn of<'a>(forms: impl IntoIterator<Item = &'a Form>) -> Self {
-        Self { finders: forms.into_iter().map(|form| Finder::new(form.as_slice()).into_owned()).collect() }
+        let mut finders: Vec<_> = forms.into_iter().map(|form| Finder::new(form.as_slice()).into_owned()).collect();
+        finders.sort_by_key(|finder| finder.needle().len());
+        Self { finders: finders.into() }
     }
 
     /// Where forms begin before `limit`, overlapping ones too.
     fn spans(&self, text: &[u8], limit: usize) -> Vec<Range<usize>> {
         let mut spans = Vec::new();
-        for finder in &self.finders {
+        // Most headers are shorter than any form.
+        for finder in self.finders.iter().take_while(|finder| finder.needle().len() <= text.len()) {
             let mut from = 0;
             while let Some(at) = finder.find(&text[from..]).map(|at| from + at).filter(|at| *at < limit) {
                 spans.push(at..at + finder.needle().len());
