@@ -123,10 +123,11 @@ fn add_refusals(path: &str, operation: &mut Operation) {
         refusals.extend([(413, "The body is too long"), (415, "The body is of another type")]);
     }
     if changes || takes_body {
-        refusals.extend([
-            (409, "The state of things does not allow it"),
-            (422, "A value cannot be used, or Close refuses it"),
-        ]);
+        refusals.push((409, "The state of things does not allow it"));
+    }
+    // What is asked there is judged like what is added.
+    if changes || takes_body || operation.operation_id.as_deref() == Some("explain") {
+        refusals.push((422, "A value cannot be used, or Close refuses it"));
     }
     for (status, description) in refusals {
         let response = || {
