@@ -20,8 +20,8 @@ pub fn begins_like_key(text: &[u8]) -> bool {
     rest.len() >= ID + 1 + SHOWN && is_part(&rest[..ID]) && rest[ID] == b'_' && is_part(&rest[ID + 1..ID + 1 + SHOWN])
 }
 
-/// Whether a text holds something like a key.
-pub fn holds_key(text: &[u8]) -> bool {
+/// Whether something like a key stands anywhere in a text.
+pub fn mentions_key(text: &[u8]) -> bool {
     static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(MARK));
     text.len() >= TELLING && FINDER.find_iter(text).any(|at| begins_like_key(&text[at..]))
 }
@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn a_key_is_known_by_its_shape_wherever_it_stands() {
         for text in ["cgk_0123abcd_01234567", "/x/cgk_0123abcd_01234567_more", "cgk_cgk_0123abcd_01234567"] {
-            assert!(holds_key(text.as_bytes()), "{text}");
+            assert!(mentions_key(text.as_bytes()), "{text}");
         }
         for text in [
             "",
@@ -51,7 +51,7 @@ mod tests {
             "multipart/form-data; boundary=cgk_boundary01",
             "eyJhIjoxfQ9xcGk_abcDEF12345zz",
         ] {
-            assert!(!holds_key(text.as_bytes()), "{text}");
+            assert!(!mentions_key(text.as_bytes()), "{text}");
         }
     }
 }

@@ -272,14 +272,7 @@ pub(super) fn level(node: &Node) -> Kind<String> {
 
 fn hexadecimal(digits: &str) -> Option<[u8; 32]> {
     let mut bytes = [0_u8; 32];
-    if digits.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-        let digit = |at: usize| char::from(pair[at]).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        *byte = digit(0)? << 4 | digit(1)?;
-    }
-    Some(bytes)
+    hex::decode_to_slice(digits, &mut bytes).ok().map(|()| bytes)
 }
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];

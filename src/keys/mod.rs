@@ -4,11 +4,11 @@
 //! absent, and never fails by itself, but for two keys at once (contract.md 3).
 
 mod allotment;
+mod generate;
 mod key;
 mod presented;
 mod quota;
 mod rate;
-mod shape;
 mod sighting;
 
 use std::collections::HashMap;
@@ -24,10 +24,10 @@ use crate::scope::Scopes;
 use crate::telemetry::Label;
 
 pub use self::allotment::{Allotments, Wait, Want, Wish};
+pub use self::generate::{NewKey, generate};
 pub use self::key::{Digest, digest};
 pub use self::presented::{KeyAmbiguous, Presented};
 pub use self::quota::{Admission, DayCount, Exceeded, Left, Limit, Quota, Slot};
-pub use self::shape::{NewKey, generate};
 pub use self::sighting::Sight;
 
 /// One gateway key; printed as its name.

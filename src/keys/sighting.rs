@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use memchr::memmem::Finder;
+use percent_encoding::percent_decode;
 use zeroize::Zeroizing;
 
 use super::key::{Exact, digest};
@@ -36,25 +37,27 @@ impl KeySet {
 impl Sight<'_> {
     /// Whether a text holds a key.
     pub fn finds_key(&self, text: &[u8]) -> bool {
+        if self.finds_key_shown(text) {
+            return true;
+        }
         let mut shown = Cow::Borrowed(text);
         for _ in 0..LAYERS {
-            if self.finds_key_shown(&shown) {
+            // Borrowed where there was nothing to undo.
+            let Cow::Owned(inner) = Cow::from(percent_decode(&shown)) else { return false };
+            if self.finds_key_shown(&inner) {
                 return true;
             }
-            match undone(&shown) {
-                Some(inner) => shown = Cow::Owned(inner),
-                None => return false,
-            }
+            shown = Cow::Owned(inner);
         }
         false
     }
 
     fn finds_key_shown(&self, text: &[u8]) -> bool {
         let is_shaped = || {
-            keyshape::holds_key(text)
+            keyshape::mentions_key(text)
                 || marks_in_base64(text).any(|encoded| encoded.get(..ENOUGH).is_some_and(shows_key))
                 || marks_in_hexadecimal(text)
-                    .any(|digits| hexadecimal(digits).is_some_and(|text| keyshape::holds_key(&text)))
+                    .any(|digits| hexadecimal(digits).is_some_and(|text| keyshape::mentions_key(&text)))
         };
         // Most values are short.
         text.len() >= TELLING && is_shaped()
@@ -119,7 +122,7 @@ fn marks_in_base64(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn shows_key(encoded: &[u8]) -> bool {
     let mut buffer = Zeroizing::new([0; ENOUGH / 4 * 3]);
     let mut decodes = |engine: &GeneralPurpose| engine.decode_slice(encoded, &mut *buffer).is_ok();
-    ALPHABETS.iter().any(|(engine, _)| decodes(engine)) && keyshape::holds_key(&*buffer)
+    ALPHABETS.iter().any(|(engine, _)| decodes(engine)) && keyshape::mentions_key(&*buffer)
 }
 
 /// Where hexadecimal digits may spell a key.
@@ -130,22 +133,7 @@ fn marks_in_hexadecimal(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// As many bytes as there are pairs of digits.
 fn hexadecimal(digits: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let pair = |pair: &[u8]| u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok();
-    digits.chunks_exact(2).map(pair).collect::<Option<Vec<u8>>>().map(Zeroizing::new)
-}
-
-/// A text with its percent-encoding undone once, if it has any.
-fn undone(text: &[u8]) -> Option<Vec<u8>> {
-    memchr::memchr(b'%', text)?;
-    let mut undone = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&first, behind)) = rest.split_first() {
-        let escaped = (first == b'%').then(|| behind.get(..2)).flatten().and_then(hexadecimal);
-        undone.push(escaped.as_ref().map_or(first, |escaped| escaped[0]));
-        rest = if escaped.is_some() { &behind[2..] } else { behind };
-    }
-    (undone.len() < text.len()).then_some(undone)
+    hex::decode(&digits[..digits.len() / 2 * 2]).ok().map(Zeroizing::new)
 }
 
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
@@ -159,8 +147,8 @@ const ALPHABETS: [(GeneralPurpose, [u8; 2]); 2] =
 /// Letters of Base64 that show a key, up to two bytes before it.
 const ENOUGH: usize = (2 + TELLING).div_ceil(3) * 4;
 
-/// A text as it is, and its percent-encoding undone: nobody reads more layers than that back.
-const LAYERS: usize = 4;
+/// How often percent-encoding is undone: nobody reads more layers than that back.
+const LAYERS: usize = 3;
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@
 //! judge another method than the one that is carried out.
 
 use http::{HeaderMap, HeaderName, Method};
+use percent_encoding::percent_decode;
 
 use super::error::ProxyError;
 use crate::catalogue::Catalogue;
@@ -61,35 +62,11 @@ fn has_method_parameter(query: &str) -> bool {
     query.split(['&', ';']).any(|pair| {
         let name = pair.split('=').next().unwrap_or_default();
         let blank = |byte: &u8| matches!(byte, b'+' | b' ' | 0..=31);
-        let mut letters = Decoded(name.as_bytes()).skip_while(blank);
+        let mut letters = percent_decode(name.as_bytes()).skip_while(blank);
         let is_called =
             b"_method".iter().all(|letter| letters.next().is_some_and(|byte| byte.eq_ignore_ascii_case(letter)));
         is_called && letters.next().is_none_or(|byte| !byte.is_ascii_alphanumeric() && byte != b'_')
     })
-}
-
-/// Bytes with their percent-encoding undone; what is none stays.
-struct Decoded<'a>(&'a [u8]);
-
-impl Iterator for Decoded<'_> {
-    type Item = u8;
-
-    fn next(&mut self) -> Option<u8> {
-        let (byte, rest) = match *self.0 {
-            [b'%', high, low, ref rest @ ..] => match (hex(high), hex(low)) {
-                (Some(high), Some(low)) => (high << 4 | low, rest),
-                _ => (b'%', &self.0[1..]),
-            },
-            [byte, ref rest @ ..] => (byte, rest),
-            [] => return None,
-        };
-        self.0 = rest;
-        Some(byte)
-    }
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use percent_encoding::percent_decode;
+
 /// A text without percent-encoding, with every key in it hidden.
 pub(super) fn plain(text: &[u8]) -> Cow<'_, [u8]> {
     let Some(mut key) = find(text, 0) else { return Cow::Borrowed(text) };
@@ -61,27 +63,14 @@ fn ends_a_key(byte: u8) -> bool {
 }
 
 /// Percent-decodes, a few times over: nobody reads more layers than that back.
-fn decoded(segment: &[u8]) -> Vec<u8> {
-    let mut text = segment.to_vec();
+fn decoded(segment: &[u8]) -> Cow<'_, [u8]> {
+    let mut text = Cow::Borrowed(segment);
     for _ in 0..LAYERS {
-        let mut rest = &text[..];
-        let mut shorter = Vec::with_capacity(rest.len());
-        while let Some((first, behind)) = rest.split_first() {
-            let escape = if *first == b'%' { behind.get(..2).and_then(hexadecimal) } else { None };
-            shorter.push(escape.unwrap_or(*first));
-            rest = if escape.is_some() { &behind[2..] } else { behind };
-        }
-        if shorter.len() == text.len() {
-            break;
-        }
-        text = shorter;
+        // Borrowed where there was nothing to undo.
+        let Cow::Owned(shorter) = Cow::from(percent_decode(&text)) else { break };
+        text = Cow::Owned(shorter);
     }
     text
-}
-
-fn hexadecimal(digits: &[u8]) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    u8::try_from(digit(digits[0])? << 4 | digit(digits[1])?).ok()
 }
 
 const LEAD: usize = 3;
