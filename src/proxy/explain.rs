@@ -9,13 +9,13 @@ use http::{Method, Request, Uri};
 
 use super::door::Door;
 use super::error::ProxyError;
-use super::inbound::Inbound;
+use super::inbound::{Inbound, Shown};
 use super::permit::{Access, Decision, Found, Openness, Permit, Witness};
 use super::respond;
 use crate::catalogue::{Demand, Judgement};
 use crate::edge::{HeadLimits, WireFault};
 use crate::id::{KeyName, RouteName};
-use crate::keys::{Key, KeySet, Presented};
+use crate::keys::{Key, KeySet};
 use crate::origin::Origin;
 use crate::path::DecisionPath;
 use crate::routes::{Route, RouteTable};
@@ -151,8 +151,8 @@ impl Notes<'_> {
         limits.judge(question.method, question.target)?;
         let access = self.access;
         let parts = parts(question).ok_or(WireFault::Malformed("this is not an HTTP request"))?;
-        let presented = Presented::read(&parts.headers, access.keys);
-        let inbound = access.admit(parts, presented, self)?;
+        let shown = Shown::of(&parts, access.keys);
+        let inbound = access.admit(parts, shown, self)?;
         match access.decide(&inbound, self)? {
             Decision::Permitted(permit) => self.permitted(&permit),
             // It has no body, which says as much as one that cannot be read.

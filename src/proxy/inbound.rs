@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, Method};
 use super::asks::Asks;
 use super::error::ProxyError;
 use super::fields::{self, Field};
-use crate::keys::{Presented, Sight};
+use crate::keys::{KeyAmbiguous, KeySet, Presented, Sight};
 use crate::path::check_query;
 
 /// A sanitised request: hop-by-hop, credential and forwarding fields are gone, the key is a digest.
@@ -30,14 +30,36 @@ impl Inbound {
     }
 }
 
-/// Refuses what may not come in, whoever asks: a method that shows what was sent, and a key that would end in logs.
-pub(super) fn refuse(parts: &Parts, sight: Sight<'_>) -> Result<(), ProxyError> {
-    if parts.method == Method::TRACE || parts.method == Method::CONNECT {
-        return Err(ProxyError::MethodRefused);
+/// What a request shows of keys, seen once, before anybody judges it.
+pub(super) struct Shown {
+    /// What it presents.
+    pub(super) presented: Result<Presented, KeyAmbiguous>,
+    /// Whether a key stands in its path or query.
+    pub(super) in_target: bool,
+}
+
+impl Shown {
+    pub(super) fn of(parts: &Parts, keys: &KeySet) -> Self {
+        let presented = Presented::read(&parts.headers, keys);
+        let sight = keys.sight(presented.as_ref().ok());
+        let in_target = parts.uri.path_and_query().is_some_and(|target| sight.finds_key(target.as_str().as_bytes()));
+        Self { presented, in_target }
     }
-    match parts.uri.path_and_query() {
-        Some(target) if sight.finds_key(target.as_str().as_bytes()) => Err(ProxyError::KeyInTarget),
-        _ => Ok(()),
+
+    /// What is looked for in its other texts.
+    pub(super) fn sight<'a>(&'a self, keys: &'a KeySet) -> Sight<'a> {
+        keys.sight(self.presented.as_ref().ok())
+    }
+
+    /// Refuses what may not come in, whoever asks: a method that shows what was sent, and a key that would end in logs.
+    pub(super) fn judge(self, method: &Method) -> Result<Presented, ProxyError> {
+        if method == Method::TRACE || method == Method::CONNECT {
+            return Err(ProxyError::MethodRefused);
+        }
+        if self.in_target {
+            return Err(ProxyError::KeyInTarget);
+        }
+        self.presented.map_err(|KeyAmbiguous| ProxyError::KeyAmbiguous)
     }
 }
 

@@ -7,14 +7,14 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::error::ProxyError;
-use super::inbound::Inbound;
+use super::inbound::{Inbound, Shown};
 use super::incident;
 use super::permit::{Found, Witness};
 use super::upload::Upload;
 use crate::catalogue::Judgement;
 use crate::edge::{self, Arrival, Drain, Line, Peer};
 use crate::id::{RequestId, RouteName};
-use crate::keys::{Caller, Key, KeySet, Presented, Sight, Slot};
+use crate::keys::{Caller, Key, KeySet, Presented, Slot};
 use crate::pace::{Place, Share};
 use crate::routes::Route;
 use crate::telemetry::{Answerer, Client, Core, Label, Record, Retries};
@@ -52,15 +52,17 @@ impl Ledger {
         drain: &Rc<Drain>,
         arrival: &Arrival,
         parts: &Parts,
-        sight: Sight<'_>,
+        shown: &Shown,
+        keys: &KeySet,
     ) -> Box<Self> {
         let message = arrival.verdict.ok();
         // A refused message has a stand-in for its request: nothing of that is the client's.
         let seen = message.map(|_| parts);
         let (client, share) = client_of(arrival, seen);
+        let sight = shown.sight(keys);
         let clean = |value: &&HeaderValue| !sight.finds_key(value.as_bytes());
         let text = |name: HeaderName| seen.and_then(|parts| parts.headers.get(name).filter(clean).cloned());
-        let target = seen.and_then(|parts| parts.uri.path_and_query());
+        let target = seen.filter(|_| !shown.in_target).and_then(|parts| parts.uri.path_and_query().cloned());
         let adopted = text(HeaderName::from_static("x-request-id")).and_then(|value| RequestId::adopt(&value));
         let record = Record {
             started: message.map_or_else(Instant::now, |message| message.at),
@@ -71,7 +73,7 @@ impl Ledger {
             route: Label::NONE,
             credential: Label::NONE,
             method: seen.map(|parts| parts.method.clone()),
-            target: target.filter(|target| !sight.finds_key(target.as_str().as_bytes())).cloned(),
+            target,
             endpoint: None,
             scope: None,
             status: 0,

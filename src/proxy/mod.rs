@@ -51,7 +51,7 @@ pub use permit::Openness;
 pub use upload::{UploadBody, UploadFault};
 
 use self::attempt::{Answer, Sent};
-use self::inbound::Inbound;
+use self::inbound::{Inbound, Shown};
 use self::ledger::Ledger;
 use self::letter::Letter;
 use self::permit::{Access, Decision, Permit};
@@ -59,7 +59,7 @@ use self::respond::respond;
 use self::upload::Upload;
 use crate::config::Redact;
 use crate::edge::{Arrival, Drain, Handler, RequestBody};
-use crate::keys::{Admission, KeyAmbiguous, KeySet, Presented, Wait};
+use crate::keys::{Admission, KeySet, Wait};
 use crate::pace::Pace;
 use crate::routes::RouteTable;
 use crate::telemetry::Core;
@@ -128,7 +128,7 @@ where
         ledger: &mut Ledger,
         arrival: &Arrival,
         parts: Parts,
-        presented: Result<Presented, KeyAmbiguous>,
+        shown: Shown,
         incoming: RequestBody,
     ) -> Result<Launch<U::Future>, ProxyError> {
         let message = arrival.verdict?;
@@ -143,7 +143,7 @@ where
         let gate = &snapshot.gate;
         let uid = arrival.peer.uid();
         let access = Access { keys: &gate.keys, routes: &gate.routes, door, uid };
-        let mut inbound = access.admit(parts, presented, ledger)?;
+        let mut inbound = access.admit(parts, shown, ledger)?;
         if gate.redact == Redact::Decode {
             inbound.ask_for_all();
         }
@@ -302,12 +302,11 @@ where
         let asked = Asked { head: parts.method == Method::HEAD, old: parts.version == Version::HTTP_10 };
         let snapshot = self.current.borrow().clone();
         let keys = &snapshot.gate.keys;
-        let presented = Presented::read(&parts.headers, keys);
-        let sight = keys.sight(presented.as_ref().ok());
-        let mut ledger = Ledger::open(&self.core, &self.drain, &arrival, &parts, sight);
+        let shown = Shown::of(&parts, keys);
+        let mut ledger = Ledger::open(&self.core, &self.drain, &arrival, &parts, &shown, keys);
         // Everything before the exchange is done at once: what the future carries stays small.
         let sent =
-            catch_unwind(AssertUnwindSafe(|| self.send(&snapshot, &mut ledger, &arrival, parts, presented, incoming)));
+            catch_unwind(AssertUnwindSafe(|| self.send(&snapshot, &mut ledger, &arrival, parts, shown, incoming)));
         async move {
             let outcome = match sent.unwrap_or(Err(ProxyError::Internal)) {
                 Ok(Launch::Sent(Sent::Away(away))) => caught(snapshot.answer(&mut ledger, away)).await,

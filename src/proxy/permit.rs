@@ -13,10 +13,10 @@ use http::uri::PathAndQuery;
 use self::clearance::Clearance;
 use super::door::Door;
 use super::error::ProxyError;
-use super::inbound::{self, Inbound};
+use super::inbound::{self, Inbound, Shown};
 use crate::catalogue::Judgement;
 use crate::edge::WireFault;
-use crate::keys::{Admission, Caller, Key, KeyAmbiguous, KeySet, Presented, Slot};
+use crate::keys::{Admission, Caller, Key, KeySet, Presented, Slot};
 use crate::path::{DecisionPath, PathFault, RequestPath};
 use crate::routes::{Doubled, Route, RouteTable};
 use crate::rule::{Rule, Ruling};
@@ -104,12 +104,11 @@ impl Access<'_> {
     pub(super) fn admit(
         &self,
         mut parts: Parts,
-        presented: Result<Presented, KeyAmbiguous>,
+        shown: Shown,
         witness: &mut impl Witness,
     ) -> Result<Inbound, ProxyError> {
         self.door.admit(&parts)?;
-        inbound::refuse(&parts, self.keys.sight(presented.as_ref().ok()))?;
-        let presented = presented.map_err(|KeyAmbiguous| ProxyError::KeyAmbiguous)?;
+        let presented = shown.judge(&parts.method)?;
         match inbound::sanitise(&mut parts, self.keys.sight(Some(&presented))) {
             Ok(asks) => {
                 let Parts { method, uri, headers, .. } = parts;

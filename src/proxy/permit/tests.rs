@@ -107,8 +107,8 @@ fn decided(scopes: Scopes, method: &str, target: &str, line: Option<(&str, &str)
         request = request.header(name, value);
     }
     let parts = request.body(()).unwrap().into_parts().0;
-    let presented = Presented::read(&parts.headers, access.keys);
-    let inbound = access.admit(parts, presented, &mut Nobody)?;
+    let shown = Shown::of(&parts, access.keys);
+    let inbound = access.admit(parts, shown, &mut Nobody)?;
     match access.decide(&inbound, &mut Nobody)? {
         // Nothing is known of a body: it counts as one that sends.
         Decision::Sealed(sealed) => sealed.open(Scope::Send, &mut Nobody).map(drop),
