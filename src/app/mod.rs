@@ -4,6 +4,7 @@ mod assemble;
 mod bell;
 mod blocking;
 mod desk;
+mod doubts;
 mod files;
 mod keep;
 mod listeners;
@@ -23,7 +24,7 @@ mod together;
 mod usage;
 mod worker;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use self::assemble::Lasting;
+use self::bell::Scope;
+use self::doubts::Doubts;
 use self::files::{Seen, Watcher};
 use self::keep::Keep;
 use self::managed::Snapshot;
@@ -45,7 +48,7 @@ use self::secrets::{Beside, Material};
 use self::service::{Chores, Post};
 use self::usage::Books;
 use crate::admin::{Api, Desk, Health, House, Invitation, Management, Phase, Surface, Token, Tokens};
-use crate::config::{Admin, Config, Finding, Loaded};
+use crate::config::{Admin, Config, Loaded};
 use crate::edge::{Acceptor, Local};
 use crate::pace::Pacer;
 use crate::store::Role;
@@ -147,7 +150,7 @@ struct Beginning {
     archive: Arc<Archive>,
     tokens: Vec<Token>,
     /// What was said of secrets.
-    doubts: HashSet<(String, String)>,
+    doubts: Doubts,
 }
 
 impl Gateway {
@@ -357,10 +360,11 @@ async fn begin(
         return Err(shared);
     }
     snapshot.warn();
-    for warning in doubt.iter().chain(&material.warnings).chain(&token_warnings) {
+    for warning in doubt.iter().chain(&token_warnings) {
         tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
     }
-    let doubts = material.warnings.iter().map(|warning| (warning.key.clone(), warning.what.clone())).collect();
+    let mut doubts = Doubts::default();
+    doubts.tell(Scope::Everything, &material.warnings);
     let (config, key_texts) = (loaded.config.clone(), material.key_texts.clone());
     let meters = Arc::clone(telemetry);
     let (pacer, dispatcher) = Pacer::new(move |credential, group| meters.limit_meters(credential, group));
@@ -414,11 +418,7 @@ fn with_added(loaded: &Loaded, snapshot: &Snapshot) -> Loaded {
     let added = loaded.base.as_ref().map(|base| base.with(&snapshot.managed()));
     match added {
         Some(Ok(added)) => {
-            let known: HashSet<_> = loaded.warnings.iter().map(|known| (known.key.as_str(), &*known.what)).collect();
-            let is_new = |warning: &&Finding| !known.contains(&(warning.key.as_str(), &*warning.what));
-            for warning in added.warnings.iter().filter(is_new) {
-                tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
-            }
+            doubts::tell_new(&loaded.warnings, &added.warnings);
             added
         }
         // By itself it had no fault.

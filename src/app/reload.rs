@@ -4,9 +4,10 @@
 //! then nothing is different; otherwise every worker has the new parts when it is over. Requests in flight end with
 //! what they began with. What is fixed at the start, such as the listeners, waits for a restart.
 
-use std::collections::{HashMap, HashSet};
+mod in_force;
+mod provenance;
+
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -15,27 +16,21 @@ use tokio::sync::{mpsc, watch};
 
 use super::assemble::{self, Parts};
 use super::bell::{self, Bells, Change, Outcome, Reloaded, Scope};
-use super::files::{self, Seen, Watcher};
+use super::doubts::{self, Doubts};
+use super::files::{self, Watcher};
 use super::keep::{Keep, Told};
 use super::listeners::{Certificate, Renewed};
 use super::managed::Snapshot;
 use super::remembered::Remembered;
-use super::secrets::{Beside, Fault, History, Material, Secrets};
-use super::{load, manage, part, service};
-use crate::config::{Base, Config, Faults, Finding, KeySecret, Loaded, Place, Sources, differences_in_fixed};
-use crate::id::KeyName;
+use super::secrets::{Beside, Fault, Material};
+use super::{manage, part, service};
+use crate::config::{Config, Faults, Finding, Loaded, differences_in_fixed};
 use crate::store::{Event, Step};
 use crate::telemetry::{Reload, StoreState, Telemetry};
-use crate::vault::{Again, KeyText, Vault};
+use crate::vault::Again;
 
-/// Where a configuration came from: at a reload it is loaded from there again.
-#[derive(Clone)]
-pub struct Provenance {
-    /// Where it was looked for.
-    pub sources: Sources,
-    /// The file that was found.
-    pub file: Option<PathBuf>,
-}
+pub(super) use in_force::{Current, Effective, Standing};
+pub use provenance::Provenance;
 
 /// New parts on their way to a worker.
 pub(super) struct Renewal {
@@ -63,58 +58,8 @@ pub(super) struct Reloader {
     pub(super) workers: Vec<mpsc::UnboundedSender<Renewal>>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) watched: part::Parts,
-    /// What was said of secrets when they were read last, by setting.
-    pub(super) doubts: HashSet<(String, String)>,
-}
-
-/// What is in force.
-pub(super) struct Current {
-    pub(super) config: Config,
-    pub(super) key_texts: Vec<KeyText>,
-    pub(super) parts: Parts,
-}
-
-/// What is in force, as it is shown and as changes are checked against: without what it is made of.
-pub(super) struct Effective {
-    /// All of it together, with the base that things are added to.
-    pub(super) loaded: Loaded,
-    /// What was added.
-    pub(super) snapshot: Snapshot,
-    /// Whether all of the snapshot is in force, as the store had it when it was read.
-    pub(super) standing: Standing,
-    /// Its credentials, where a gateway runs.
-    pub(super) vault: Option<Arc<Vault>>,
-}
-
-/// How what was added at run time stands to what is in force.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// It is.
-    Whole,
-    /// The store could not be read yet, or is lost for so long that keys are not believed.
-    Partial,
-}
-
-impl Current {
-    /// What was read of each key, with what it was read from.
-    pub(super) fn texts(&self) -> HashMap<&KeyName, (&KeySecret, KeyText)> {
-        let keys = self.config.keys.iter().zip(&self.key_texts);
-        keys.map(|((name, key), text)| (name, (&key.secret, *text))).collect()
-    }
-}
-
-impl Effective {
-    /// What the sources and the store come to where no gateway runs.
-    pub(super) fn of(base: &Base, snapshot: Snapshot) -> Result<Self, Faults> {
-        let loaded = base.with(&snapshot.managed())?;
-        Ok(Self { loaded, snapshot, standing: Standing::Whole, vault: None })
-    }
-
-    /// Why something that was added is left out.
-    pub(super) fn left_out(&self, key: &str) -> Option<String> {
-        let warning = |warning: &&Finding| warning.key == key && warning.place == Place::Managed;
-        self.loaded.warnings.iter().find(warning).map(|warning| warning.what.to_string())
-    }
+    /// What was said of secrets.
+    pub(super) doubts: Doubts,
 }
 
 impl Reloader {
@@ -350,8 +295,9 @@ impl Reloader {
             }
         };
         let waiting = differences_in_fixed(&self.started, &loaded.config);
-        self.warn(&loaded, &material);
-        let change = if self.is_current(&loaded.config, &material) {
+        doubts::tell_new(&self.effective.borrow().loaded.warnings, &loaded.warnings);
+        self.doubts.tell(scope, &material.warnings);
+        let change = if self.current.is(&loaded.config, &material) {
             if renewed.is_empty() { Change::None } else { Change::Applied }
         } else {
             self.apply(loaded.config.clone(), material).await.map_err(placed)?;
@@ -394,24 +340,6 @@ impl Reloader {
         }
     }
 
-    /// Says what deserves a look, and was not said of what is in force.
-    fn warn(&mut self, loaded: &Loaded, material: &Material) {
-        let said = |key: &str, what: &str| (key.to_owned(), what.to_owned());
-        let before = self.effective.borrow();
-        let known: HashSet<_> = before.loaded.warnings.iter().map(|known| (known.key.as_str(), &*known.what)).collect();
-        let new = loaded.warnings.iter().filter(|warning| !known.contains(&(warning.key.as_str(), &*warning.what)));
-        let warnings = new.map(|warning| (&warning.key, &*warning.what, &*warning.hint));
-        let secrets =
-            material.warnings.iter().filter(|warning| !self.doubts.contains(&said(&warning.key, &warning.what)));
-        let secrets = secrets.map(|warning| (&warning.key, &*warning.what, warning.hint));
-        for (key, what, hint) in warnings.chain(secrets) {
-            tracing::warn!("{key}: {what}; hint: {hint}");
-        }
-        let doubts = material.warnings.iter().map(|warning| said(&warning.key, &warning.what)).collect();
-        drop(before);
-        self.doubts = doubts;
-    }
-
     /// Shows what is in force now.
     fn show(&self, loaded: Loaded, snapshot: Snapshot) {
         let whole = self.keep.has_keys() && snapshot.is_read;
@@ -422,58 +350,13 @@ impl Reloader {
 
     /// Loads the configuration again. From here on its files are watched, as they were before they were read.
     async fn load(&mut self) -> Result<Loaded, Faults> {
-        let (provenance, watched) = (self.provenance.clone(), self.watcher.seen().files());
-        let config = self.current.config.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let Some(Provenance { sources, file }) = provenance else {
-                let loaded = Loaded::fixed(config);
-                return (Ok(loaded), Seen::default());
-            };
-            let before = Seen::of(watched);
-            let mut seen = Seen::default();
-            let loaded = load::load(&sources, |part| {
-                seen = Seen::of(files::of(part, file.as_deref()));
-                Secrets::faults_of_part(part)
-            });
-            let loaded = loaded.and_then(|loaded| match (file, &loaded.file) {
-                (Some(file), None) => Err(gone(&file).into()),
-                _ => Ok(loaded),
-            });
-            if let Ok(loaded) = &loaded {
-                seen = Seen::of(files::of(&loaded.config, loaded.file.as_deref()));
-            }
-            (loaded, before.with(seen))
-        });
+        let Some(provenance) = self.provenance.clone() else { return Ok(Loaded::fixed(self.current.config.clone())) };
+        let watched = self.watcher.seen().files();
+        let read = tokio::task::spawn_blocking(move || provenance.read(watched));
         // One that panicked has said so.
-        let (loaded, seen) = read.await.map_err(|_| Faults::from(unfinished()))?;
+        let (loaded, seen) = read.await.map_err(|_| Faults::from(provenance::unfinished()))?;
         self.watcher.watch(seen);
         loaded
-    }
-
-    fn is_current(&self, config: &Config, material: &Material) -> bool {
-        let Current { config: now, key_texts, parts } = &*self.current;
-        // What is fixed at the start decides nothing here.
-        let Config {
-            upstream,
-            credentials,
-            routes,
-            keys,
-            pace,
-            data_dir: _,
-            listen: _,
-            listeners: _,
-            process: _,
-            admin: _,
-            metrics: _,
-            store: _,
-            log: _,
-        } = config;
-        (upstream, credentials, routes, keys, pace)
-            == (&now.upstream, &now.credentials, &now.routes, &now.keys, &now.pace)
-            && *key_texts == material.key_texts
-            && (material.history == History::None || parts.gate.keys.ever_defined())
-            && Arc::ptr_eq(&parts.outward, &material.outward)
-            && parts.gate.vault.holds(&material.holdings)
     }
 
     /// Puts everything to use; over once every worker has.
@@ -498,20 +381,6 @@ impl Reloader {
 fn line(fault: &Finding) -> String {
     let Finding { key, place, what, hint } = fault;
     format!("{key}: {what} ({place}); hint: {hint}")
-}
-
-/// Without its file a configuration would be nothing but defaults: that takes a start.
-fn gone(file: &Path) -> Finding {
-    let name = file.to_string_lossy().into();
-    let what = "the configuration file is not there any more".to_owned();
-    let hint = "put it back, or start anew to do without one";
-    Fault { key: "file".to_owned(), what, hint }.at(Place::File { name, line: None })
-}
-
-fn unfinished() -> Finding {
-    let what = "the configuration could not be loaded to its end".to_owned();
-    let hint = "this is a bug of closegate: the log says where";
-    Fault { key: "config".to_owned(), what, hint }.at(Place::Default)
 }
 
 /// How often a reload is begun again because something was changed meanwhile; then changes wait for it.
