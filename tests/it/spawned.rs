@@ -1,6 +1,6 @@
 //! The program itself as a process of its own, for what only a process shows: exit codes, memory, signals, `/proc`.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{PipeReader, Read, Write};
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
@@ -8,13 +8,13 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::time::Duration;
 
 use closegate::store::{By, Only, Otherwise, Place, Question, Role, Store};
 use closegate::usage::Span;
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, inotify};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
@@ -170,10 +170,9 @@ impl Spawned {
             store.close().await;
             sums.is_ok_and(|sums| !sums.is_empty())
         };
-        let begun = Instant::now();
+        let changes = changes(&[self.folder.path(), path.parent().unwrap()]);
         while !RUNTIME.block_on(written()) {
-            assert!(begun.elapsed() < STUCK, "it writes nothing down");
-            std::thread::sleep(Duration::from_millis(20));
+            changes.recv_timeout(STUCK).expect("it writes something down");
         }
         self.memory()
     }
@@ -189,6 +188,20 @@ impl Spawned {
         client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
         client.answer()
     }
+}
+
+/// Tells of what happens in folders from now on, as the kernel does (inotify(7)), until they are gone.
+fn changes(folders: &[&Path]) -> mpsc::Receiver<()> {
+    let told = inotify::init(inotify::CreateFlags::CLOEXEC).unwrap();
+    for folder in folders {
+        inotify::add_watch(&told, *folder, inotify::WatchFlags::CREATE | inotify::WatchFlags::MODIFY).unwrap();
+    }
+    let (sender, changes) = mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut told, mut events) = (File::from(told), [0; 4096]);
+        while told.read(&mut events).is_ok() && sender.send(()).is_ok() {}
+    });
+    changes
 }
 
 impl Deref for Spawned {
