@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::access::{self, Setting};
 use super::names::{KnownNames, Label, Names};
 use super::record::Record;
-use super::refused::{Refusals, Refused};
+use super::refused::{Kept, Refusals, Refused};
 use super::request_id::Generator;
 use super::table::Table;
 use super::tally::Tally;
@@ -38,11 +38,13 @@ impl Core {
     pub fn finish(&self, record: &Record) {
         let duration = record.started.elapsed();
         let now = wall::now();
+        // Made before anybody waits for it.
+        let refused = Kept::of(record, now);
         let mut guard = lock(&self.shared.state);
         let State { table, tally, refusals, lines, names, wall } = &mut *guard;
         table.count(record, duration, now.as_secs());
         tally.count(record, duration, now.as_secs());
-        refusals.note(record, now);
+        refused.into_iter().for_each(|refused| refusals.keep(refused));
         let write = match self.access {
             Access::Json => access::write_json,
             Access::Text => access::write_text,

@@ -47,24 +47,23 @@ pub(super) struct Refusals {
     strangers: VecDeque<Kept>,
 }
 
+/// A refusal as it is remembered.
 #[derive(Clone)]
-struct Kept {
+pub(super) struct Kept {
     refused: Refused,
     key: Label,
     route: Label,
 }
 
 impl Refusals {
-    /// Remembers a request that ended at this time since 1970, if the gateway refused it.
-    pub(super) fn note(&mut self, record: &Record, at: Duration) {
-        // What is only observed has a code as well, and passes.
-        let Some(code) = record.code.filter(|_| record.origin == Answerer::Gateway) else { return };
-        let stranger = matches!(record.key, Label::NONE | Label::ANONYMOUS);
+    /// Remembers it.
+    pub(super) fn keep(&mut self, kept: Kept) {
+        let stranger = matches!(kept.key, Label::NONE | Label::ANONYMOUS);
         let ring = if stranger { &mut self.strangers } else { &mut self.known };
         if ring.len() == KEPT {
             ring.pop_front();
         }
-        ring.push_back(Kept { refused: Refused::of(record, code, at), key: record.key, route: record.route });
+        ring.push_back(kept);
     }
 
     /// All that is remembered, with the names.
@@ -72,6 +71,15 @@ impl Refusals {
         let name = |label: Label| (label != Label::NONE).then(|| names.text(label));
         let all = self.known.iter().chain(&self.strangers);
         all.map(|one| Refused { key: name(one.key), route: name(one.route), ..one.refused.clone() }).collect()
+    }
+}
+
+impl Kept {
+    /// A request that ended at this time since 1970, if the gateway refused it.
+    pub(super) fn of(record: &Record, at: Duration) -> Option<Self> {
+        // What is only observed has a code as well, and passes.
+        let code = record.code.filter(|_| record.origin == Answerer::Gateway)?;
+        Some(Self { refused: Refused::of(record, code, at), key: record.key, route: record.route })
     }
 }
 
@@ -119,12 +127,15 @@ mod tests {
         Record { key, target, code: Some("scope_missing"), status: 403, ..record() }
     }
 
+    fn note(refusals: &mut Refusals, record: &Record) {
+        refusals.keep(Kept::of(record, Duration::ZERO).unwrap());
+    }
+
     #[test]
     fn what_passed_is_not_remembered() {
-        let mut refusals = Refusals::default();
-        refusals.note(&record(), Duration::ZERO);
-        refusals.note(&Record { origin: Answerer::Upstream, ..refused(Label::NONE, "/") }, Duration::ZERO);
-        assert!(refusals.list(&Names::new(9)).is_empty());
+        assert!(Kept::of(&record(), Duration::ZERO).is_none());
+        let passed = Record { origin: Answerer::Upstream, ..refused(Label::NONE, "/") };
+        assert!(Kept::of(&passed, Duration::ZERO).is_none());
     }
 
     #[test]
@@ -132,12 +143,12 @@ mod tests {
         let names = Names::new(9);
         let key = names.key("reporting");
         let mut refusals = Refusals::default();
-        refusals.note(&refused(key, "/sales/first"), Duration::ZERO);
-        (0..3 * KEPT).for_each(|_| refusals.note(&refused(Label::NONE, "/junk"), Duration::ZERO));
+        note(&mut refusals, &refused(key, "/sales/first"));
+        (0..3 * KEPT).for_each(|_| note(&mut refusals, &refused(Label::NONE, "/junk")));
         let list = refusals.list(&names);
         assert_eq!(list.len(), 1 + KEPT);
         assert_eq!((list[0].key.as_deref(), list[0].path.as_deref()), (Some("reporting"), Some("/sales/first")));
-        (0..2 * KEPT).for_each(|_| refusals.note(&refused(key, "/sales/more"), Duration::ZERO));
+        (0..2 * KEPT).for_each(|_| note(&mut refusals, &refused(key, "/sales/more")));
         assert_eq!(refusals.list(&names).len(), 2 * KEPT);
     }
 
@@ -148,7 +159,7 @@ mod tests {
         let agent = Some(format!("tool {key}").parse().unwrap());
         let long = format!("/{}/{key}", "a".repeat(LONGEST - 10));
         for path in [&format!("/sales/{key}/"), "/sales/%63gk_0123abcd_0123456789abcdef/", long.as_str()] {
-            refusals.note(&Record { user_agent: agent.clone(), ..refused(Label::NONE, path) }, Duration::ZERO);
+            note(&mut refusals, &Record { user_agent: agent.clone(), ..refused(Label::NONE, path) });
         }
         for one in refusals.list(&Names::new(9)) {
             let (path, agent) = (one.path.unwrap(), one.user_agent.unwrap());
