@@ -1,7 +1,8 @@
 //! Who asks, and whether they may: before any of the admin API is reached.
 //!
 //! In this order: the listener's name, the page that asks, a token or a session, the role, and for a session the value
-//! that only its own page knows. Without a token can be asked: the page, to sign in, and to come back from Close.
+//! that only its own page knows. Without a token can be asked: the page, to sign in, to leave for Close by a link, and to come
+//! back from there.
 
 use std::sync::Arc;
 
@@ -67,6 +68,8 @@ fn open_to_all(method: &Method, path: &str) -> Option<Visit> {
     match path {
         SESSION if method == Method::POST => Some(Visit::Own),
         CALLBACK if is_safe(method) => Some(Visit::Arrival),
+        // Another site that has it opened has somebody authorize what they did not mean to.
+        link if link.starts_with(DEPARTURE) && method == Method::GET => Some(Visit::Own),
         // The page is static and holds nothing; links to it may stand anywhere.
         "/" if is_safe(method) => Some(Visit::Arrival),
         part if part.starts_with("/ui/") && is_safe(method) => Some(Visit::Own),
@@ -157,6 +160,9 @@ fn is_safe(method: &Method) -> bool {
 pub(super) const SESSION: &str = "/api/v1/session";
 /// Where Close sends browsers back to.
 pub(super) const CALLBACK: &str = "/oauth/callback";
+
+/// Where browsers begin that follow a link.
+pub(super) const DEPARTURE: &str = "/oauth/start/";
 
 /// What every answer has, unless it has another.
 const HEADERS: [(HeaderName, &str); 7] = [

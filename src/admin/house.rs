@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use http::header::{HOST, HeaderMap, HeaderName, ORIGIN};
 use http::request::Parts;
+use http::uri::Authority;
 
 use super::refusal::{Code, Refusal};
 use super::serve::Came;
@@ -42,6 +43,23 @@ impl House {
     pub(super) fn is_https(&self, headers: &HeaderMap, came: Came) -> bool {
         let secure = self.public_url.as_ref().filter(|url| url.scheme() == Scheme::Https);
         came.tls || secure.is_some_and(|url| self::host(headers).is_some_and(|host| calls(url, host)))
+    }
+
+    /// Whether a URL leads to this listener: by `public_url`, else by a name of this machine and the port that a request came
+    /// to, which is of a program here.
+    pub(super) fn is_at(&self, url: &str, headers: &HeaderMap, came: Came) -> bool {
+        let public = self.public_url.as_ref().and_then(|public| url.strip_prefix(&public.to_string()));
+        if public.is_some_and(|rest| rest.starts_with('/')) {
+            return true;
+        }
+        let Ok(uri) = url.parse::<http::Uri>() else { return false };
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return false };
+        let usual = if came.tls { 443 } else { 80 };
+        let port = |authority: &Authority| authority.port_u16().unwrap_or(usual);
+        let called = self::host(headers).and_then(|host| host.parse::<Authority>().ok());
+        scheme == if came.tls { "https" } else { "http" }
+            && self.is_called(authority.as_str())
+            && called.is_some_and(|called| port(&called) == port(authority))
     }
 
     fn host<'p>(&self, parts: &'p Parts) -> Result<&'p str, Refusal> {
@@ -191,6 +209,31 @@ mod tests {
         }
         assert_eq!(with(Visit::Arrival, "sec-fetch-site", "cross-site"), Ok(()), "Close sends a browser back");
         assert_eq!(with(Visit::Arrival, "origin", "https://evil.example"), Err(Code::OriginRefused));
+    }
+
+    #[test]
+    fn a_link_is_one_to_this_listener_or_none() {
+        let came = |tls| Came { peer: [127, 0, 0, 1].into(), tls };
+        let at = |url: &str, tls| {
+            let headers = [(HOST, "127.0.0.1:8081".parse().unwrap())].into_iter().collect::<HeaderMap>();
+            house().is_at(url, &headers, came(tls))
+        };
+        for url in ["http://127.0.0.1:8081/x", "http://localhost:8081/x", "http://[::1]:8081/x"] {
+            assert!(at(url, false) && !at(url, true), "{url}");
+        }
+        assert!(at("https://gate.example.com/oauth/start/x", false), "TLS ends before us");
+        for url in [
+            "https://localhost/oauth/start/x",
+            "http://localhost:8080/x",
+            "http://evil.example:8081/x",
+            "https://gate.example.com.evil.example/x",
+            "https://gate.example.com:8443/x",
+            "http://gate.example.com/x",
+            "/oauth/start/x",
+            "",
+        ] {
+            assert!(!at(url, false), "{url}");
+        }
     }
 
     #[test]

@@ -7,10 +7,10 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::model::{
-    Actor, CreatedKey, CredentialView, EventPage, EventQuery, ExplainQuery, Explained, KeyRotation, KeySettings,
-    KeyView, NewCredential, NewKey, NewRoute, RefusalQuery, RefusalView, Reload, Removal, Returned, Rotation,
-    RouteSettings, RouteView, SecretText, SettingView, Started, Suggestion, UpdatedCredential, Usage, UsageQuery,
-    Verification, Version,
+    Actor, CreatedKey, CredentialView, Departure, EventPage, EventQuery, ExplainQuery, Explained, KeyRotation,
+    KeySettings, KeyView, NewCredential, NewKey, NewRoute, Progress, RefusalQuery, RefusalView, Reload, Removal,
+    Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView, Started, Suggestion, UpdatedCredential,
+    Usage, UsageQuery, Verification, Version,
 };
 use super::refusal::Refusal;
 use crate::id::{CredentialName, KeyName, RouteName};
@@ -73,8 +73,24 @@ pub trait Management: Send + Sync {
     /// Takes it into use again. Again is no fault.
     fn enable_credential<'a>(&'a self, name: &'a CredentialName, by: &'a Actor) -> Answer<'a, CredentialView>;
 
-    /// Begins the authorization of an OAuth credential: a person opens the URL. `wrong_state` for another method.
-    fn start_authorization<'a>(&'a self, name: &'a CredentialName, by: &'a Actor) -> Answer<'a, Started>;
+    /// Begins the authorization of an OAuth credential: a person opens the URL, or the link. `wrong_state` for another method.
+    fn start_authorization<'a>(
+        &'a self,
+        name: &'a CredentialName,
+        departure: Departure,
+        by: &'a Actor,
+    ) -> Answer<'a, Started>;
+
+    /// Takes what a link ends in, for the browser that opened it. `authorization_refused` when that was done before.
+    fn follow_link<'a>(&'a self, ticket: &'a str) -> Answer<'a, Started>;
+
+    /// What has become of an authorization that was begun by a link: at once when it is over, else after some seconds.
+    /// `authorization_refused` when it is unknown.
+    fn await_authorization<'a>(&'a self, name: &'a CredentialName, state: &'a str) -> Answer<'a, Progress>;
+
+    /// The browser that left with this `state` came back with another one: somebody may have sent it there. If it is one that
+    /// was begun by a link, it is over.
+    fn mismatch<'a>(&'a self, state: &'a str, by: &'a Actor) -> Answer<'a, ()>;
 
     /// Ends an authorization with what the browser came back with; its `state` says which. `authorization_refused` when
     /// it is unknown, used, too old or another credential's than `name`, the person declined, or Close refuses the code.

@@ -1,35 +1,32 @@
 //! `closegate credential authorize`: a person agrees at Close, and comes back to the gateway or pastes where they were sent.
 
 use std::io::IsTerminal as _;
-use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::{entered, print};
-use crate::admin::model::{Actor, CredentialView, EventQuery, Returned};
-use crate::admin::{Code, Management, Refusal};
+use crate::admin::model::{Actor, CredentialView, Departure, Returned, Started};
+use crate::admin::{Management, Refusal};
 use crate::id::CredentialName;
 
 type Line = Result<Option<Zeroizing<String>>, Refusal>;
 
-/// Prints where to agree, and waits: for an address on stdin, or until the credential was authorized by a browser that came
-/// back to the gateway, whichever is first; no longer than the authorization is good for.
+/// Prints where to agree, and waits for what becomes of it: for an address on stdin, or for the gateway, which tells when a
+/// browser has come back to it, with what, or that nobody has in time.
+///
+/// A browser is not opened: the link would stand among the arguments of its process, and whoever reads it there first could
+/// have the gateway send requests as somebody else.
 pub(super) async fn by_a_person(
     desk: &dyn Management,
     by: &Actor,
     name: &CredentialName,
 ) -> Result<CredentialView, Refusal> {
-    let before = last(desk, name).await?;
-    let started = desk.start_authorization(name, by).await?;
-    print::fault(format_args!("Open this in a browser, and agree:\n\n{}\n", started.authorization_url));
-    if std::io::stdin().is_terminal() {
-        print::fault("Then paste the address that the browser was sent to, whether it shows a page or not:");
-    }
+    let started = desk.start_authorization(name, Departure::ByLink, by).await?;
+    show(&started);
     let mut pasted = next_line();
     let mut may_paste = true;
-    while Timestamp::now() < started.expires_at {
+    loop {
         tokio::select! {
             line = &mut pasted, if may_paste => match line.unwrap_or(Ok(None))? {
                 Some(address) => {
@@ -38,25 +35,28 @@ pub(super) async fn by_a_person(
                 }
                 None => may_paste = false,
             },
-            () = tokio::time::sleep(PAUSE) => {}
-        }
-        if last(desk, name).await? != before {
-            return desk.credential(name).await;
+            progress = desk.await_authorization(name, &started.state) => match progress?.end() {
+                Some(Ok(())) => return desk.credential(name).await,
+                Some(Err(refusal)) => return Err(refusal),
+                None => {}
+            }
         }
     }
-    Err(Refusal::new(Code::AuthorizationRefused, "nobody has come back from Close within ten minutes")
-        .hint("begin again; where the browser cannot reach the gateway, paste the address that it was sent to"))
 }
 
-/// When the credential was authorized last, as the events tell.
-async fn last(desk: &dyn Management, name: &CredentialName) -> Result<Option<u64>, Refusal> {
-    let query = EventQuery {
-        limit: Some(1),
-        action: Some("credential.authorize".to_owned()),
-        subject: Some(name.to_string()),
-        ..EventQuery::default()
-    };
-    Ok(desk.events(query).await?.data.first().map(|event| event.id))
+fn show(started: &Started) {
+    let Started { authorization_url, link, .. } = started;
+    match link {
+        Some(link) => print::fault(format_args!(
+            "Open this in a browser, and agree:\n\n{link}\n\nIt is good once, for ten minutes, and for whoever opens it: keep it \
+             to yourself. In a browser that cannot\nreach the gateway open this instead, and paste the address that it is sent \
+             to:\n\n{authorization_url}\n"
+        )),
+        None => print::fault(format_args!("Open this in a browser, and agree:\n\n{authorization_url}\n")),
+    }
+    if link.is_none() && std::io::stdin().is_terminal() {
+        print::fault("Then paste the address that the browser was sent to, whether it shows a page or not:");
+    }
 }
 
 /// What stdin gives; a thread that waits there when the command ends goes with the process.
@@ -73,6 +73,3 @@ fn unfit() -> Refusal {
     let what = "not the address that Close sends a browser back to";
     Refusal::field("address", what, "copy all of it, with `code` and `state`")
 }
-
-/// Between two looks at whether a browser has come back.
-const PAUSE: Duration = Duration::from_secs(1);

@@ -36,6 +36,7 @@ pub(super) enum Command {
     /// Remove a credential, and the route that was made with it; a grant of OAuth 2.0 is revoked at Close
     Remove(Name),
     /// Authorize an OAuth credential at Close, in a browser or by a refresh token
+    #[command(after_help = AUTHORIZE)]
     Authorize(Authorize),
 }
 
@@ -100,6 +101,11 @@ pub(super) struct Authorize {
     #[arg(long)]
     refresh_token_stdin: bool,
 }
+
+const AUTHORIZE: &str =
+    "With a gateway that runs, and to which Close sends browsers back, a link is printed: whoever opens it is
+sent to Close, and the command tells what came of it. Otherwise the address that the browser was sent to is
+pasted, or piped in. The link is good once and for ten minutes: keep it to yourself.";
 
 const ADD: &str =
     "The secret (an API key, unless an option says otherwise) is asked for, or read from stdin. A credential

@@ -13,6 +13,10 @@ use super::{Store, event, reseal, usage};
 pub enum Purpose {
     /// An authorization that was begun: OAuth's `state`.
     OAuthState,
+    /// A link that begins one in the browser that opens it.
+    OAuthLink,
+    /// What has become of one that somebody waits for.
+    OAuthOutcome,
     /// A session of the page.
     Session,
 }
@@ -29,10 +33,15 @@ pub struct Passing {
 }
 
 impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Self; 4] = [Self::OAuthState, Self::OAuthLink, Self::OAuthOutcome, Self::Session];
+
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::OAuthState => "oauth_state",
+            Self::OAuthLink => "oauth_link",
+            Self::OAuthOutcome => "oauth_outcome",
             Self::Session => "session",
         }
     }

@@ -107,7 +107,7 @@ async fn reseal_passing(session: &mut Session, anew: &mut Anew<'_>) -> Result<us
     let rows = session.rows(text, Vec::new()).await?;
     for row in &rows {
         let (digest, word) = (row.blob(0)?, row.text(2)?);
-        let purpose = [Purpose::OAuthState, Purpose::Session].into_iter().find(|purpose| purpose.as_str() == word);
+        let purpose = Purpose::ALL.into_iter().find(|purpose| purpose.as_str() == word);
         let known = <[u8; 32]>::try_from(digest.as_slice()).ok().zip(purpose);
         let sealed = match known {
             Some((digest, purpose)) => anew(&Content::Passing(purpose, digest), &sealed(row)?),

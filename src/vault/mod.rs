@@ -45,7 +45,7 @@ pub use harden::{HardenFault, harden};
 pub use master::{MasterKey, NoMasterKey};
 pub use oauth::{
     AppVerdict, Authorized, Awaiting, Condition, Consent, Death, Doing, Doubt, Flow, FlowFault, Grants, GrantsFault,
-    MemoryGrants, Returned, Revocation, Sharing, Stored, Tokens, Verifier,
+    MemoryGrants, Returned, Revocation, Sharing, Stored, Tokens, Verifier, state_digest,
 };
 pub use probe::{Introduction, Named, Person, Undecided, Verdict};
 pub use redactor::Redactor;

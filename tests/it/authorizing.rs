@@ -441,6 +441,160 @@ fn the_command_line_authorizes_through_a_gateway_that_runs() {
     assert!(!format!("{taken:?}").contains(&had));
 }
 
+/// A client that keeps cookies and is not sent anywhere by itself.
+struct Browser {
+    admin: SocketAddr,
+    cookie: Option<String>,
+}
+
+impl Browser {
+    fn new(admin: SocketAddr) -> Self {
+        Self { admin, cookie: None }
+    }
+
+    /// Opens an address of the gateway, from where a browser says.
+    fn open(&mut self, address: &str, site: &str) -> Answer {
+        let target = address.strip_prefix(&format!("http://{}", self.admin)).unwrap_or_else(|| panic!("{address}"));
+        let cookie = self.cookie.iter().map(|cookie| format!("Cookie: {cookie}\r\n")).collect::<String>();
+        let mut client = Raw::connect(self.admin);
+        client.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: {}\r\n{cookie}Sec-Fetch-Site: {site}\r\nConnection: close\r\n\r\n",
+            self.admin
+        ));
+        let answer = client.answer();
+        if let Some(set) = answer.header("set-cookie") {
+            let pair = set.split(';').next().unwrap().to_owned();
+            self.cookie = Some(pair).filter(|_| !set.contains("Max-Age=0"));
+        }
+        answer
+    }
+
+    /// Opens a link; the page of consent that it leads to.
+    fn leave(&mut self, link: &str) -> String {
+        let answer = self.open(link, "none");
+        assert_eq!(answer.status, 302, "{}", answer.text());
+        answer.header("location").unwrap().to_owned()
+    }
+}
+
+/// A gateway of which the app `partner` is declared, to which Close sends browsers back.
+fn with_callback(simulator: &Simulator, app: &OAuthApp) -> Spawned {
+    // Nobody else is given it meanwhile: the system goes on to other ones.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    let app = app.clone().returning_to(&format!("{url}/oauth/callback"));
+    simulator.register(app.clone());
+    let lines = format!("address = \"127.0.0.1:{port}\"\npublic_url = \"{url}\"");
+    declared(office(simulator), simulator, &app).replace("admin", &lines).spawn()
+}
+
+/// `credential authorize`, and the link that it prints.
+fn waiting(gateway: &Spawned) -> (Process, String) {
+    let process =
+        Process::start(command(gateway.folder.path(), Some(gateway), &["credential", "authorize", "partner"]));
+    let link = process.stderr.after("and agree:\n\n");
+    assert!(link.contains("/oauth/start/"), "{link}");
+    (process, link)
+}
+
+#[test]
+fn the_command_line_follows_a_browser_that_opens_its_link_to_the_end() {
+    let app = new_app();
+    let simulator = close(&app);
+    let gateway = with_callback(&simulator, &app);
+    let (mut process, link) = waiting(&gateway);
+    let mut browser = Browser::new(gateway.admin);
+    let page = browser.leave(&link);
+    let second = Browser::new(gateway.admin).open(&link, "none");
+    assert_eq!((second.status, second.header("set-cookie")), (409, None), "a link is for one browser");
+    let answer = browser.open(&decide(&page, "allow"), "cross-site");
+    assert_eq!((answer.status, &browser.cookie), (200, &None), "{}", answer.text());
+    assert!(process.wait().success(), "{}", process.stderr.text());
+    assert!(process.stdout.text().contains("ready"), "{}", process.stdout.text());
+    assert_eq!(gateway.ask("GET /partner/api/v1/me/ HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 200);
+
+    // The link is not used, and what stands below it is pasted.
+    let (mut process, _) = waiting(&gateway);
+    let page = process.stderr.after("that it is sent to:\n\n");
+    process.tell(&decide(&page, "allow"));
+    assert!(process.wait().success(), "{}", process.stderr.text());
+}
+
+#[test]
+fn the_command_line_says_why_nothing_came_of_its_link() {
+    let app = new_app();
+    let simulator = close(&app);
+    let gateway = with_callback(&simulator, &app);
+    let (mut process, link) = waiting(&gateway);
+    let mut browser = Browser::new(gateway.admin);
+    let back = decide(&browser.leave(&link), "decline");
+    assert_eq!(browser.open(&back, "cross-site").status, 409);
+    assert_eq!(process.wait().code(), Some(1));
+    assert!(process.stderr.text().contains("access_denied"), "{}", process.stderr.text());
+
+    // Nobody came back in time.
+    let (mut process, link) = waiting(&gateway);
+    let mut browser = Browser::new(gateway.admin);
+    let back = decide(&browser.leave(&link), "allow");
+    RUNTIME.block_on(age(&gateway, browser.cookie.as_ref().unwrap().split_once('=').unwrap().1));
+    assert_eq!(process.wait().code(), Some(1));
+    assert!(process.stderr.text().contains("within ten minutes"), "{}", process.stderr.text());
+    assert_eq!(browser.open(&back, "cross-site").status, 409);
+    assert!(simulator.grants().is_empty());
+}
+
+/// Somebody who began an authorization of their own has the operator's browser end it: it is taken for neither.
+#[test]
+fn a_browser_that_is_sent_back_with_anothers_authorization_authorizes_nothing() {
+    let app = new_app();
+    let simulator = close(&app);
+    let gateway = with_callback(&simulator, &app);
+    let (mut process, link) = waiting(&gateway);
+    let theirs = call(gateway.admin, "POST", "/partner/authorize", None).json();
+    let theirs = decide(theirs["authorization_url"].as_str().unwrap(), "allow");
+    let mut browser = Browser::new(gateway.admin);
+    assert_eq!(browser.open(&theirs, "cross-site").status, 409, "before it left");
+    assert_eq!(browser.open(&link, "cross-site").status, 403, "nor does another site have it leave");
+    let own = browser.leave(&link);
+    assert_eq!(browser.open(&theirs, "cross-site").status, 409, "after it left");
+    assert_eq!(process.wait().code(), Some(1));
+    assert!(process.stderr.text().contains("another authorization"), "{}", process.stderr.text());
+    assert_eq!(browser.open(&decide(&own, "allow"), "cross-site").status, 409, "its own is over as well");
+    assert!(simulator.grants().is_empty(), "no code was exchanged");
+    gateway.stdout.wait_for("state_mismatch", 1);
+}
+
+/// Has an authorization that is waited for be one of an hour ago.
+async fn age(gateway: &Spawned, state: &str) {
+    let place = Place::Sqlite { path: gateway.folder.path().join("store.db"), otherwise: Otherwise::Refuse };
+    let store = Store::new(place, Role::Visiting);
+    let past = Timestamp::now() - Duration::from_secs(3600);
+    let flow = store.take(Purpose::OAuthState, sha256(state)).await.unwrap().unwrap();
+    store.remember(Purpose::OAuthState, sha256(state), &Passing { expires_at: past, ..flow }).await.unwrap();
+    let mut outcome = store.take(Purpose::OAuthOutcome, sha256(state)).await.unwrap().unwrap();
+    outcome.body["until"] = json!(past);
+    store.remember(Purpose::OAuthOutcome, sha256(state), &outcome).await.unwrap();
+    store.close().await;
+}
+
+#[test]
+fn a_copy_of_the_store_holds_no_link_and_no_state() {
+    let app = new_app();
+    let simulator = close(&app);
+    let gateway = with_callback(&simulator, &app);
+    let given = call(gateway.admin, "POST", "/partner/authorize", Some(&json!({ "link": {} }))).json();
+    let (link, state) = (given["link"].as_str().unwrap(), given["state"].as_str().unwrap());
+    let ticket = link.rsplit('/').next().unwrap();
+    let folder = gateway.folder.path();
+    let files = ["store.db", "store.db-wal"].map(|name| std::fs::read(folder.join(name)).unwrap_or_default()).concat();
+    assert!(crate::raw::find(&files, b"oauth_link").is_some(), "it is there");
+    for secret in [ticket, state] {
+        assert_eq!(crate::raw::find(&files, secret.as_bytes()), None);
+        let written = [gateway.stdout.bytes(), gateway.stderr.bytes()].concat();
+        assert_eq!(crate::raw::find(&written, secret.as_bytes()), None);
+    }
+}
+
 #[test]
 fn the_command_line_authorizes_on_the_store_and_check_tells_the_truth() {
     let app = new_app();

@@ -76,12 +76,15 @@ async fn complete(
         let code = if has_state(query) { Code::AuthorizationRefused } else { Code::Malformed };
         Refusal::new(code, "This is not an address that Close sends a browser to.")
     })?;
-    if !began(headers, scheme, returned.state()) {
+    let by = Actor { name: "browser".to_owned(), way: Way::Session, from: Some(came.peer) };
+    if let Err(Stranger { left_with }) = began(headers, scheme, returned.state()) {
+        if let Some(state) = left_with {
+            desk.management.mismatch(&state, &by).await?;
+        }
         let hint = "Open the credential in this browser and begin again, or paste this page's address where you began.";
         let what = "This authorization was not begun in this browser.";
         return Err(Refusal::new(Code::AuthorizationRefused, what).hint(hint));
     }
-    let by = Actor { name: "browser".to_owned(), way: Way::Session, from: Some(came.peer) };
     Ok(desk.management.complete_authorization(None, returned, &by).await?.name)
 }
 
@@ -91,17 +94,26 @@ fn has_state(query: &str) -> bool {
     states.next().is_some_and(|(_, state)| !state.is_empty()) && states.next().is_none()
 }
 
-/// Whether this browser has the cookie of that `state`.
-fn began(headers: &HeaderMap, scheme: CookieScheme, state: &str) -> bool {
+/// A browser that is not the one that began.
+struct Stranger {
+    /// The `state` of another authorization, which it left for.
+    left_with: Option<String>,
+}
+
+/// Whether this browser has the cookie of that `state`, and no other.
+fn began(headers: &HeaderMap, scheme: CookieScheme, state: &str) -> Result<(), Stranger> {
     let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
     let cookies = lines.flat_map(|line| Cookie::split_parse(line.to_owned()).filter_map(Result::ok));
     let mut own = cookies.filter(|cookie| cookie.name() == scheme.authorization());
-    let same = |cookie: Cookie<'_>| verify_slices_are_equal(cookie.value().as_bytes(), state.as_bytes()).is_ok();
-    own.next().is_some_and(same) && own.next().is_none()
+    let (Some(cookie), None) = (own.next(), own.next()) else { return Err(Stranger { left_with: None }) };
+    match verify_slices_are_equal(cookie.value().as_bytes(), state.as_bytes()) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(Stranger { left_with: Some(cookie.value().to_owned()) }),
+    }
 }
 
 /// A page for a person, in HTML alone.
-fn page(title: &str, what: &str, then: &str) -> String {
+pub(super) fn page(title: &str, what: &str, then: &str) -> String {
     let (title, what, then) = (escaped(title), escaped(what), escaped(then));
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><title>{title} - closegate</title></head>\n\

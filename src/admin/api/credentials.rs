@@ -5,19 +5,20 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{AppendHeaders, IntoResponse as _, Response};
-use cookie::SameSite;
 use http::StatusCode;
-use http::header::SET_COOKIE;
+use http::header::{HeaderMap, SET_COOKIE};
 
 use super::Desk;
 use super::page::{Page, PageQuery, done, made, one};
 use super::request::{IfMatch, Json, Named, Query};
 use crate::admin::gate::Caller;
 use crate::admin::model::{
-    Authorization, CredentialView, NewCredential, Removal, Returned, Rotation, Started, UpdatedCredential, Verification,
+    Authorization, Awaited, CredentialView, Departure, NewCredential, Progress, Removal, Returned, Rotation, Started,
+    UpdatedCredential, Verification,
 };
 use crate::admin::refusal::Refusal;
 use crate::admin::respond::{JSON, json};
+use crate::admin::serve::Came;
 use crate::admin::session::CookieScheme;
 use crate::id::CredentialName;
 
@@ -149,7 +150,8 @@ pub(super) async fn enable(
 /// Authorize an OAuth credential
 ///
 /// Without a body it begins: a person opens `authorization_url` in this browser, and Close sends the browser to
-/// `/oauth/callback`. Where it cannot reach that, the address it was sent to is given here as `redirect_url`.
+/// `/oauth/callback`. Where it cannot reach that, the address it was sent to is given here as `redirect_url`. `link` gives a
+/// link for another browser; what becomes of that can be waited for.
 /// `refresh_token` takes over a grant instead.
 #[utoipa::path(post, path = "/api/v1/credentials/{name}/authorize", operation_id = "authorize_credential", tag = "credentials",
     params(("name" = String, Path, description = "Its name")), request_body = Option<Authorization>,
@@ -159,17 +161,23 @@ pub(super) async fn authorize(
     State(desk): State<Arc<Desk>>,
     Extension(caller): Extension<Caller>,
     Extension(scheme): Extension<CookieScheme>,
+    Extension(came): Extension<Came>,
     Named(name): Named<CredentialName>,
+    headers: HeaderMap,
     how: Option<Json<Authorization>>,
 ) -> Answered {
     let (management, by) = (&desk.management, &caller.actor);
     match how.map_or(Authorization::Start {}, |Json(how)| how) {
         Authorization::Start {} => {
-            let started = management.start_authorization(&name, by).await?;
-            let cookie = scheme.cookie(scheme.authorization(), started.state.clone(), SameSite::Lax);
-            let cookie = cookie.max_age(cookie::time::Duration::minutes(10)).build().to_string();
+            let started = management.start_authorization(&name, Departure::Here, by).await?;
             let body = json(StatusCode::ACCEPTED, JSON, &started);
-            Ok((AppendHeaders([(SET_COOKIE, cookie)]), body).into_response())
+            Ok((AppendHeaders([(SET_COOKIE, scheme.departure(started.state))]), body).into_response())
+        }
+        Authorization::Link {} => {
+            let started = management.start_authorization(&name, Departure::ByLink, by).await?;
+            // A browser that leaves from here is known only where it comes back to the same place.
+            let link = started.link.filter(|link| desk.house.is_at(link, &headers, came));
+            Ok(json(StatusCode::ACCEPTED, JSON, &Started { link, ..started }))
         }
         Authorization::RedirectUrl(address) => {
             let returned = Returned::parse(&address).ok_or_else(|| {
@@ -183,4 +191,18 @@ pub(super) async fn authorize(
             Ok(one(StatusCode::OK, &management.take_over_grant(&name, token, by).await?))
         }
     }
+}
+
+/// Wait for an authorization
+///
+/// One that was begun by a link, by its `state`: answered when it is over, and after 20 seconds in any case.
+#[utoipa::path(post, path = "/api/v1/credentials/{name}/authorize/outcome", operation_id = "await_authorization",
+    tag = "credentials", params(("name" = String, Path, description = "Its name")), request_body = Awaited,
+    responses((status = 200, description = "What has become of it", body = Progress)))]
+pub(super) async fn outcome(
+    State(desk): State<Arc<Desk>>,
+    Named(name): Named<CredentialName>,
+    Json(Awaited { state }): Json<Awaited>,
+) -> Answered {
+    Ok(json(StatusCode::OK, JSON, &desk.management.await_authorization(&name, &state).await?))
 }

@@ -20,6 +20,7 @@ use super::ui;
 
 mod callback;
 mod credentials;
+mod departure;
 mod document;
 mod keys;
 mod overview;
@@ -120,6 +121,7 @@ fn paths() -> OpenApiRouter<Arc<Desk>> {
         .routes(routes!(credentials::disable))
         .routes(routes!(credentials::enable))
         .routes(routes!(credentials::authorize))
+        .routes(routes!(credentials::outcome))
         .routes(routes!(self::routes::list, self::routes::add))
         .routes(routes!(self::routes::get, self::routes::replace, self::routes::remove))
         .routes(routes!(keys::list, keys::create))
@@ -136,5 +138,6 @@ fn paths() -> OpenApiRouter<Arc<Desk>> {
         .routes(routes!(overview::gateway))
         .routes(routes!(overview::reload))
         .routes(routes!(sign_in::open, sign_in::show, sign_in::close))
+        .routes(routes!(departure::leave))
         .routes(routes!(callback::returned))
 }

@@ -15,10 +15,10 @@ use zeroize::Zeroizing;
 use super::api::Page;
 use super::management::{Answer, Management};
 use super::model::{
-    Actor, Authorization, CreatedKey, CredentialView, EventPage, EventQuery, ExplainQuery, Explained, Identity,
-    KeyRotation, KeySettings, KeyView, NewCredential, NewKey, NewRoute, RefusalQuery, RefusalView, Reload, Removal,
-    Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView, Started, Suggestion, UpdatedCredential,
-    Usage, UsageQuery, Verification, Version,
+    Actor, Authorization, Awaited, CreatedKey, CredentialView, Departure, EventPage, EventQuery, ExplainQuery,
+    Explained, Identity, KeyRotation, KeySettings, KeyView, NewCredential, NewKey, NewRoute, Progress, RefusalQuery,
+    RefusalView, Reload, Removal, Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView, Started,
+    Suggestion, UpdatedCredential, Usage, UsageQuery, Verification, Version,
 };
 use super::problem::Problem;
 use super::refusal::{Code, Refusal};
@@ -210,9 +210,33 @@ impl Management for Client {
         Box::pin(async move { self.post(&format!("credentials/{name}/enable"), None).await })
     }
 
-    fn start_authorization<'a>(&'a self, name: &'a CredentialName, _: &'a Actor) -> Answer<'a, Started> {
-        let how = Authorization::Start {};
+    fn start_authorization<'a>(
+        &'a self,
+        name: &'a CredentialName,
+        departure: Departure,
+        _: &'a Actor,
+    ) -> Answer<'a, Started> {
+        let how = match departure {
+            Departure::Here => Authorization::Start {},
+            Departure::ByLink => Authorization::Link {},
+        };
         Box::pin(async move { self.send(Method::POST, &format!("credentials/{name}/authorize"), &how, None).await })
+    }
+
+    fn follow_link<'a>(&'a self, _: &'a str) -> Answer<'a, Started> {
+        // Browsers do.
+        Box::pin(async { Err(Refusal::internal()) })
+    }
+
+    fn await_authorization<'a>(&'a self, name: &'a CredentialName, state: &'a str) -> Answer<'a, Progress> {
+        let awaited = Awaited { state: state.to_owned() };
+        let path = format!("credentials/{name}/authorize/outcome");
+        Box::pin(async move { self.send(Method::POST, &path, &awaited, None).await })
+    }
+
+    fn mismatch<'a>(&'a self, _: &'a str, _: &'a Actor) -> Answer<'a, ()> {
+        // Browsers come back to the gateway itself.
+        Box::pin(async { Err(Refusal::internal()) })
     }
 
     fn complete_authorization<'a>(

@@ -260,8 +260,10 @@ pub enum Verdict {
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Authorization {
-    /// Gives the URL where a browser authorizes.
+    /// Gives the URL where a browser authorizes: the one that asks this, which gets a cookie.
     Start {},
+    /// Gives a link besides, which begins it in the browser that opens it: once.
+    Link {},
     /// The address that the browser was sent back to, with `code` and `state`, where it could not reach the gateway.
     RedirectUrl(String),
     /// Takes over a grant that somebody else has used until now.
@@ -280,6 +282,10 @@ pub struct Started {
     /// Until when.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
+    /// What to open instead, in whatever browser: it leads to the same page and back to the gateway. None where Close does not
+    /// send browsers back to this listener. Whoever has it can authorize the credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
 }
 
 /// What a browser came back with from Close. A code is of no use without the secrets of the one who started it.

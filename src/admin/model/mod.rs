@@ -10,6 +10,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+mod authorization;
 mod checked;
 mod credential;
 mod event;
@@ -24,6 +25,7 @@ mod source;
 mod suggestion;
 mod usage;
 
+pub use self::authorization::{Awaited, Departure, Outcome, Progress};
 pub use self::credential::{
     Authorization, Consent, CredentialMethod, CredentialSecret, CredentialState, CredentialView, NewBasic,
     NewCredential, NewOAuth2, Organization, Removal, Returned, Rotation, Standing, Started, UpdatedCredential, User,

@@ -6,29 +6,35 @@ use serde_json::json;
 
 use super::ground::Ground;
 use super::{CredentialBody, Manager, events, refuse};
-use crate::admin::model::{Actor, CredentialView, Removal, Returned, SecretText, Started, Verdict as Judgement};
+use crate::admin::model::{
+    Actor, CredentialView, Departure, Outcome, Progress, Removal, Returned, SecretText, Started, Verdict as Judgement,
+};
 use crate::admin::{Code, Kind, Refusal};
 use crate::app::reload::Effective;
 use crate::config::{CredentialKind, Managed, OAuth2};
 use crate::id::CredentialName;
-use crate::vault::{self, AppVerdict, Authorized, FlowFault, Revocation, Trial, Vault, Verdict};
+use crate::vault::{self, AppVerdict, Authorized, Consent, FlowFault, Revocation, Trial, Vault, Verdict};
 
 /// What ends a grant at Close, or why Close cannot be told.
 pub(super) type Ending = Result<Revocation, FlowFault>;
 
 impl Manager {
-    pub(super) async fn begin_authorization(&self, name: &CredentialName, by: &Actor) -> Result<Started, Refusal> {
+    pub(super) async fn begin_authorization(
+        &self,
+        name: &CredentialName,
+        departure: Departure,
+        by: &Actor,
+    ) -> Result<Started, Refusal> {
         let effective = self.effective().await?;
         self.app_known(&effective, name)?;
         let vault = self.ground.vault_of(&effective, &self.archive, name).await?;
         let id = vault.find(name).ok_or_else(|| Refusal::not_found(Kind::Credential, name))?;
         let consent = vault.begin_authorization(id, &by.label()).await.map_err(|fault| refuse::by_flow(&fault))?;
-        Ok(Started {
-            authorization_url: consent.url,
-            redirect_uri: consent.redirect_uri,
-            state: consent.state.to_string(),
-            expires_at: consent.expires,
-        })
+        let link = match departure {
+            Departure::Here => None,
+            Departure::ByLink => self.lend(&vault, name, &consent).await?,
+        };
+        Ok(Started { link, ..started(consent) })
     }
 
     pub(super) async fn finish_authorization(
@@ -46,15 +52,25 @@ impl Manager {
             None => self.ground.vault(&effective)?,
         };
         let returned = vault::Returned::parse(returned.query()).map_err(|fault| refuse::by_flow(&fault))?;
+        let mark = vault::state_digest(returned.state());
         let event = events::event(by, AUTHORIZED, "", json!({}));
         match vault.finish_authorization(returned, name, event).await {
-            Ok(authorized) => self.welcome(&effective, &vault, authorized, by).await,
+            Ok(authorized) => {
+                let welcomed = self.welcome(&effective, &vault, authorized, by).await;
+                self.conclude(mark, &Progress::of(Outcome::Authorized)).await;
+                welcomed
+            }
             Err(fault) => {
                 if let FlowFault::Declined { credential, error } = &fault {
                     let detail = json!({ "error": error });
                     self.note(events::event(by, "credential.declined", credential.as_str(), detail)).await;
                 }
-                Err(refuse::by_flow(&fault))
+                let refusal = refuse::by_flow(&fault);
+                // One that is unknown was over before, or never was.
+                if fault != FlowFault::Unknown {
+                    self.conclude(mark, &Progress::refused(&refusal)).await;
+                }
+                Err(refusal)
             }
         }
     }
@@ -209,6 +225,17 @@ impl Ground {
     /// Whether requests are sent with a credential here.
     fn serves(&self, effective: &Effective, name: &CredentialName) -> bool {
         matches!(self, Self::Running { .. }) && !effective.snapshot.disabled.contains(name.as_str())
+    }
+}
+
+/// What a person is to open, without a link.
+pub(super) fn started(consent: Consent) -> Started {
+    Started {
+        authorization_url: consent.url,
+        redirect_uri: consent.redirect_uri,
+        state: consent.state.to_string(),
+        expires_at: consent.expires,
+        link: None,
     }
 }
 

@@ -10,6 +10,7 @@ mod events;
 mod explain;
 mod ground;
 mod keys;
+mod outcome;
 mod refuse;
 mod routes;
 mod suggest;
@@ -21,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 
 use self::body::CredentialBody as Body;
 use self::ground::Ground;
@@ -30,10 +31,10 @@ use super::managed::Kept;
 use super::reload::{Effective, Standing};
 use super::usage::Books;
 use crate::admin::model::{
-    Actor, CreatedKey, CredentialView, EventPage, EventQuery, ExplainQuery, Explained, KeyRotation, KeySettings,
-    KeyView, NewCredential, NewKey, NewRoute, Organization, RefusalQuery, RefusalView, Reload, Removal, Returned,
-    Rotation, RouteSettings, RouteView, SecretText, SettingView, Source, Started, Suggestion, UpdatedCredential, Usage,
-    UsageQuery, User, Verification, Version,
+    Actor, CreatedKey, CredentialView, Departure, EventPage, EventQuery, ExplainQuery, Explained, KeyRotation,
+    KeySettings, KeyView, NewCredential, NewKey, NewRoute, Organization, Progress, RefusalQuery, RefusalView, Reload,
+    Removal, Returned, Rotation, RouteSettings, RouteView, SecretText, SettingView, Source, Started, Suggestion,
+    UpdatedCredential, Usage, UsageQuery, User, Verification, Version,
 };
 use crate::admin::{Answer, Code, Kind, Management, Refusal};
 use crate::config::{self, Addition, Base, Place};
@@ -55,6 +56,8 @@ pub struct Manager {
     turns: Semaphore,
     /// What Close said of credentials of the configuration, which have no record to remember it.
     introduced: Mutex<BTreeMap<CredentialName, Introduced>>,
+    /// Told when an authorization that somebody may wait for is over.
+    concluded: Notify,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -82,7 +85,14 @@ impl Manager {
     }
 
     fn on(archive: Arc<Archive>, ground: Ground, books: Option<Arc<Books>>) -> Self {
-        Self { archive, ground, books, turns: Semaphore::new(1), introduced: Mutex::default() }
+        Self {
+            archive,
+            ground,
+            books,
+            turns: Semaphore::new(1),
+            introduced: Mutex::default(),
+            concluded: Notify::new(),
+        }
     }
 
     fn store(&self) -> &Store {
@@ -252,8 +262,25 @@ impl Management for Manager {
         Box::pin(self.turn(name, Step::Enable(name.to_string()), "credential.enable", by))
     }
 
-    fn start_authorization<'a>(&'a self, name: &'a CredentialName, by: &'a Actor) -> Answer<'a, Started> {
-        Box::pin(self.begin_authorization(name, by))
+    fn start_authorization<'a>(
+        &'a self,
+        name: &'a CredentialName,
+        departure: Departure,
+        by: &'a Actor,
+    ) -> Answer<'a, Started> {
+        Box::pin(self.begin_authorization(name, departure, by))
+    }
+
+    fn follow_link<'a>(&'a self, ticket: &'a str) -> Answer<'a, Started> {
+        Box::pin(self.depart(ticket))
+    }
+
+    fn await_authorization<'a>(&'a self, name: &'a CredentialName, state: &'a str) -> Answer<'a, Progress> {
+        Box::pin(self.progress(name, state))
+    }
+
+    fn mismatch<'a>(&'a self, state: &'a str, by: &'a Actor) -> Answer<'a, ()> {
+        Box::pin(self.give_up(state, by))
     }
 
     fn complete_authorization<'a>(

@@ -72,6 +72,8 @@ pub(super) fn by_flow(fault: &FlowFault) -> Refusal {
         FlowFault::OtherKind | FlowFault::Secret(_) => Code::WrongState,
         FlowFault::Malformed
         | FlowFault::Unknown
+        | FlowFault::UnknownLink
+        | FlowFault::Mismatch
         | FlowFault::OtherCredential
         | FlowFault::Changed
         | FlowFault::Declined { .. }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use super::grants::{Condition, Death, Doing, Doubt, Flow, Grants, GrantsFault, Sharing, Stored, Verifier};
 use super::tokens::Tokens;
@@ -81,17 +82,35 @@ impl Grants for Archive {
         })
     }
 
+    fn look(&self, state: [u8; 32]) -> Doing<'_, Option<(Flow, Timestamp)>> {
+        Box::pin(async move {
+            let Some(passing) = self.store().recall(Purpose::OAuthState, state).await? else { return Ok(None) };
+            Ok(Some((opened(self, state, &passing).await?, passing.expires_at)))
+        })
+    }
+
+    fn lend<'a>(&'a self, ticket: [u8; 32], state: &'a str, until: Timestamp) -> Doing<'a, ()> {
+        Box::pin(async move {
+            let sealed = self.seal(&Content::Passing(Purpose::OAuthLink, ticket), state.as_bytes()).await?;
+            let passing = Passing { body: json!({}), sealed: Some(sealed), expires_at: until };
+            Ok(self.store().remember(Purpose::OAuthLink, ticket, &passing).await?)
+        })
+    }
+
+    fn redeem(&self, ticket: [u8; 32]) -> Doing<'_, Option<Zeroizing<String>>> {
+        Box::pin(async move {
+            let Some(passing) = self.store().take(Purpose::OAuthLink, ticket).await? else { return Ok(None) };
+            let sealed = passing.sealed.as_ref().ok_or_else(unusable)?;
+            let state = self.unseal(&Content::Passing(Purpose::OAuthLink, ticket), sealed).await?;
+            let state = std::str::from_utf8(state.expose()).map_err(|_| unusable())?;
+            Ok(Some(Zeroizing::new(state.to_owned())))
+        })
+    }
+
     fn take(&self, state: [u8; 32]) -> Doing<'_, Option<Flow>> {
         Box::pin(async move {
             let Some(passing) = self.store().take(Purpose::OAuthState, state).await? else { return Ok(None) };
-            let unusable = || GrantsFault::Unusable("an authorization that was begun by another version".to_owned());
-            let text = |field: &str| passing.body.get(field).and_then(|value| value.as_str()).ok_or_else(unusable);
-            let credential = CredentialName::parse(text("credential")?).map_err(|_| unusable())?;
-            let (client_id, redirect_uri) = (text("client_id")?.to_owned(), text("redirect_uri")?.to_owned());
-            let sealed = passing.sealed.as_ref().ok_or_else(unusable)?;
-            let begun_by = text("begun_by")?.to_owned();
-            let verifier = Verifier(self.unseal(&Content::Passing(Purpose::OAuthState, state), sealed).await?);
-            Ok(Some(Flow { credential, client_id, redirect_uri, begun_by, verifier }))
+            opened(self, state, &passing).await.map(Some)
         })
     }
 
@@ -102,6 +121,21 @@ impl Grants for Archive {
     fn sharing(&self) -> Sharing {
         if self.store().is_shared() { Sharing::Shared } else { Sharing::Alone }
     }
+}
+
+/// A flow as it was remembered.
+async fn opened(archive: &Archive, state: [u8; 32], passing: &Passing) -> Result<Flow, GrantsFault> {
+    let text = |field: &str| passing.body.get(field).and_then(|value| value.as_str()).ok_or_else(unusable);
+    let credential = CredentialName::parse(text("credential")?).map_err(|_| unusable())?;
+    let (client_id, redirect_uri) = (text("client_id")?.to_owned(), text("redirect_uri")?.to_owned());
+    let sealed = passing.sealed.as_ref().ok_or_else(unusable)?;
+    let begun_by = text("begun_by")?.to_owned();
+    let verifier = Verifier(archive.unseal(&Content::Passing(Purpose::OAuthState, state), sealed).await?);
+    Ok(Flow { credential, client_id, redirect_uri, begun_by, verifier })
+}
+
+fn unusable() -> GrantsFault {
+    GrantsFault::Unusable("an authorization that was begun by another version".to_owned())
 }
 
 impl From<StoreError> for GrantsFault {

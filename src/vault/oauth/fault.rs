@@ -16,6 +16,12 @@ pub enum FlowFault {
     /// Nobody began it, or it was begun more than ten minutes ago, or it has come back already.
     #[error("nobody waits for this authorization: it was begun more than ten minutes ago, or has come back before")]
     Unknown,
+    /// Nobody made this link, or it was opened before, or what it begins is over.
+    #[error("this link begins nothing: it was opened before, or is older than ten minutes")]
+    UnknownLink,
+    /// The browser that came back had left for another authorization.
+    #[error("the browser came back from Close with another authorization than the one that it had left for")]
+    Mismatch,
     /// It was begun for another credential than the one that it is given for.
     #[error("this authorization was begun for another credential")]
     OtherCredential,
@@ -57,6 +63,8 @@ impl FlowFault {
             Self::OtherKind => "only `oauth2` credentials are authorized; for others give a new secret",
             Self::Malformed => "paste the whole URL that the browser was sent to after the consent",
             Self::Unknown | Self::OtherCredential | Self::Changed => "begin the authorization again",
+            Self::UnknownLink => "begin the authorization again; did somebody else open it? a link is for one browser",
+            Self::Mismatch => "nothing was authorized; begin again, and open no other link to Close meanwhile",
             Self::Declined { .. } => "begin again, and allow it; for another code see RFC 6749 4.1.2.1",
             Self::NoToken => "give the refresh token alone, on one line",
             Self::Refused(_) => "are client id, client secret and redirect URI those that Close shows?",

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::fault::FlowFault;
 use super::grants::{Flow, Verifier};
+use crate::config::OAuth2;
 use crate::id::CredentialId;
 use crate::vault::Vault;
 use crate::vault::credential::{Slot, joined};
@@ -81,22 +82,7 @@ impl Vault {
     pub async fn begin_authorization(&self, id: CredentialId, begun_by: &str) -> Result<Consent, FlowFault> {
         let app = self.entry(id).slots().first().and_then(Slot::app).ok_or(FlowFault::OtherKind)?;
         let (state, verifier) = (random()?, random()?);
-        let challenge = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.as_bytes()));
-        let redirect_uri = app.redirect_uri.to_string();
-        let mut url = app.authorization_url.to_string();
-        let asked = [
-            ("client_id", app.client_id.as_str()),
-            ("response_type", "code"),
-            ("redirect_uri", &redirect_uri),
-            ("state", &state),
-            ("code_challenge", &challenge),
-            ("code_challenge_method", "S256"),
-        ];
-        for (name, value) in asked {
-            url.push(if url.contains('?') { '&' } else { '?' });
-            let value = needle::form(value.as_bytes());
-            url.extend([name, "=", &String::from_utf8_lossy(&value)]);
-        }
+        let (redirect_uri, url) = (app.redirect_uri.to_string(), page_of_consent(app, &state, verifier.as_bytes()));
         let expires = Timestamp::now().saturating_add(LIFETIME).unwrap_or(Timestamp::MAX);
         let verifier = Verifier(Secret::new(joined(&[verifier.as_bytes()])));
         let (credential, client_id) = (self.name(id).clone(), app.client_id.clone());
@@ -105,6 +91,27 @@ impl Vault {
         self.means().grants.remember(digest_of(&state), &flow, expires).await?;
         Ok(Consent { url, redirect_uri, state, expires })
     }
+}
+
+/// The page of consent of an app, for a state and what is behind its challenge (RFC 6749 4.1.1, RFC 7636 4.3).
+pub(super) fn page_of_consent(app: &OAuth2, state: &str, verifier: &[u8]) -> String {
+    let challenge = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier));
+    let redirect_uri = app.redirect_uri.to_string();
+    let mut url = app.authorization_url.to_string();
+    let asked = [
+        ("client_id", app.client_id.as_str()),
+        ("response_type", "code"),
+        ("redirect_uri", &redirect_uri),
+        ("state", state),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+    ];
+    for (name, value) in asked {
+        url.push(if url.contains('?') { '&' } else { '?' });
+        let value = needle::form(value.as_bytes());
+        url.extend([name, "=", &String::from_utf8_lossy(&value)]);
+    }
+    url
 }
 
 impl fmt::Debug for Consent {
@@ -128,7 +135,8 @@ pub(super) fn random() -> Result<Zeroizing<String>, FlowFault> {
     Ok(text)
 }
 
-pub(super) fn digest_of(state: &str) -> [u8; 32] {
+/// What the store knows a `state` by, or what begins one.
+pub fn digest_of(state: &str) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest::digest(&digest::SHA256, state.as_bytes()).as_ref());
     bytes

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use super::tokens::{Tokens, copy};
 use crate::id::CredentialName;
@@ -176,6 +177,15 @@ pub trait Grants: Send + Sync {
 
     /// Remembers a flow by the digest of its state.
     fn remember<'a>(&'a self, state: [u8; 32], flow: &'a Flow, until: Timestamp) -> Doing<'a, ()>;
+
+    /// Gives a flow and until when it may come back; it goes on waiting.
+    fn look(&self, state: [u8; 32]) -> Doing<'_, Option<(Flow, Timestamp)>>;
+
+    /// Remembers the state of a flow by the digest of what begins it in a browser.
+    fn lend<'a>(&'a self, ticket: [u8; 32], state: &'a str, until: Timestamp) -> Doing<'a, ()>;
+
+    /// Gives that state and forgets it.
+    fn redeem(&self, ticket: [u8; 32]) -> Doing<'_, Option<Zeroizing<String>>>;
 
     /// Gives a flow and forgets it.
     fn take(&self, state: [u8; 32]) -> Doing<'_, Option<Flow>>;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use super::grants::{Condition, Doing, Flow, Grants, GrantsFault, Sharing, Stored};
 use super::tokens::Tokens;
@@ -24,6 +25,7 @@ pub struct MemoryGrants {
 struct State {
     grants: BTreeMap<CredentialName, Grant>,
     flows: HashMap<[u8; 32], (Flow, Timestamp)>,
+    links: HashMap<[u8; 32], (Zeroizing<String>, Timestamp)>,
 }
 
 struct Grant {
@@ -119,6 +121,23 @@ impl Grants for MemoryGrants {
             self.state().flows.insert(state, (flow.again(), until));
             Ok(())
         })
+    }
+
+    fn look(&self, state: [u8; 32]) -> Doing<'_, Option<(Flow, Timestamp)>> {
+        let known = self.state().flows.get(&state).map(|(flow, until)| (flow.again(), *until));
+        Box::pin(async { Ok(known.filter(|(_, until)| *until > Timestamp::now())) })
+    }
+
+    fn lend<'a>(&'a self, ticket: [u8; 32], state: &'a str, until: Timestamp) -> Doing<'a, ()> {
+        Box::pin(async move {
+            self.state().links.insert(ticket, (Zeroizing::new(state.to_owned()), until));
+            Ok(())
+        })
+    }
+
+    fn redeem(&self, ticket: [u8; 32]) -> Doing<'_, Option<Zeroizing<String>>> {
+        let taken = self.state().links.remove(&ticket);
+        Box::pin(async { Ok(taken.filter(|(_, until)| *until > Timestamp::now()).map(|(state, _)| state)) })
     }
 
     fn take(&self, state: [u8; 32]) -> Doing<'_, Option<Flow>> {

@@ -19,6 +19,7 @@ mod flow;
 mod gained;
 mod grants;
 mod keeper;
+mod link;
 mod memory;
 mod refresh;
 mod renewal;
@@ -29,7 +30,7 @@ mod tests;
 
 pub use examine::AppVerdict;
 pub use fault::FlowFault;
-pub use flow::{Consent, Returned};
+pub use flow::{Consent, Returned, digest_of as state_digest};
 pub use gained::{Authorized, Revocation};
 pub use grants::{Condition, Death, Doing, Doubt, Flow, Grants, GrantsFault, Sharing, Stored, Verifier};
 pub use memory::MemoryGrants;

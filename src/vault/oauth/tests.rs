@@ -16,6 +16,7 @@ use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, watch};
+use zeroize::Zeroizing;
 
 use super::*;
 use crate::config::{Credential, CredentialKind, Endpoint, OAuth2, SecretRef};
@@ -152,6 +153,18 @@ impl Grants for Shared {
 
     fn remember<'a>(&'a self, state: [u8; 32], flow: &'a Flow, until: Timestamp) -> Doing<'a, ()> {
         self.inner.remember(state, flow, until)
+    }
+
+    fn look(&self, state: [u8; 32]) -> Doing<'_, Option<(Flow, Timestamp)>> {
+        self.inner.look(state)
+    }
+
+    fn lend<'a>(&'a self, ticket: [u8; 32], state: &'a str, until: Timestamp) -> Doing<'a, ()> {
+        self.inner.lend(ticket, state, until)
+    }
+
+    fn redeem(&self, ticket: [u8; 32]) -> Doing<'_, Option<Zeroizing<String>>> {
+        self.inner.redeem(ticket)
     }
 
     fn take(&self, state: [u8; 32]) -> Doing<'_, Option<Flow>> {

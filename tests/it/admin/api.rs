@@ -123,7 +123,7 @@ fn a_body_is_json_of_the_right_shape_and_size() {
 }
 
 /// Of every request that has a body one that is taken, and the same as lists of the values of its fields, in their order.
-const BODIES: [(&str, &str, &[&str]); 14] = [
+const BODIES: [(&str, &str, &[&str]); 16] = [
     (
         "post /api/v1/credentials",
         r#"{"name":"one","description":"x","method":{"bearer":"planted"}}"#,
@@ -142,6 +142,8 @@ const BODIES: [(&str, &str, &[&str]); 14] = [
     ("put /api/v1/credentials/{name}", r#"{"description":"x"}"#, &[r#"["x"]"#]),
     ("post /api/v1/credentials/{name}/rotate", r#"{"secret":"api_planted.again"}"#, &[r#"["api_planted.again"]"#]),
     ("post /api/v1/credentials/{name}/authorize", r#"{"start":{}}"#, &[r#"{"start":[]}"#, "[]", r#"["start"]"#]),
+    ("post /api/v1/credentials/{name}/authorize", r#"{"link":{}}"#, &[r#"{"link":[]}"#]),
+    ("post /api/v1/credentials/{name}/authorize/outcome", r#"{"state":"state-of-sales"}"#, &[r#"["state-of-sales"]"#]),
     ("post /api/v1/credentials/{name}/authorize", r#"{"redirect_url":"?code=c&state=s"}"#, &[r#"{"redirect_url":[]}"#]),
     (
         "post /api/v1/routes",

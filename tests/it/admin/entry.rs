@@ -21,6 +21,7 @@ fn operations() -> Vec<(String, String)> {
             .iter()
             .filter(|(key, _)| ["get", "put", "post", "delete"].contains(&key.as_str()));
         let named = path.replace("{name}", "sales");
+        let named = named.replace("{ticket}", "ticket-of-sales");
         operations.map(move |(method, operation)| (method.to_uppercase(), format!("{named}{}", query(operation))))
     });
     operations.collect()
@@ -35,7 +36,13 @@ fn query(operation: &Value) -> String {
     if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
 }
 
+/// What browsers ask that have nothing yet, or come from Close.
+fn is_for_browsers(path: &str) -> bool {
+    path.starts_with("/oauth/")
+}
+
 const CALLBACK: &str = "/oauth/callback";
+const LINK: &str = "/oauth/start/ticket-of-sales";
 const SESSION: &str = "/api/v1/session";
 
 #[test]
@@ -47,9 +54,9 @@ fn nothing_but_the_three_probes_is_answered_without_a_token() {
     }
     let operations = operations();
     assert!(operations.len() > 25, "{operations:?}");
-    let closed = operations.iter().filter(|(method, path)| {
-        !path.starts_with(CALLBACK) && (method, path.as_str()) != (&"POST".to_owned(), SESSION)
-    });
+    let closed = operations
+        .iter()
+        .filter(|(method, path)| !is_for_browsers(path) && (method, path.as_str()) != (&"POST".to_owned(), SESSION));
     for (method, path) in
         closed.chain(&[("GET".to_owned(), "/openapi.json".to_owned()), ("GET".to_owned(), "/nothing".to_owned())])
     {
@@ -131,13 +138,89 @@ fn a_browser_that_began_nothing_is_sent_back_in_vain() {
 }
 
 #[test]
+fn a_link_is_opened_by_a_person_in_a_browser_and_by_nothing_else() {
+    let office = Office::open();
+    office.add("sales");
+    let before = office.memory.events().len();
+    let link = |method: &str| office.ask(method, LINK).host("gate.example.com");
+    for site in ["cross-site", "same-site"] {
+        let refused = link("GET").header("Sec-Fetch-Site", site).refused();
+        assert_eq!(refused, (403, "origin_refused".to_owned()), "{site}");
+    }
+    assert_eq!(link("GET").header("Origin", "https://evil.example").refused().0, 403);
+    assert_eq!(link("GET").host("evil.example").refused().0, 421);
+    for name in ["Sec-Purpose", "Purpose"] {
+        assert_eq!(link("GET").header(name, "prefetch").send().status, 409, "{name}");
+    }
+    assert_eq!(link("HEAD").send().status, 401);
+    assert_eq!(link("HEAD").token(ADMIN).send().status, 409, "who looks does not open it");
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        assert_eq!(link(method).send().status, 401, "{method}");
+    }
+    assert_eq!(office.memory.events().len(), before, "nothing has used it up");
+    let unknown = office.ask("GET", "/oauth/start/planted").send();
+    assert!(unknown.status == 409 && unknown.header("set-cookie").is_none(), "{}", unknown.text());
+    assert_eq!(unknown.header("content-type"), Some("text/html; charset=utf-8"));
+    for site in [None, Some("none"), Some("same-origin")] {
+        let opened = site.map_or(link("GET"), |site| link("GET").header("Sec-Fetch-Site", site)).send();
+        assert_eq!(opened.status, 302, "{}", opened.text());
+        assert_eq!(opened.header("location"), Some("https://app.close.com/oauth2/authorize/?state=x"));
+        assert_eq!(opened.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(opened.header("cache-control"), Some("no-store"));
+        let cookie = opened.header("set-cookie").unwrap();
+        let parts =
+            ["__Host-closegate-oauth=state-of-sales", "HttpOnly", "SameSite=Lax", "Secure", "Path=/", "Max-Age=600"];
+        assert!(parts.iter().all(|part| cookie.contains(part)), "{cookie}");
+    }
+}
+
+#[test]
+fn a_link_is_given_to_an_admin_and_leads_to_this_listener() {
+    let office = Office::open();
+    office.add("sales");
+    let path = "/api/v1/credentials/sales/authorize";
+    let ask = |token: &str| office.ask("POST", path).token(token).json(json!({ "link": {} }));
+    assert_eq!(ask(VIEWER).refused().0, 403);
+    let given = ask(ADMIN).send();
+    assert_eq!(given.json()["link"], format!("https://gate.example.com{LINK}"));
+    assert_eq!(given.header("set-cookie"), None, "whoever asks for a link is not the browser");
+    let begun = office.admin("POST", path).send();
+    assert!(begun.header("set-cookie").is_some() && begun.json()["link"].is_null(), "{}", begun.text());
+    let outcome = |token: &str, state: &str| {
+        office.ask("POST", &format!("{path}/outcome")).token(token).json(json!({ "state": state }))
+    };
+    assert_eq!(outcome(ADMIN, "state-of-sales").send().json()["outcome"], "authorized");
+    assert_eq!(outcome(ADMIN, "planted").refused(), (409, "authorization_refused".to_owned()));
+    assert_eq!(outcome(VIEWER, "state-of-sales").refused().0, 403);
+}
+
+/// A browser that left for one authorization and comes back with another: somebody else's, perhaps.
+#[test]
+fn what_comes_back_to_another_browser_is_taken_from_none() {
+    let office = Office::open();
+    office.add("sales");
+    let before = office.memory.events().len();
+    let back = |cookie: &str| {
+        let path = format!("{CALLBACK}?code=planted&state=state-of-partner");
+        office.ask("GET", &path).host("gate.example.com").header("Cookie", cookie).send().status
+    };
+    assert_eq!(back("__Host-closegate-oauth=planted"), 409);
+    assert_eq!(back("closegate-oauth=state-of-sales"), 409, "a cookie that is bound to nothing");
+    assert_eq!(back("__Host-closegate-oauth=state-of-partner; __Host-closegate-oauth=state-of-sales"), 409);
+    assert_eq!(office.memory.events().len(), before);
+    assert_eq!(back("__Host-closegate-oauth=state-of-sales"), 409);
+    let last = office.memory.events().pop().unwrap();
+    assert_eq!((last.action.as_str(), last.subject.as_deref()), ("mismatch", Some("sales")), "that one is over");
+}
+
+#[test]
 fn a_viewer_can_change_nothing() {
     let office = Office::open();
     office.add("sales");
     let before = office.memory.events().len();
     let (cookie, csrf) = office.sign_in(VIEWER);
     let signed_in = office.memory.events().len();
-    for (method, path) in operations().iter().filter(|(_, path)| path != SESSION && !path.starts_with(CALLBACK)) {
+    for (method, path) in operations().iter().filter(|(_, path)| path != SESSION && !is_for_browsers(path)) {
         let by_token = office.ask(method, path).token(VIEWER);
         let by_cookie = office.ask(method, path).header("Cookie", &cookie).header("closegate-csrf", &csrf);
         for question in [by_token, by_cookie] {

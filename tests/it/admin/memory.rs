@@ -247,7 +247,12 @@ impl Management for Memory {
         ready(self.credential_did(by, "credential.enable", name, None, |one| one.state = CredentialState::Ready))
     }
 
-    fn start_authorization<'a>(&'a self, name: &'a CredentialName, by: &'a Actor) -> Answer<'a, Started> {
+    fn start_authorization<'a>(
+        &'a self,
+        name: &'a CredentialName,
+        departure: Departure,
+        by: &'a Actor,
+    ) -> Answer<'a, Started> {
         let known = self.credential_did(by, "credential.authorize", name, None, |_| {});
         ready(known.map(|credential| {
             let state = format!("state-of-{}", credential.name);
@@ -256,8 +261,37 @@ impl Management for Memory {
                 redirect_uri: "https://localhost/oauth/callback".to_owned(),
                 state,
                 expires_at: Timestamp::now(),
+                link: (departure == Departure::ByLink)
+                    .then(|| format!("https://gate.example.com/oauth/start/ticket-of-{}", credential.name)),
             }
         }))
+    }
+
+    fn follow_link<'a>(&'a self, ticket: &'a str) -> Answer<'a, Started> {
+        let by = Actor { name: "browser".to_owned(), way: Way::Session, from: None };
+        let name = ticket.strip_prefix("ticket-of-").and_then(|name| CredentialName::parse(name).ok());
+        let known = name.ok_or_else(|| Refusal::new(Code::AuthorizationRefused, "this link begins nothing"));
+        let known = known.and_then(|name| self.credential_did(&by, "link.opened", &name, None, |_| {}));
+        ready(known.map(|credential| Started {
+            authorization_url: "https://app.close.com/oauth2/authorize/?state=x".to_owned(),
+            redirect_uri: "https://gate.example.com/oauth/callback".to_owned(),
+            state: format!("state-of-{}", credential.name),
+            expires_at: Timestamp::now(),
+            link: None,
+        }))
+    }
+
+    fn await_authorization<'a>(&'a self, name: &'a CredentialName, state: &'a str) -> Answer<'a, Progress> {
+        let known = state.strip_prefix("state-of-").is_some_and(|of| of == name.as_str());
+        let unknown = || Refusal::new(Code::AuthorizationRefused, "nobody waits for this authorization");
+        ready(if known { Ok(Progress::of(Outcome::Authorized)) } else { Err(unknown()) })
+    }
+
+    fn mismatch<'a>(&'a self, state: &'a str, by: &'a Actor) -> Answer<'a, ()> {
+        if let Some(name) = state.strip_prefix("state-of-") {
+            self.with(|state| state.note(by, "mismatch", Some(name)));
+        }
+        ready(Ok(()))
     }
 
     fn complete_authorization<'a>(

@@ -196,3 +196,53 @@ async fn the_secret_of_an_app_is_examined_by_its_grant_or_by_a_token_that_is_non
     *scene.line.cut.lock().unwrap() = true;
     assert!(matches!(examine(&right).await, AppVerdict::Undecided(why) if why.contains("cut")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_link_begins_what_it_was_made_for_once_and_as_long_as_that_waits() {
+    let mut scene = Scene::without_grant(|app| app).await;
+    scene.join().await;
+    scene.join().await;
+    let vault = scene.vault();
+    let consent = vault.begin_authorization(PARTNER, "ops").await.unwrap();
+    let ticket = vault.lend_link(&consent).await.unwrap();
+    assert!(ticket.len() == 43 && *ticket != *consent.state);
+    let unknown = |ticket: String| async move { vault.follow_link(&ticket).await.unwrap_err() };
+    for wrong in ["", &ticket[1..], &consent.state, &ticket.to_lowercase()] {
+        assert_eq!(unknown(wrong.to_owned()).await, FlowFault::UnknownLink, "{wrong}");
+    }
+    // Another replica may be the one that is opened.
+    let opened = scene.replicas[1].vault.follow_link(&ticket).await.unwrap();
+    assert_eq!((&opened.url, &opened.state, opened.expires), (&consent.url, &consent.state, consent.expires));
+    assert_eq!(unknown(ticket.to_string()).await, FlowFault::UnknownLink, "it was opened");
+
+    let late = vault.lend_link(&consent).await.unwrap();
+    let digest = flow::digest_of(&late);
+    scene.grants.lend(digest, &consent.state, Timestamp::UNIX_EPOCH).await.unwrap();
+    assert_eq!(unknown(late.to_string()).await, FlowFault::UnknownLink, "its time is over");
+
+    let over = vault.lend_link(&consent).await.unwrap();
+    assert_eq!(vault.give_up_authorization(&consent.state).await, Ok(Some(name())));
+    assert_eq!(vault.give_up_authorization(&consent.state).await, Ok(None));
+    assert_eq!(unknown(over.to_string()).await, FlowFault::UnknownLink, "what it begins is over");
+    let back = decide(&scene, &consent.url, "allow").await;
+    let returned = Returned::of_url(&back).unwrap();
+    assert_eq!(vault.finish_authorization(returned, None, event()).await.unwrap_err(), FlowFault::Unknown);
+    assert!(scene.asked().is_empty(), "no code was shown to Close");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_leads_to_no_other_app_than_it_was_made_for() {
+    let mut scene = Scene::without_grant(|app| app).await;
+    scene.join().await;
+    let consent = scene.vault().begin_authorization(PARTNER, "ops").await.unwrap();
+    let flow = scene.grants.take(flow::digest_of(&consent.state)).await.unwrap().unwrap();
+    for changed in [
+        Flow { client_id: "oa2client_other".to_owned(), ..flow.again() },
+        Flow { redirect_uri: "https://evil.example/oauth/callback".to_owned(), ..flow.again() },
+        Flow { credential: CredentialName::parse("gone").unwrap(), ..flow.again() },
+    ] {
+        let ticket = scene.vault().lend_link(&consent).await.unwrap();
+        scene.grants.remember(flow::digest_of(&consent.state), &changed, consent.expires).await.unwrap();
+        assert_eq!(scene.vault().follow_link(&ticket).await.unwrap_err(), FlowFault::Changed);
+    }
+}
