@@ -53,19 +53,25 @@ impl Sight<'_> {
     }
 
     fn finds_key_shown(&self, text: &[u8]) -> bool {
+        // Most values are made of short words: no encoding of a key has room in them.
+        let longest = longest_word(text);
         let is_shaped = || {
             keyshape::mentions_key(text)
-                || marks_in_base64(text).any(|encoded| encoded.get(..ENOUGH).is_some_and(shows_key))
-                || marks_in_hexadecimal(text)
-                    .any(|digits| hexadecimal(digits).is_some_and(|text| keyshape::mentions_key(&text)))
+                || longest >= ENOUGH - PADDING
+                    && marks_in_base64(text).any(|encoded| encoded.get(..ENOUGH).is_some_and(shows_key))
+                || longest >= 2 * TELLING
+                    && marks_in_hexadecimal(text)
+                        .any(|digits| hexadecimal(digits).is_some_and(|text| keyshape::mentions_key(&text)))
         };
-        // Most values are short.
-        text.len() >= TELLING && is_shaped()
-            || (!self.keys.opaque.is_empty() || self.own.is_some()) && self.finds_opaque(text)
+        longest >= TELLING && is_shaped()
+            || (!self.keys.opaque.is_empty() || self.own.is_some()) && self.finds_opaque(text, longest)
     }
 
-    /// A key that does not have the shape of one.
-    fn finds_opaque(&self, text: &[u8]) -> bool {
+    /// A key that does not have the shape of one, in a text with a longest word of this length.
+    fn finds_opaque(&self, text: &[u8], longest: usize) -> bool {
+        if longest < SHORTEST_ENCODED {
+            return self.is_opaque_in(text);
+        }
         let runs = |marks: &'static [u8; 2], least: usize| {
             let runs = text.split(move |byte| !byte.is_ascii_alphanumeric() && !marks.contains(byte));
             runs.filter(move |run| run.len() >= least)
@@ -73,7 +79,7 @@ impl Sight<'_> {
         let in_base64 = ALPHABETS.iter().enumerate().any(|(number, (engine, marks))| {
             // What has none of the other two is the same in both alphabets.
             let mut fit =
-                runs(marks, SHORTEST * 4 / 3).filter(|run| number == 0 || run.iter().any(|byte| marks.contains(byte)));
+                runs(marks, SHORTEST_ENCODED).filter(|run| number == 0 || run.iter().any(|byte| marks.contains(byte)));
             fit.any(|run| self.is_base64_of_opaque(engine, run))
         });
         let is_hexadecimal = |run: &&[u8]| run.iter().all(u8::is_ascii_hexdigit);
@@ -98,6 +104,16 @@ impl Sight<'_> {
             engine.decode(encoded).is_ok_and(|decoded| self.is_opaque_in(&Zeroizing::new(decoded)))
         })
     }
+}
+
+/// The length of the longest run of what keys of our making, Base64 of either alphabet, and hexadecimal are written in.
+fn longest_word(text: &[u8]) -> usize {
+    let (mut longest, mut length) = (0_usize, 0_usize);
+    for byte in text {
+        length = if WORD[usize::from(*byte)] { length + 1 } else { 0 };
+        longest = longest.max(length);
+    }
+    longest
 }
 
 /// Where Base64 of something with a key's mark in it may begin to show the key: the mark has one of three looks, as what
@@ -146,6 +162,22 @@ const ALPHABETS: [(GeneralPurpose, [u8; 2]); 2] =
 
 /// Letters of Base64 that show a key, up to two bytes before it.
 const ENOUGH: usize = (2 + TELLING).div_ceil(3) * 4;
+/// How many of the last letters may be signs that none follows.
+const PADDING: usize = 2;
+
+/// How many letters of Base64 a key has at least that does not have the shape of one; of hexadecimal it has more.
+const SHORTEST_ENCODED: usize = SHORTEST * 4 / 3;
+
+/// Letters, digits, and what either alphabet of Base64 has beside them.
+const WORD: [bool; 256] = {
+    let mut word = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        word[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_');
+        byte += 1;
+    }
+    word
+};
 
 /// How often percent-encoding is undone: nobody reads more layers than that back.
 const LAYERS: usize = 3;
