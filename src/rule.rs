@@ -34,7 +34,10 @@ pub struct Rule {
     text: String,
     /// Empty: any.
     methods: Vec<Method>,
-    segments: Vec<Segment>,
+    /// The segments before the first star, decoded, each behind its slash.
+    lead: String,
+    /// Those from there on.
+    rest: Vec<Segment>,
     /// Whether what lies below matches too.
     below: bool,
 }
@@ -78,8 +81,14 @@ impl Rule {
         if below {
             segments.pop();
         }
-        let segments = segments.into_iter().map(parse_segment).collect::<Result<_, _>>()?;
-        Ok(Self { text: text.to_owned(), methods, segments, below })
+        let (mut lead, mut rest) = (String::new(), Vec::new());
+        for segment in segments {
+            match parse_segment(segment)? {
+                Segment::Literal(literal) if rest.is_empty() => lead.extend(["/", &literal]),
+                segment => rest.push(segment),
+            }
+        }
+        Ok(Self { text: text.to_owned(), methods, lead, rest, below })
     }
 
     fn covers(&self, method: &Method, path: &DecisionPath<'_>) -> bool {
@@ -87,8 +96,13 @@ impl Rule {
     }
 
     fn covers_path(&self, path: &DecisionPath<'_>) -> bool {
-        let mut asked = path.segments();
-        for segment in &self.segments {
+        let Some(behind) = path.as_str().strip_prefix(self.lead.as_str()) else { return false };
+        // The last segment of the lead may be the beginning of a longer one.
+        if !behind.is_empty() && !behind.starts_with('/') {
+            return false;
+        }
+        let mut asked = behind.split('/').filter(|segment| !segment.is_empty());
+        for segment in &self.rest {
             let fits = asked.next().is_some_and(|asked| match segment {
                 Segment::Any => true,
                 Segment::Literal(literal) => literal == asked,
