@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use http::header::{HeaderMap, RETRY_AFTER};
+use http::header::HeaderMap;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 
@@ -119,12 +119,13 @@ struct Parts {
 
 impl Parts {
     fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
-        let bytes = value.as_bytes();
-        if *name == RETRY_AFTER {
-            self.retry_after = seconds(bytes);
+        let (name, bytes) = (name.as_str(), value.as_bytes());
+        // Nearly all others begin with something else.
+        if !matches!(name.as_bytes().first(), Some(b'r' | b'x')) {
             return;
         }
-        match name.as_str() {
+        match name {
+            "retry-after" => self.retry_after = seconds(bytes),
             "ratelimit" => {
                 let (reading, reset) = combined(bytes);
                 self.combined = reading;
