@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use http::{Request, Response};
 
 use super::body::{AnswerBody, Source};
-use super::lane::{Flight, Lane, Way};
+use super::lane::{Flight, Lane, Way, Weight};
 use super::pool::Inner;
 use super::{Call, Freshness, Progress, SendError, SendFault, Upload, http1, http2};
 
@@ -45,15 +45,16 @@ impl<B: Upload> Exchange<B> {
     }
 
     fn begin(&mut self, request: Request<B>, freshness: Freshness) {
-        match self.lane.take(freshness) {
+        let weight = Weight::of(request.body());
+        match self.lane.take(freshness, weight) {
             Some(way) => {
-                if matches!(way, Way::Stream(_)) && self.lane.lacks_links() {
+                if matches!(way, Way::Stream(_)) && self.lane.lacks_links(weight) {
                     self.pool.prepare_link(&self.lane);
                 }
                 self.go(way, request);
             }
             None => {
-                let opening = Box::pin(self.pool.clone().open(self.lane.clone()));
+                let opening = Box::pin(self.pool.clone().open(self.lane.clone(), weight));
                 self.stage = Stage::Opening(opening, request);
             }
         }

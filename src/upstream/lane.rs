@@ -2,8 +2,9 @@
 //!
 //! HTTP/1.1 costs less for a request alone, HTTP/2 for many at once: they share system calls, records and reads. So a
 //! lane that may speak both goes by what is in flight. Up to [`FEW`] requests at once take connections of their own;
-//! beyond that all new ones become streams, and they stay so until the crowd has been gone for a tick or two. How large
-//! a body is makes no difference: nobody knows before the answer.
+//! beyond that all new ones become streams, and they stay so until the crowd has been gone for a tick or two. A request
+//! with a large body takes a connection of its own in a crowd as well: windows cost more than they save. How large an
+//! answer is makes no difference: nobody knows it before.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::http1::Link;
 use super::http2::{Claim, Trunk};
 use super::opening::Opening;
-use super::{Freshness, SendFault, Slot};
+use super::{Freshness, SendFault, Slot, Upload};
 use crate::config::Http;
 use crate::net::Offer;
 use crate::origin::Scheme;
@@ -45,6 +46,15 @@ pub(super) enum Plan {
     Alone(Offer),
     /// It waits, with others, for one connection.
     Together(Offer),
+}
+
+/// How much a request brings with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// No body, a small one, or one of which nothing is known.
+    Light,
+    /// A body of [`LARGE`] bytes or more.
+    Heavy,
 }
 
 /// Which versions the origin speaks, as far as it is known.
@@ -109,11 +119,11 @@ impl Lane {
     }
 
     /// A way that is there already.
-    pub(super) fn take(&self, freshness: Freshness) -> Option<Way> {
+    pub(super) fn take(&self, freshness: Freshness, weight: Weight) -> Option<Way> {
         if freshness == Freshness::New {
             return None;
         }
-        if self.prefers_streams() {
+        if self.prefers_streams(weight) {
             return self.claim(freshness).map(Way::Stream);
         }
         self.take_link(freshness).map(Way::Link).or_else(|| self.claim(freshness).map(Way::Stream))
@@ -125,20 +135,20 @@ impl Lane {
         stream.or_else(|| self.take_link(Freshness::Pooled).map(Way::Link))
     }
 
-    /// Whether a connection of its own would serve the next request better than what it gets now.
-    pub(super) fn lacks_links(&self) -> bool {
-        self.speaks.get() == Speaks::Both && !self.prefers_streams() && self.idle.borrow().is_empty()
+    /// Whether a connection of its own would serve the next such request better than what it gets now.
+    pub(super) fn lacks_links(&self, weight: Weight) -> bool {
+        self.speaks.get() == Speaks::Both && !self.prefers_streams(weight) && self.idle.borrow().is_empty()
     }
 
     /// How to get a way.
-    pub(super) fn plan(&self) -> Plan {
+    pub(super) fn plan(&self, weight: Weight) -> Plan {
         match self.speaks.get() {
             Speaks::Http1 => Plan::Alone(Offer::Http1),
             Speaks::Http2 => Plan::Together(Offer::Http2),
             // While one finds out what is spoken, a few others need not wait.
             Speaks::Unknown if self.opening.borrow().is_some() && !self.load.is_high() => Plan::Alone(Offer::Http1),
             Speaks::ChoseHttp1 => Plan::Alone(Offer::Both),
-            Speaks::Both if !self.load.is_high() => Plan::Alone(Offer::Http1),
+            Speaks::Both if !self.prefers_streams(weight) => Plan::Alone(Offer::Http1),
             Speaks::Unknown | Speaks::Both | Speaks::RefusedHttp1 => Plan::Together(Offer::Both),
         }
     }
@@ -241,10 +251,10 @@ impl Lane {
         self.trunks.take().iter().for_each(|trunk| trunk.retire());
     }
 
-    fn prefers_streams(&self) -> bool {
+    fn prefers_streams(&self, weight: Weight) -> bool {
         match self.speaks.get() {
             Speaks::Http2 | Speaks::RefusedHttp1 => true,
-            Speaks::Both => self.load.is_high(),
+            Speaks::Both => self.load.is_high() && weight == Weight::Light,
             Speaks::Http1 | Speaks::Unknown | Speaks::ChoseHttp1 => false,
         }
     }
@@ -268,6 +278,12 @@ impl Lane {
     }
 }
 
+impl Weight {
+    pub(super) fn of(body: &impl Upload) -> Self {
+        if body.size_hint().lower() >= LARGE { Self::Heavy } else { Self::Light }
+    }
+}
+
 impl Load {
     /// A tick: the time before the last one is forgotten.
     fn pass(&self) {
@@ -288,3 +304,5 @@ impl Drop for Flight {
 
 /// Most requests at once that connections of their own serve at less cost.
 const FEW: usize = 8;
+/// Bytes of a request's body that one connection carries at less cost than a stream among others: more than a frame takes.
+const LARGE: u64 = 32 * 1024;

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::SendFault;
 use super::http1::Link;
 use super::http2::Trunk;
-use super::lane::{Lane, Plan, Way};
+use super::lane::{Lane, Plan, Way, Weight};
 use super::pool::Inner;
 use super::seat::Seat;
 use crate::net::Offer;
@@ -36,9 +36,9 @@ impl Drop for UnderWay {
 
 impl Inner {
     /// Gets a way to the upstream for a request that found none.
-    pub(super) async fn open(self: Rc<Self>, lane: Rc<Lane>) -> Result<Way, SendFault> {
+    pub(super) async fn open(self: Rc<Self>, lane: Rc<Lane>, weight: Weight) -> Result<Way, SendFault> {
         for _ in 0..ROUNDS {
-            match lane.plan() {
+            match lane.plan(weight) {
                 Plan::Alone(offer) => match self.make(&lane, offer, self.seat(&lane)).await {
                     Ok(Made::Link(link)) => return Ok(Way::Link(link)),
                     Ok(Made::Trunk) => {}

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::net::Offer;
 use crate::task;
-use crate::upstream::lane::{Lane, Plan};
+use crate::upstream::lane::{Lane, Plan, Weight};
 
 /// What a test does with a pool, its origin on the same thread.
 fn with_pool<F: Future<Output = ()>>(
@@ -179,7 +179,7 @@ fn what_is_in_flight_when_a_lane_is_closed_comes_to_its_end() {
 #[test]
 fn a_crowd_goes_by_streams_until_it_has_been_gone_for_a_while() {
     let origin = Origin::parse("https://close.test").unwrap();
-    let plan = |lane: &Rc<Lane>| match lane.plan() {
+    let plan = |lane: &Rc<Lane>| match lane.plan(Weight::Light) {
         Plan::Alone(offer) => (false, offer),
         Plan::Together(offer) => (true, offer),
     };

@@ -12,6 +12,10 @@ use crate::world::{INJECTED, Setup, World, gateway};
 
 /// So many clients, each of which sends so many requests, all together in each turn.
 fn crowd(world: &World, clients: usize, requests: usize) {
+    crowd_of(world, &get(), clients, requests);
+}
+
+fn crowd_of(world: &World, request: &str, clients: usize, requests: usize) {
     let together = Barrier::new(clients);
     std::thread::scope(|scope| {
         for _ in 0..clients {
@@ -19,11 +23,15 @@ fn crowd(world: &World, clients: usize, requests: usize) {
                 let mut client = world.connect();
                 for _ in 0..requests {
                     together.wait();
-                    assert_eq!(exchange(&mut client, &get()).status, 200);
+                    assert_eq!(exchange(&mut client, request).status, 200);
                 }
             });
         }
     });
+}
+
+fn post_of(length: usize) -> String {
+    head("POST", "/sales/api/v1/lead/", &format!("Content-Length: {length}\r\n")) + &"x".repeat(length)
 }
 
 fn two_credentials(setup: Setup) -> Setup {
@@ -47,6 +55,22 @@ fn auto_finds_out_and_goes_by_load() {
     assert!(origin.count("http/1.1") <= 9, "{:?}", origin.connections());
     let (streams, alone) = (origin.requests("h2") - before.0, origin.requests("http/1.1") - before.1);
     assert!(streams > 32 * 30 * 8 / 10, "{streams} by streams, {alone} alone");
+}
+
+#[test]
+fn auto_gives_large_bodies_connections_of_their_own_in_a_crowd_as_well() {
+    let origin = TlsOrigin::offering(&["h2", "http/1.1"]);
+    let world = origin.gateway("auto").start();
+    let large = post_of(64 * 1024);
+    // One connection more at a time: until then streams do.
+    crowd_of(&world, &large, 24, 60);
+    let before = (origin.requests("h2"), origin.requests("http/1.1"));
+    crowd_of(&world, &large, 24, 20);
+    let (streams, alone) = (origin.requests("h2") - before.0, origin.requests("http/1.1") - before.1);
+    assert!(alone > 24 * 20 * 8 / 10, "{streams} by streams, {alone} alone");
+    let before = origin.requests("h2");
+    crowd_of(&world, &post_of(100), 24, 20);
+    assert!(origin.requests("h2") - before > 24 * 20 * 8 / 10, "small bodies go by streams");
 }
 
 #[test]
