@@ -4,6 +4,7 @@
 //! Whether a request is sent again is decided here and nowhere else, at most once for each reason, and never for a POST
 //! that may have been processed.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -41,7 +42,8 @@ pub(super) enum Sent<F> {
 
 /// A request on its way out, and what its answer will need.
 pub(super) struct Away<F> {
-    exchange: F,
+    /// In a box: until it is awaited it is handed on from place to place, and it is large.
+    exchange: Pin<Box<F>>,
     matter: Matter,
     redactor: Redactor,
     generation: u64,
@@ -155,7 +157,7 @@ where
         let (request, redactor) = outbound.authorized(authorization, body);
         let call = self.call(request, matter.leave.route(), matter.again.freshness());
         ledger.record.attempts = 1;
-        let exchange = self.upstream.clone().call(call);
+        let exchange = Box::pin(self.upstream.clone().call(call));
         Away { exchange, matter, redactor, generation }
     }
 
