@@ -98,6 +98,21 @@ async fn a_copy_of_the_database_yields_no_secret_without_the_master_key() {
     assert_eq!(thief.secret(&name("sales"), version).await.unwrap().expose(), PLANTED);
 }
 
+/// The id of a key is no proof of it.
+#[tokio::test]
+async fn a_store_whose_proof_does_not_open_is_not_sealed_into() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ring, text) = Keyring::random().unwrap();
+    std::fs::write(folder.path().join("master.key"), text.as_bytes()).unwrap();
+    let archive = archive(&folder, "master.key", Role::Serving);
+    let other = Identity { kind: "store", name: "", purpose: "another" };
+    archive.store().settle_on(&ring.seal(ring.first(), other, b"closegate").unwrap()).await.unwrap();
+    let broken = ArchiveFault::Broken { of: "the store itself".to_owned() };
+    assert_eq!(archive.check().await, Err(broken.clone()));
+    let state = Content::Passing(Purpose::OAuthState, [7; 32]);
+    assert_eq!(archive.seal(&state, PLANTED).await, Err(broken));
+}
+
 #[tokio::test]
 async fn a_record_that_was_moved_does_not_open() {
     let folder = tempfile::tempdir().unwrap();

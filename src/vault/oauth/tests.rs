@@ -68,6 +68,8 @@ struct Shared {
     waiting: watch::Sender<usize>,
     reads: AtomicUsize,
     down: Mutex<bool>,
+    /// What another process stores just before the next lease is taken.
+    overtaken: Mutex<Option<Tokens>>,
 }
 
 impl Shared {
@@ -79,6 +81,7 @@ impl Shared {
             waiting: watch::Sender::new(0),
             reads: AtomicUsize::new(0),
             down: Mutex::new(false),
+            overtaken: Mutex::default(),
         })
     }
 
@@ -108,6 +111,10 @@ impl Grants for Shared {
     fn lease<'a>(&'a self, name: &'a CredentialName, owner: &'a str, time: Duration) -> Doing<'a, Option<Fence>> {
         Box::pin(async move {
             self.is_up()?;
+            let overtaken = self.overtaken.lock().unwrap().take();
+            if let Some(tokens) = overtaken {
+                self.inner.put(name, &tokens, &event()).await?;
+            }
             self.inner.lease(name, owner, time).await
         })
     }

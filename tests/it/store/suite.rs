@@ -176,7 +176,8 @@ async fn a_lease_that_ran_out_is_taken_by_others_and_its_fence_with_it(store: &S
     store.store_grant("partner", &token("second"), dead).await.unwrap();
     let alive = store.lease_grant("partner", "b", TTL).await.unwrap().unwrap();
     let stale = StoreError::Stale { name: "partner".to_owned() };
-    assert_eq!(store.store_grant("partner", &token("third"), dead).await, Err(stale));
+    assert_eq!(store.store_grant("partner", &token("third"), dead).await, Err(stale.clone()));
+    assert_eq!(store.mark_grant("partner", GrantState::Dead, None, dead).await, Err(stale));
     store.store_grant("partner", &token("fourth"), alive).await.unwrap();
 }
 

@@ -48,6 +48,17 @@ async fn a_token_that_another_process_stored_meanwhile_is_used_and_the_grant_liv
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_gets_the_lease_after_somebody_else_has_refreshed_does_not_refresh_again() {
+    let scene = Scene::granted().await;
+    let other = scene.simulator.grant(&scene.app).unwrap();
+    *scene.grants.overtaken.lock().unwrap() = Some(scene.tokens(&other, HOUR));
+    scene.token_is_due().await;
+    scene.until(|| scene.vault().authorization(PARTNER).is_ok_and(|token| token.generation() == 2)).await;
+    assert_eq!(scene.carried().await, format!("Bearer {}", other.access_token));
+    assert_eq!((scene.asked().len(), scene.grants.overtaken.lock().unwrap().is_some()), (0, false));
+}
+
+#[tokio::test(start_paused = true)]
 async fn invalid_grant_is_no_end_where_the_store_has_other_tokens_by_then() {
     let scene = Scene::granted().await;
     let (simulator, grants) = (scene.simulator.clone(), Arc::clone(&scene.grants));
