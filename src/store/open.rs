@@ -111,7 +111,9 @@ fn prepare(path: &Path, role: Role) -> Result<Option<File>, StoreError> {
 /// The lock lies in a file of its own, which stays: SQLite's own locks are not to be touched, and the system lets go of
 /// this one whatever way the process ends.
 fn lock(path: &Path) -> Result<File, StoreError> {
-    let mut name = path.as_os_str().to_owned();
+    // Beside the file itself, whatever links lead to it.
+    let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut name = file.into_os_string();
     name.push(".lock");
     let name = PathBuf::from(name);
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&name);

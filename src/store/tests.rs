@@ -70,7 +70,12 @@ async fn one_gateway_serves_from_a_file_and_others_visit() {
     first.insert(draft(Kind::Route, "sales"), &event()).await.unwrap();
     let second = Store::open(place(&folder), Role::Serving).await.unwrap_err();
     let path = folder.path().join("data/closegate.db");
-    assert_eq!(second, StoreError::Locked { path });
+    assert_eq!(second, StoreError::Locked { path: path.clone() });
+    // By another name as well.
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let linked = Place::Sqlite { path: link.clone(), otherwise: Otherwise::Refuse };
+    assert_eq!(Store::open(linked, Role::Serving).await.unwrap_err(), StoreError::Locked { path: link });
     let visitor = Store::open(place(&folder), Role::Visiting).await.unwrap();
     visitor.insert(draft(Kind::Route, "partner"), &event()).await.unwrap();
     assert_eq!(first.records(Kind::Route).await.unwrap().len(), 2);
