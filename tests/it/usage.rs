@@ -120,7 +120,7 @@ fn usage_is_answered_over_http_and_on_the_command_line_with_and_without_a_gatewa
     assert_eq!((status, &answer["rows"][0]["name"]), (200, &json!("GET /api/v1/lead/")), "{answer}");
     let steps = answer["chart"]["lines"][0]["requests"].as_array().unwrap();
     assert!(steps.len() <= 10 && steps.last() == Some(&json!(1)), "{answer}");
-    for bad in ["points=0", "points=1441", "since=soon", "by=colour", "bye=key"] {
+    for bad in ["points=0", "points=1441", "since=soon", "by=colour", "bye=key", "key=a%00"] {
         let (status, answer) = over_http(&format!("/api/v1/usage?{bad}"));
         assert_eq!((status, &answer["code"]), (400, &json!("malformed")), "{bad}: {answer}");
     }

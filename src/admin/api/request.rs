@@ -54,6 +54,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        // No name holds one, and PostgreSQL takes no text that does.
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(Refusal::new(Code::Malformed, "the query cannot be read: it holds a NUL"));
+        }
         let query = axum::extract::Query::<T>::try_from_uri(&parts.uri);
         query.map(|query| Self(query.0)).map_err(|rejection: QueryRejection| {
             let what = told(&std::error::Error::source(&rejection).map(ToString::to_string).unwrap_or_default());
