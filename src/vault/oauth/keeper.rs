@@ -162,8 +162,10 @@ impl Keeper {
         self.entry.expect("its tokens cannot be read from the store", until);
     }
 
+    /// Takes tokens that are others, or the same with a longer life.
     fn take(&mut self, tokens: Tokens) {
-        if self.held.as_ref().is_none_or(|held| !held.tokens.is_same(&tokens)) {
+        let newer = |held: &Held| !held.tokens.is_same(&tokens) || held.tokens.expires() < tokens.expires();
+        if self.held.as_ref().is_none_or(newer) {
             self.install(tokens);
         }
     }
@@ -175,7 +177,10 @@ impl Keeper {
         let now = Instant::now();
         let (left, age) = (tokens.left(), tokens.age());
         let tokens = Arc::new(tokens);
-        let before = self.held.take().map(|held| held.candidate);
+        let before = self
+            .held
+            .take()
+            .and_then(|held| if held.tokens.is_same(&tokens) { held.before } else { Some(held.candidate) });
         self.entry.meters().token_expiry.store(tokens.expires().as_second(), Relaxed);
         self.renewal(|renewal| renewal.renewed(age));
         self.pause = Pause::default();

@@ -192,3 +192,14 @@ async fn an_app_that_is_not_taken_in_the_body_is_shown_by_basic_from_then_on() {
     let by_basic: Vec<_> = scene.asked().iter().map(|seen| seen.header("authorization").is_some()).collect();
     assert_eq!((by_basic, scene.at_close()), (vec![false, true, true], (2, false)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_given_a_longer_life_is_not_asked_for_again_at_once() {
+    let scene = Scene::granted().await;
+    let text = r#"{"access_token":"the-same-token-as-before","token_type":"bearer","expires_in":3600}"#;
+    let answer = http::Response::builder().header("content-type", "application/json").body(text.into()).unwrap();
+    scene.script(Trouble::Answer(answer));
+    tokio::time::sleep(HOUR * 4).await;
+    assert!((4..=6).contains(&scene.asked().len()), "{}", scene.asked().len());
+    assert_eq!(scene.carried().await, "Bearer the-same-token-as-before");
+}
