@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
+use tokio::sync::oneshot;
+
 /// Runs a future on the current thread's local runtime until it ends; nobody waits for it.
 #[expect(clippy::disallowed_methods, reason = "the one place that spawns on a worker")]
 pub fn spawn_local<F: Future<Output = ()> + 'static>(future: F) {
@@ -33,4 +35,17 @@ pub fn spawn<F: Future<Output = ()> + Send + 'static>(name: &'static str, future
             tracing::error!(task = name, "a background task panicked; its work has stopped");
         }
     }));
+}
+
+/// Does something to its end on the service thread's runtime, also when whoever waits for it leaves; none when it panicked.
+pub async fn concluded<F>(name: &'static str, doing: F) -> Option<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    let (sender, receiver) = oneshot::channel();
+    spawn(name, async move {
+        // Nobody may want it any more.
+        let _ = sender.send(doing.await);
+    });
+    receiver.await.ok()
 }

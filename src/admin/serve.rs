@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::IntoResponse as _;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -22,6 +23,7 @@ use tower::Service as _;
 use super::api::Api;
 use super::health::Health;
 use super::patience::Patient;
+use super::refusal::Refusal;
 use super::respond::{Sources, closed, probes, strict};
 use crate::edge::ServerTls;
 use crate::task;
@@ -121,7 +123,12 @@ where
 {
     let answer = move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(came);
-        router.clone().call(request)
+        let answering = router.clone().call(request);
+        async {
+            // Whoever leaves takes nothing back: what was begun, at Close above all, is brought to its end.
+            let answered = task::concluded("operator's request", answering).await;
+            answered.unwrap_or_else(|| Ok(Refusal::internal().into_response()))
+        }
     };
     let stream = TokioIo::new(Patient::new(stream, STALL));
     // How it ended is nobody's concern.

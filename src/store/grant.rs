@@ -123,6 +123,16 @@ impl Store {
         Ok(Grant { name, sealed: Some(sealed), generation, expires_at, state, reason: None, updated_at })
     }
 
+    /// Proves that a change would be kept now, by making one that changes nothing.
+    pub async fn prove_grants(&self) -> Result<(), StoreError> {
+        let proved = async {
+            let mut session = self.change().await?;
+            session.advance(COUNTER).await?;
+            session.commit().await
+        };
+        self.heed(proved.await)
+    }
+
     /// Takes the lease of a grant for some time; none while somebody else has it.
     ///
     /// # Errors

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use closegate::admin::Code;
-use closegate::sim::{Accepted, Grant, OAuthApp, Options, Simulator};
+use closegate::sim::{Accepted, Fault, Grant, OAuthApp, Options, Simulator, Trouble};
 use closegate::store::{Otherwise, Passing, Place, Purpose, Role, Store};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::manage::{by, code, credential};
 use crate::raw::{Answer, Raw};
@@ -310,6 +312,56 @@ fn what_is_removed_is_revoked_at_close_as_far_as_close_can_be_reached() {
     assert_eq!(scene.api("GET", "/partner", None).status, 404, "it is gone all the same");
     assert_eq!(scene.world.records.event("credential.revoke")["detail"]["revoked"], false);
     assert!(!scene.grant().over);
+}
+
+#[test]
+fn one_whose_tokens_do_not_open_is_removed_all_the_same() {
+    let scene = Scene::added();
+    scene.authorize();
+    // One bit of what is sealed.
+    let store = scene.world.folder().join("store.db");
+    RUNTIME.block_on(async {
+        let options = SqliteConnectOptions::new().filename(store);
+        let mut connection = options.connect().await.unwrap();
+        let change = "UPDATE cg_grants SET sealed = CAST(substr(sealed, 1, length(sealed) - 4) || x'00000000' AS BLOB)";
+        sqlx::query(change).execute(&mut connection).await.unwrap();
+    });
+    let removed = scene.api("DELETE", "/partner", None);
+    assert_eq!((removed.status, &removed.json()["removed"]), (200, &json!("partner")), "{}", removed.text());
+    assert_eq!(scene.api("GET", "/partner", None).status, 404);
+}
+
+/// What was sent to Close is stored, though nobody waits for it any more.
+#[test]
+fn whoever_leaves_while_close_is_asked_ends_no_grant() {
+    let scene = Scene::added();
+    scene.authorize();
+    let secret = json!({ "secret": scene.app.client_secret() });
+    let by_token = |event: &Value| event["detail"]["by"] == "refresh_token";
+    let rotated: (_, _, &dyn Fn(&Value) -> bool) = ("credential.rotate", "/partner/rotate", &|_| true);
+    let taken_over: (_, _, &dyn Fn(&Value) -> bool) = ("credential.authorize", "/partner/authorize", &by_token);
+    for (event, path, fits) in [rotated, taken_over] {
+        let before = scene.grant();
+        let token = json!({ "refresh_token": before.refresh_token });
+        let body = if path.ends_with("rotate") { &secret } else { &token };
+        scene.simulator.script(Fault::new(Trouble::HoldAnswer).under("/oauth2/token/"));
+        let (mut leaving, body) = (Raw::connect(scene.world.admin), body.to_string());
+        leaving.send(format!(
+            "POST /api/v1/credentials{path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {TOKEN}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            scene.world.admin,
+            body.len()
+        ));
+        RUNTIME.block_on(scene.simulator.until(|simulator| simulator.held() == 1));
+        drop(leaving);
+        // Who came later is answered: by then it is known that the first has gone.
+        assert_eq!(scene.api("GET", "/partner", None).status, 200);
+        scene.simulator.release(1);
+        scene.world.records.event_that(event, fits);
+        let now = scene.grant();
+        assert!(now.refresh_token != before.refresh_token && !now.over, "{path}");
+        assert_eq!((scene.status(), scene.partner()["state"].as_str()), (200, Some("ready")), "{path}");
+    }
 }
 
 #[test]

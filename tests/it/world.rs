@@ -233,6 +233,11 @@ impl World {
         RUNTIME.block_on(self.gateway.as_ref().unwrap().bell().ring())
     }
 
+    /// Where its configuration and its data lie.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// What is managed at run time.
     pub(crate) fn management(&self) -> Arc<dyn Management> {
         self.gateway.as_ref().unwrap().management()
@@ -276,8 +281,13 @@ impl Records {
 
     /// Waits until an event of that kind was written, and gives the first.
     pub(crate) fn event(&self, kind: &str) -> Value {
+        self.event_that(kind, |_| true)
+    }
+
+    /// The same for one that is as asked.
+    pub(crate) fn event_that(&self, kind: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let (bytes, arrived) = &*self.0;
-        let find = |bytes: &[u8]| lines(bytes).into_iter().find(|line| line["event"] == kind);
+        let find = |bytes: &[u8]| lines(bytes).into_iter().find(|line| line["event"] == kind && fits(line));
         let guard = bytes.lock().unwrap();
         let (guard, _) = arrived.wait_timeout_while(guard, STUCK, |bytes| find(bytes).is_none()).unwrap();
         find(&guard).unwrap_or_else(|| panic!("no event `{kind}`: {}", String::from_utf8_lossy(&guard)))

@@ -68,6 +68,13 @@ impl Grants for Archive {
         })
     }
 
+    fn prove<'a>(&'a self, name: &'a CredentialName) -> Doing<'a, ()> {
+        Box::pin(async move {
+            self.seal(&Content::Grant(name.to_string()), b"").await?;
+            Ok(self.store().prove_grants().await?)
+        })
+    }
+
     fn remember<'a>(&'a self, state: [u8; 32], flow: &'a Flow, until: Timestamp) -> Doing<'a, ()> {
         Box::pin(async move {
             let body = json!({

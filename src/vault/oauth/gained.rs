@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::client::{Client, Manner};
 use super::fault::FlowFault;
 use super::flow::{Returned, digest_of};
+use super::grants::GrantsFault;
 use super::refresh;
 use super::tokens::{Tokens, copy};
 use crate::id::{CredentialId, CredentialName};
@@ -73,6 +74,7 @@ impl Vault {
         }
         let client = self.client(id).await?;
         let way = self.means().under.way();
+        self.means().grants.prove(self.name(id)).await?;
         let given = client.refresh(&token).await?;
         let tokens = Tokens::of(given, &token, &client.app.client_id);
         let authorized = self.gain(id, tokens, event.with(serde_json::json!({ "by": "refresh_token" }))).await;
@@ -85,8 +87,25 @@ impl Vault {
         let event = Event { subject: credential.to_string(), ..event };
         // What was parsed can be sent.
         let candidate = Candidate::token(&tokens.access).ok_or(FlowFault::NoToken)?;
-        self.means().grants.put(&credential, &tokens, &event).await?;
+        self.put(&credential, &tokens, &event).await?;
         Ok(Authorized { credential, trial: Trial::token(candidate), event })
+    }
+
+    /// Stores what was given, however long the store takes to come back: what it was given for is spent.
+    async fn put(&self, credential: &CredentialName, tokens: &Tokens, event: &Event) -> Result<(), GrantsFault> {
+        let mut told = false;
+        loop {
+            match self.means().grants.put(credential, tokens, event).await {
+                Err(fault @ GrantsFault::Unreachable(_)) => {
+                    if !told {
+                        tracing::error!(%credential, "its first tokens cannot be stored, and are not used before they are: {fault}");
+                    }
+                    told = true;
+                    tokio::time::sleep(BETWEEN_TRIES).await;
+                }
+                put => return put,
+            }
+        }
     }
 
     /// Waits until requests carry the tokens of a grant that was gained: whoever serves the credential reads them from the
@@ -110,7 +129,13 @@ impl Vault {
         if self.entry(id).renewal().is_none() {
             return Ok(None);
         }
-        let Some(stored) = self.means().grants.stored(self.name(id)).await? else { return Ok(None) };
+        let stored = match self.means().grants.stored(self.name(id)).await {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Ok(None),
+            // What does not open keeps no credential.
+            Err(fault @ GrantsFault::Unusable(_)) => return Ok(Some(Err(fault.into()))),
+            Err(fault) => return Err(fault.into()),
+        };
         let client = self.client(id).await;
         Ok(Some(client.map(|client| Revocation { client, token: copy(&stored.tokens.refresh) })))
     }
@@ -137,3 +162,5 @@ impl Revocation {
 
 /// How long the tokens of a new grant may take to be read by who serves them.
 const TAKING_UP: Duration = Duration::from_secs(3);
+/// Between two tries to store them.
+const BETWEEN_TRIES: Duration = Duration::from_millis(250);

@@ -175,6 +175,9 @@ pub trait Grants: Send + Sync {
     /// Stores tokens of a new grant, whoever has the lease of the one before; durable when it returns.
     fn put<'a>(&'a self, name: &'a CredentialName, tokens: &'a Tokens, event: &'a Event) -> Doing<'a, ()>;
 
+    /// Proves that tokens would be stored now: before something is spent on them.
+    fn prove<'a>(&'a self, name: &'a CredentialName) -> Doing<'a, ()>;
+
     /// Remembers a flow by the digest of its state.
     fn remember<'a>(&'a self, state: [u8; 32], flow: &'a Flow, until: Timestamp) -> Doing<'a, ()>;
 

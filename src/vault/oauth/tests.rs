@@ -94,6 +94,11 @@ impl Shared {
         self.gate.add_permits(1000);
     }
 
+    fn told_to_fail(&self) -> Result<(), GrantsFault> {
+        let fails = self.failures.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
+        if fails.is_ok() { Err(GrantsFault::Unreachable("told to fail".to_owned())) } else { Ok(()) }
+    }
+
     fn is_up(&self) -> Result<(), GrantsFault> {
         if *self.down.lock().unwrap() { Err(GrantsFault::Unreachable("down".to_owned())) } else { Ok(()) }
     }
@@ -146,16 +151,21 @@ impl Grants for Shared {
             drop(self.gate.acquire().await.unwrap());
             self.waiting.send_modify(|count| *count -= 1);
             self.is_up()?;
-            let fails = self.failures.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| left.checked_sub(1));
-            match fails {
-                Ok(_) => Err(GrantsFault::Unreachable("told to fail".to_owned())),
-                Err(_) => self.inner.keep(name, tokens, fence).await,
-            }
+            self.told_to_fail()?;
+            self.inner.keep(name, tokens, fence).await
         })
     }
 
     fn put<'a>(&'a self, name: &'a CredentialName, tokens: &'a Tokens, event: &'a Event) -> Doing<'a, ()> {
-        self.inner.put(name, tokens, event)
+        Box::pin(async move {
+            self.is_up()?;
+            self.told_to_fail()?;
+            self.inner.put(name, tokens, event).await
+        })
+    }
+
+    fn prove<'a>(&'a self, _: &'a CredentialName) -> Doing<'a, ()> {
+        Box::pin(async { self.is_up() })
     }
 
     fn remember<'a>(&'a self, state: [u8; 32], flow: &'a Flow, until: Timestamp) -> Doing<'a, ()> {

@@ -132,6 +132,23 @@ async fn a_grant_that_exists_is_taken_over_and_one_that_does_not_changes_nothing
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_grant_is_taken_over_only_where_its_tokens_can_be_stored() {
+    let mut scene = Scene::without_grant(|app| app).await;
+    scene.join().await;
+    let grant = scene.simulator.grant(&scene.app).unwrap();
+    *scene.grants.down.lock().unwrap() = true;
+    let refused = scene.vault().adopt(PARTNER, &text(&grant.refresh_token), event()).await.unwrap_err();
+    assert!(refused.to_string().contains("the store cannot be reached"), "{refused}");
+    assert!(scene.asked().is_empty(), "its token is not spent");
+    // Lost once it is: what was given for it is kept until the store has it.
+    *scene.grants.down.lock().unwrap() = false;
+    scene.grants.failures.store(3, Ordering::Relaxed);
+    let taken = scene.vault().adopt(PARTNER, &text(&grant.refresh_token), event()).await.unwrap();
+    scene.vault().taken_up(&taken).await;
+    assert_eq!((scene.carried().await, scene.at_close()), (scene.newest(), (1, false)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_authorization_is_not_one_of_another_credential() {
     let mut scene = Scene::without_grant(|app| app).await;
     scene.join().await;
