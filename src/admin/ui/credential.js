@@ -34,7 +34,7 @@ export function Credential({ name }) {
     list.again();
   };
   return html`<${Loaded} of=${loaded} what="the credential">
-    ${(credential) => html`<${Known} credential=${credential} keys=${keys.data ?? []} changed=${changed}
+    ${(credential) => html`<${Known} credential=${credential} keys=${keys.data} changed=${changed}
     gone=${list.again} />`}<//>`;
 }
 
@@ -46,7 +46,7 @@ function Known({ credential, keys, changed, gone }) {
   const path = `/api/v1/credentials/${encodeURIComponent(name)}`;
   const managed = credential.source.kind === 'managed';
   const users = useMemo(
-    () => keys.filter((key) => key.state === 'active' && key.routes.some((route) => credential.routes.includes(route))),
+    () => (keys ?? []).filter((key) => key.state === 'active' && key.routes.some((route) => credential.routes.includes(route))),
     [keys, credential.routes],
   );
   const close = () => ask(null);
@@ -114,7 +114,7 @@ function Known({ credential, keys, changed, gone }) {
         changed(now);
         toast(`${name} is disabled.`, () => run(enable));
       }}>
-      <p>At once, every request through it is answered with 503, and nothing is sent to Close. You can enable it again at any time.</p><${Damage} users=${users} /><//>`
+      <p>At once, every request through it is answered with 503, and nothing is sent to Close. You can enable it again at any time.</p><${Damage} credential=${credential} users=${keys && users} /><//>`
     }
     ${
       asking === 'remove' &&
@@ -126,32 +126,37 @@ function Known({ credential, keys, changed, gone }) {
         toast(removal?.left ? `${name} is removed, but ${removal.left}` : `${name} is removed.`);
         go(to('credentials'));
       }}>
-      <p>The sealed secret is deleted, with the route made for it. This cannot be undone.</p><${Damage} users=${users} /><//>`
+      <p>The sealed secret is deleted, with the route made for it. This cannot be undone.</p><${Damage} credential=${credential} users=${keys && users} /><//>`
     }`;
 }
 
 /** Whether an OAuth credential has nothing to send before somebody has authorized it. */
 const lapsed = (credential) => ['needs_authorization', 'dead'].includes(credential.state);
 
-/** Names who loses something: the keys that used it in the last day, before those that only could. */
-function Damage({ users }) {
-  const lately = users.filter((key) => key.last_used_at && Date.now() - new Date(key.last_used_at) < 86_400_000);
-  if (users.length === 0) return html`<${Note} tone="good" title="No active key reaches it." />`;
-  const names = (keys) =>
-    html`<ul>${keys.slice(0, NAMED).map(
-      (key) => html`<li key=${key.name}><code>${key.name}</code>
-    ${key.description ? ` ${key.description}` : ''}${
-      key.last_used_at
-        ? html`, used <${When}
-    at=${key.last_used_at} />`
-        : ''
-    }</li>`,
-    )}${keys.length > NAMED && html`<li>and ${keys.length - NAMED} more</li>`}</ul>`;
-  if (lately.length === 0)
-    return html`<${Note} tone="warn"
-    title=${`${plural(users.length, 'active key')} can reach it; none was used in the last day.`}>${names(users)}<//>`;
-  return html`<${Note} tone="bad"
-    title=${lately.length === 1 ? 'A tool that used its key in the last day stops working:' : `${lately.length} tools that used their keys in the last day stop working:`}>${names(lately)}<//>`;
+/** Names who loses something: those who used it in the last day, before the keys that only could. `users` may not be known. */
+function Damage({ credential, users }) {
+  const used = useLoaded(`use of ${credential.name}`, () =>
+    api.usage({ by: 'key', credential: credential.name, since: '24h' }),
+  );
+  if (used.fault || !used.data || !users) {
+    const title = used.fault ? 'Who used it in the last day is not known.' : 'Looking who used it in the last day…';
+    return html`<${Note} tone="warn" title=${title} />`;
+  }
+  const lately = used.data.rows.filter((row) => row.requests > 0);
+  const idle = users.filter((key) => !lately.some((row) => row.name === key.name));
+  if (lately.length > 0)
+    return html`<${Note} tone="bad" title="Who used it in the last day stops working:"><ul>${lately.slice(0, NAMED).map(
+      (row) => html`<li key=${row.name}>${
+        row.name === 'anonymous' ? 'callers without a key' : html`<code>${row.name}</code>`
+      }: ${plural(row.requests, 'request')}</li>`,
+    )}${lately.length > NAMED && html`<li>and ${lately.length - NAMED} more</li>`}</ul>${
+      idle.length > 0 && `${plural(idle.length, 'other active key')} can reach it.`
+    }<//>`;
+  if (idle.length === 0) return html`<${Note} tone="good" title="Nobody used it in the last day, and no active key reaches it." />`;
+  return html`<${Note} tone="warn"
+    title=${`${plural(idle.length, 'active key')} can reach it; none used it in the last day.`}><ul>${idle.slice(0, NAMED).map(
+      (key) => html`<li key=${key.name}><code>${key.name}</code>${key.description ? ` ${key.description}` : ''}</li>`,
+    )}${idle.length > NAMED && html`<li>and ${idle.length - NAMED} more</li>`}</ul><//>`;
 }
 
 const NAMED = 8;
@@ -259,7 +264,9 @@ function Rotate({ credential, path, changed, onClose }) {
       <${Button} kind="primary" type="submit" busy=${busy} busyText="Asking Close…">Verify and rotate<//></div></form><//>`;
 }
 
-function Describe({ credential, path, changed, onClose }) {
+function Describe({ credential: shown, path, changed, onClose }) {
+  // As it was when the dialog opened: what somebody else changes meanwhile is not written over.
+  const [credential] = useState(shown);
   const [text, type] = useState(credential.description ?? '');
   const [busy, fault, run] = useTask();
   const put = (description, version) => api.replace(path, { description: description || null }, version);

@@ -8,8 +8,8 @@ import { parse } from './metrics.js';
 import { snippets } from './snippets.js';
 import { scopesText } from './words.js';
 
-/** `made` is the API's answer: the key, its text, and what it closed. */
-export function Handover({ made, credential, rotated }) {
+/** `made` is the API's answer: the key, its text, and what it closed. `onDone` is for who is where "Done" leads already. */
+export function Handover({ made, credential, rotated, onDone }) {
   const { key, text } = made;
   const [taken, take] = useState(false);
   const gateway = useGateway();
@@ -28,6 +28,10 @@ export function Handover({ made, credential, rotated }) {
     return () => removeEventListener('beforeunload', stay);
   }, [taken]);
   const copied = () => take(true);
+  const done = () => {
+    copied();
+    onDone?.();
+  };
   return html`<${Head} title=${rotated ? `New key of ${key.name}` : `${key.name} is connected`}
     text=${rotated ? 'Give the tool its new key; the old text goes on as long as you chose.' : `It may ${scopesText(key.scopes)}${credential ? ` in ${credential.name}` : ''}. Give the tool its base URL and its key.`} />
     ${
@@ -47,8 +51,11 @@ export function Handover({ made, credential, rotated }) {
       <${Segments} label="Tool" options=${lines.map(([id, name]) => [id, name])} value=${tool} onPick=${pick} />
       <p class="soft small">${typeof note === 'function' ? note(html) : note}</p>
       <${Snippet} text=${shown} what=${`the lines for ${label}`} onCopied=${copied} /></section>
-    <${FirstRequest} name=${key.name} since=${key.last_used_at} />
-    <div class="buttons"><${ButtonLink} kind=${taken ? 'primary' : ''} href=${to('keys', key.name)} onClick=${copied}>Done<//>
+    ${
+      // The text before goes on: a request with the key says nothing of the new one.
+      !rotated && html`<${FirstRequest} name=${key.name} since=${key.last_used_at} />`
+    }
+    <div class="buttons"><${ButtonLink} kind=${taken ? 'primary' : ''} href=${to('keys', key.name)} onClick=${done}>Done<//>
       <${ButtonLink} kind="quiet" href=${to('connect')} onClick=${copied}>Connect another tool<//></div>`;
 }
 

@@ -22,7 +22,7 @@ export function Key({ name }) {
     loaded.put(key);
     list.again();
   };
-  if (made) return html`<${Handover} made=${made} rotated=${true} />`;
+  if (made) return html`<${Handover} made=${made} rotated=${true} onDone=${() => make(null)} />`;
   return html`<${Loaded} of=${loaded} what="the key">${(key) => html`<${Known} apiKey=${key} changed=${changed}
     onRotated=${(now) => {
       changed(now.key);
@@ -36,7 +36,11 @@ function Known({ apiKey: key, changed, onRotated, gone }) {
   const path = `/api/v1/keys/${encodeURIComponent(key.name)}`;
   const managed = key.source.kind === 'managed';
   const close = () => ask(null);
-  const take = (settings) => api.replace(path, settings, key.version).then(changed);
+  const take = (settings, version) =>
+    api.replace(path, settings, version).then((now) => {
+      changed(now);
+      return now;
+    });
   const used = key.last_used_at
     ? html`It was last used <${When}
     at=${key.last_used_at} />, on ${key.routes.join(', ')}.`
@@ -162,7 +166,9 @@ function Reach({ apiKey: key }) {
     }</section>`;
 }
 
-function Change({ apiKey: key, path, changed, onClose }) {
+function Change({ apiKey, path, changed, onClose }) {
+  // As it was when the dialog opened: what somebody else changes meanwhile is not written over.
+  const [key] = useState(apiKey);
   const [form, set] = useState({ description: key.description ?? '', scopes: key.scopes ?? [], ...limitsOf(key) });
   const [tried, attempt] = useState(false);
   const [busy, fault, run] = useTask();

@@ -154,7 +154,9 @@ function Users({ name }) {
 const lines = (text) => text.split('\n').map((line) => line.trim()).filter(Boolean);
 
 /** Adds a route, or changes the one that is given. */
-function Form({ route, path = '/api/v1/routes', onDone, onClose }) {
+function Form({ route: shown, path = '/api/v1/routes', onDone, onClose }) {
+  // As it was when the dialog opened: what somebody else changes meanwhile is not written over.
+  const [route] = useState(shown);
   const credentials = useLoaded('credentials', api.credentials);
   const [form, set] = useState({
     name: route?.name ?? '',

@@ -5,7 +5,7 @@ import { Badge, Button, Fault, Loaded } from './parts.js';
 import { plural } from './words.js';
 import { toast } from './toasts.js';
 
-/** `settings` are those of the key as a request has them; `take` puts them to use and gives the key; none may only look. */
+/** `settings` are those of the key as a request has them; `take` puts some to use and gives the key; none may only look. */
 export function Suggestion({ apiKey: key, settings, take }) {
   const loaded = useLoaded(`suggestion ${key.name}`, () => api.suggestion(key.name), { every: 30_000 });
   return html`<section class="card stack tight" aria-label="Suggested policy"><h2>Suggested policy</h2>
@@ -21,8 +21,11 @@ function Advice({ apiKey: key, suggestion, settings, take }) {
   const same = String(key.scopes) === String(scopes) && String(key.allow) === String(allow);
   const takeOver = () =>
     run(async () => {
-      await take({ ...settings, scopes, allow });
-      toast(`${key.name} may do what it used, and nothing else.`);
+      const before = { ...settings, scopes: key.scopes, allow: key.allow };
+      const now = await take({ ...settings, scopes, allow }, key.version);
+      toast(`${key.name} may do what it used, and nothing else.`, () =>
+        take(before, now.version).catch((again) => toast(again.message)),
+      );
     });
   return html`<p class="soft">The least that covers the ${plural(requests, 'request')} that it made and that were not refused.</p>
     <dl class="facts"><dt>Scopes</dt><dd><span class="badges">${scopes.map(

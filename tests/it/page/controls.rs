@@ -90,4 +90,56 @@ fn a_suggested_policy_is_taken_over() {
     assert_eq!((&key["scopes"], &key["allow"]), (&json!(["read"]), &json!(["GET /api/v1/me/"])));
     assert_eq!(site.tool(&texts[0], "/sales/api/v1/me/").status, 200);
     assert_eq!(site.tool(&texts[0], "/sales/api/v1/lead/").status, 403);
+    browser.click("Undo");
+    browser.until("!document.body.innerText.includes('It is what the key may do.')");
+    let key = site.call("GET", "/api/v1/keys/crm-sync", &Value::Null);
+    assert_eq!((&key["scopes"], &key["allow"]), (&json!(["*"]), &json!([])));
+}
+
+/// The page asks for the key again every few seconds; what the dialog began with is what it changes.
+#[test]
+fn what_somebody_else_changes_while_a_dialog_is_open_is_not_written_over() {
+    let (site, _) = scene();
+    let browser = site.browser(WIDE, TOKEN);
+    browser.screen("#/keys/crm-sync");
+    browser.click("Change");
+    browser.fill("description", "changed on the page");
+    let narrow = json!({"routes": ["sales"], "scopes": ["read"], "deny": ["* /api/v1/lead/**"]});
+    site.call("PUT", "/api/v1/keys/crm-sync", &narrow);
+    // Behind the dialog the page has seen it.
+    browser.until("[...document.querySelectorAll('dd code')].some((rule) => rule.innerText === '* /api/v1/lead/**')");
+    browser.click("Save");
+    browser.until("document.querySelector('dialog [role=alert]')?.innerText.length > 0");
+    let key = site.call("GET", "/api/v1/keys/crm-sync", &Value::Null);
+    assert_eq!((&key["scopes"], &key["deny"]), (&json!(["read"]), &narrow["deny"]));
+}
+
+#[test]
+fn a_rotated_key_is_shown_until_it_is_done_and_waits_for_nothing() {
+    let (site, texts) = scene();
+    let browser = site.browser(WIDE, TOKEN);
+    browser.screen("#/keys/crm-sync");
+    browser.click("Rotate");
+    browser.until("Boolean(document.querySelector('dialog select'))");
+    browser.click("Rotate");
+    browser.reads("New key of crm-sync");
+    // The old text goes on, and is no sign of the new one.
+    assert_eq!(site.tool(&texts[0], "/sales/api/v1/me/").status, 200);
+    assert!(!browser.text().contains("first request"), "{}", browser.text());
+    browser.click("Done");
+    browser.reads("What it may do");
+    assert!(!browser.text().contains("shown this once"), "{}", browser.text());
+}
+
+#[test]
+fn who_used_a_credential_in_the_last_day_is_named_before_it_is_disabled() {
+    let (site, texts) = scene();
+    assert_eq!(site.tool(&texts[1], "/sales/api/v1/me/").status, 200);
+    let browser = site.browser(WIDE, TOKEN);
+    browser.screen("#/credentials/sales");
+    browser.click("Disable");
+    browser.until("document.querySelector('dialog')?.innerText.includes('Who used it in the last day stops working')");
+    let told = browser.run("return document.querySelector('dialog').innerText", json!([]));
+    let told = told.as_str().unwrap();
+    assert!(told.contains("reporting: 1 request") && told.contains("1 other active key can reach it"), "{told}");
 }
