@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::browser::{Browser, WIDE};
-use super::world::{API_KEY, TOKEN, bare_site, site};
+use super::world::{API_KEY, TOKEN, bare_site, bare_site_in_memory, site};
 
 /// Runs a line that the page gives, as a person pastes it: what curl wrote, and the status.
 fn pasted(line: &str) -> (String, String) {
@@ -76,6 +76,20 @@ fn from_the_first_run_to_a_revoked_key() {
     let other = Browser::open(WIDE);
     other.go(&link);
     other.reads("This link was used already");
+}
+
+#[test]
+fn a_first_run_leads_on_where_nothing_can_be_written() {
+    let site = bare_site_in_memory();
+    let link = site.gateway.stderr.after("add the first credential at ");
+    assert!(site.gateway.stderr.text().contains("nobody has a token of the admin API"));
+    let browser = Browser::open(WIDE);
+    browser.go(&link);
+    browser.click("Add your first credential");
+    browser.fill("name", "sales");
+    browser.fill("api-key", API_KEY);
+    browser.click("Verify and save");
+    browser.until("document.querySelector('h1')?.innerText === 'sales' && document.querySelector('.badge.good')?.innerText === 'Ready'");
 }
 
 #[test]

@@ -40,6 +40,11 @@ pub(super) fn bare_site() -> Site {
     start("", false, &[])
 }
 
+/// The same where a file lies in the place of the folder for data.
+pub(super) fn bare_site_in_memory() -> Site {
+    start("", false, &[("data", "")])
+}
+
 fn start(rest: &str, tokens: bool, files: &[(&str, &str)]) -> Site {
     let options = Options::new().accept(Accepted::api_key("Bluth Company", API_KEY)).strict();
     let simulator = RUNTIME.block_on(Simulator::start(options)).unwrap();
