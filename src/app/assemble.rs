@@ -86,9 +86,10 @@ fn pace(config: &Config, telemetry: &Telemetry, pacer: &Arc<Pacer>) -> Pace {
     Pace::new(accounts.collect(), config.pace.max_wait)
 }
 
-/// Has the metrics show the credentials and the ends of keys of this configuration alone.
+/// Has the metrics show the credentials and keys of this configuration alone.
 fn note(config: &Config, telemetry: &Telemetry) {
     telemetry.stand(config.credentials.keys().map(|name| telemetry.credential(name.as_str())));
+    telemetry.keys_stand(config.keys.keys().map(|name| telemetry.key(name.as_str())));
     let expiries = config.keys.iter().filter_map(|(name, key)| Some((telemetry.key(name.as_str()), key.expires?)));
     telemetry.key_expiries(expiries);
 }

@@ -3,7 +3,7 @@
 //! The exporter keeps the totals of counters and gauges; histograms, which it cannot take with their buckets filled, and
 //! fractional counters are rendered here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,7 +25,10 @@ pub(super) struct Exposition {
     durations: BTreeMap<Arc<str>, Histogram>,
     first_bytes: BTreeMap<Arc<str>, Histogram>,
     paced: BTreeMap<Arc<str>, Histogram>,
+    /// Of every key that was used, those that are gone among them.
     last_used: BTreeMap<Arc<str>, u64>,
+    /// The keys that there are.
+    keys: HashSet<Arc<str>>,
     /// Gauges whose series may go again.
     credentials_up: BTreeMap<Arc<str>, f64>,
     token_expiries: BTreeMap<Arc<str>, f64>,
@@ -38,7 +41,7 @@ impl Exposition {
     pub(super) fn new(names: Arc<Names>) -> Self {
         let recorder = PrometheusBuilder::new().build_recorder();
         let (durations, first_bytes, paced, last_used) = Default::default();
-        let (credentials_up, token_expiries, expiries, limits) = Default::default();
+        let (keys, credentials_up, token_expiries, expiries, limits) = Default::default();
         let exposition = Self {
             recorder,
             names,
@@ -46,6 +49,7 @@ impl Exposition {
             first_bytes,
             paced,
             last_used,
+            keys,
             credentials_up,
             token_expiries,
             expiries,
@@ -109,6 +113,7 @@ impl Exposition {
         self.token_expiries = ends.collect();
         let up = standing().map(|(credential, meters)| (self.names.text(*credential), number(meters.up.load(Relaxed))));
         self.credentials_up = up.collect();
+        self.keys = meters.keys.iter().map(|key| self.names.text(*key)).collect();
         self.expiries = meters.expiries.iter().map(|(key, at)| (self.names.text(*key), *at as f64)).collect();
         let standing = meters.limits.iter().filter(|((credential, _), _)| meters.standing.contains(credential));
         let known = standing
@@ -125,9 +130,6 @@ impl Exposition {
 
     /// The whole page.
     pub(super) fn render(&self) -> String {
-        for (key, at) in &self.last_used {
-            self.gauge(&family::KEY_LAST_USED, [key.clone().into()]).set(*at as f64);
-        }
         let mut text = self.recorder.handle().render();
         write_histograms(&family::REQUEST_DURATION, &self.durations, &mut text);
         write_histograms(&family::FIRST_BYTE, &self.first_bytes, &mut text);
@@ -137,6 +139,8 @@ impl Exposition {
         write_gauges(&family::CREDENTIAL_UP, &self.credentials_up, &mut text);
         write_gauges(&family::TOKEN_EXPIRY, &self.token_expiries, &mut text);
         write_gauges(&family::KEY_EXPIRY, &self.expiries, &mut text);
+        let used = self.last_used.iter().filter(|(key, _)| self.keys.contains(*key));
+        write_gauges(&family::KEY_LAST_USED, &used.map(|(key, at)| (key.clone(), *at as f64)).collect(), &mut text);
         process::write(&mut text);
         text
     }
@@ -211,7 +215,6 @@ impl Exposition {
         self.describe(&family::REJECTIONS);
         self.describe(&family::PROMOTIONS);
         self.describe(&family::REFRESHES);
-        self.describe(&family::KEY_LAST_USED);
         self.describe(&family::UPSTREAM_CONNECTIONS);
         self.describe(&family::CONNECTIONS);
         self.describe(&family::RELOADS);

@@ -144,6 +144,8 @@ pub(super) struct Meters {
     pub(super) standing: HashSet<Label>,
     /// Seconds since 1970, by key.
     pub(super) expiries: HashMap<Label, i64>,
+    /// The keys that there are.
+    pub(super) keys: HashSet<Label>,
     pub(super) reloads: Reloads,
     pub(super) store: StoreState,
 }

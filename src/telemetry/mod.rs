@@ -147,6 +147,11 @@ impl Telemetry {
         lock(&self.meters).standing = credentials.into_iter().collect();
     }
 
+    /// Notes which keys there are: of others it is not shown when they were used.
+    pub fn keys_stand(&self, keys: impl IntoIterator<Item = Label>) {
+        lock(&self.meters).keys = keys.into_iter().collect();
+    }
+
     /// Notes from when on keys are refused, those that are at all; a key without a series of its own has none here
     /// either.
     pub fn key_expiries(&self, expiries: impl IntoIterator<Item = (Label, Timestamp)>) {

@@ -137,6 +137,7 @@ fn keys_beyond_the_bound_share_a_series() {
         core.finish(&record);
     }
     telemetry.key_expiries(["one", "two", "three"].map(|name| (telemetry.key(name), Timestamp::UNIX_EPOCH)));
+    telemetry.keys_stand(["one", "two", "three"].map(|name| telemetry.key(name)));
     record.key = Label::ANONYMOUS;
     core.finish(&record);
     let page = telemetry.render();
@@ -147,6 +148,17 @@ fn keys_beyond_the_bound_share_a_series() {
     assert!(!page.contains("three") && !page.contains("four"), "{page}");
     assert_eq!(page.matches("\nclosegate_key_last_used_timestamp_seconds{").count(), 2, "{page}");
     assert_eq!(page.matches("\nclosegate_key_expiry_timestamp_seconds{").count(), 2, "{page}");
+}
+
+#[test]
+fn of_a_key_that_is_gone_it_is_not_shown_when_it_was_used() {
+    let telemetry = silent(9);
+    telemetry.key_last_used("gone", 7);
+    telemetry.key_last_used("there", 8);
+    telemetry.keys_stand([telemetry.key("there")]);
+    let page = telemetry.render();
+    assert_value(&page, r#"closegate_key_last_used_timestamp_seconds{key="there"}"#, 8.0);
+    assert!(!page.contains("gone"), "{page}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub(super) use self::allotment::remind;
 use self::allotment::Quotas;
 use self::pending::Pending;
 use super::reload::Effective;
+use crate::id::KeyName;
 use crate::keys::Allotments;
 use crate::store::{Batch, Deed, LastUse, Presence, Question, Store, StoreError, Sum, Used};
 use crate::telemetry::{Room, Telemetry};
@@ -112,10 +113,14 @@ impl Books {
         }
     }
 
-    /// Has the metrics know when keys were used before this process.
+    /// Has the metrics know when keys were used before this process, those that there still are: a name that is gone takes no
+    /// place among those that have series of their own.
     async fn remind(&self) {
-        for LastUse { of, name, at } in self.store.last_uses().await.unwrap_or_default() {
-            if of == Used::Key {
+        let uses = self.store.last_uses().await.unwrap_or_default();
+        let effective = self.effective.borrow().clone();
+        let keys = &effective.loaded.config.keys;
+        for LastUse { of, name, at } in uses {
+            if of == Used::Key && KeyName::parse(&name).is_ok_and(|name| keys.contains_key(&name)) {
                 self.telemetry.key_last_used(&name, at);
             }
         }
