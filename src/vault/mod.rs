@@ -187,7 +187,7 @@ impl Vault {
             let meters = meters(&name);
             let entry = Arc::new(Entry::new(name, meters, holding));
             match entry.switch() {
-                Switch::On => watches.push(Watch::begin(&entry, &means)),
+                Switch::On => watches.push(Watch::begin(&entry, &means, standing.map(|before| &**before))),
                 // Nothing about it changes by itself.
                 Switch::Off => entry.disable(),
             }

@@ -22,10 +22,11 @@ enum Kind {
 }
 
 impl Watch {
-    /// Takes up the watch over an entry with what it knows.
-    pub(super) fn begin(entry: &Arc<Entry>, means: &Arc<ArcSwap<Means>>) -> Self {
+    /// Takes up the watch over an entry with what it knows; its credential may have had another one before.
+    pub(super) fn begin(entry: &Arc<Entry>, means: &Arc<ArcSwap<Means>>, before: Option<&Entry>) -> Self {
         let (entry, means) = (Arc::clone(entry), Arc::clone(means));
-        match Keeper::begin(Arc::clone(&entry), Arc::clone(&means)) {
+        let kept = before.and_then(|before| before.renewal()?.kept());
+        match Keeper::begin(Arc::clone(&entry), Arc::clone(&means), kept) {
             Some(keeper) => Self(Kind::Grant(Box::new(keeper))),
             None => Self(Kind::Secret(Lookout::begin(entry, means))),
         }

@@ -73,13 +73,18 @@ enum Event {
 }
 
 impl Keeper {
-    /// Takes up the watch over an entry whose first slot is the secret of an app; none when it is something else.
-    pub(in crate::vault) fn begin(entry: Arc<Entry>, means: Arc<ArcSwap<Means>>) -> Option<Self> {
+    /// Takes up the watch over an entry whose first slot is the secret of an app; none when it is something else. Tokens that
+    /// its credential had in use before it was changed go on being used, whether or not the store answers.
+    pub(in crate::vault) fn begin(
+        entry: Arc<Entry>,
+        means: Arc<ArcSwap<Means>>,
+        kept: Option<Arc<Tokens>>,
+    ) -> Option<Self> {
         let app = entry.slots().first().and_then(Slot::app)?.clone();
         let now = Instant::now();
         entry.expect("its tokens are being read", now);
         let changes = means.load().grants.changes();
-        Some(Self {
+        let mut keeper = Self {
             entry,
             means,
             app,
@@ -92,7 +97,14 @@ impl Keeper {
             pause: Pause::default(),
             due: Some(now),
             next_question: now,
-        })
+        };
+        let is_of_app = |kept: &Arc<Tokens>| kept.client_id == keeper.app.client_id && kept.left().is_some();
+        if let Some(kept) = kept.filter(is_of_app) {
+            keeper.install(kept.again());
+            // The store may have others.
+            keeper.changes.mark_changed();
+        }
+        Some(keeper)
     }
 
     pub(in crate::vault) fn entry(&self) -> &Arc<Entry> {
@@ -182,7 +194,10 @@ impl Keeper {
             .take()
             .and_then(|held| if held.tokens.is_same(&tokens) { held.before } else { Some(held.candidate) });
         self.entry.meters().token_expiry.store(tokens.expires().as_second(), Relaxed);
-        self.renewal(|renewal| renewal.renewed(age));
+        self.renewal(|renewal| {
+            renewal.renewed(age);
+            renewal.keep(Some(Arc::clone(&tokens)));
+        });
         self.pause = Pause::default();
         self.due = Some(now + early(tokens.lifetime()).saturating_sub(age));
         let ends = now + left.unwrap_or_default();
@@ -354,6 +369,7 @@ impl Keeper {
     /// There is nothing to send until somebody does something, which the store will tell of.
     fn withdraw(&mut self, outage: Outage) {
         self.held = None;
+        self.renewal(|renewal| renewal.keep(None));
         self.rejected = None;
         self.due = None;
         self.entry.meters().token_expiry.store(0, Relaxed);

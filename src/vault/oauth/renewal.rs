@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::tokens::Tokens;
 use crate::vault::authorization::Authorization;
 use crate::vault::entry::{Entry, Unavailable};
 
@@ -19,13 +20,15 @@ pub(in crate::vault) struct Renewal {
     failures: watch::Sender<u64>,
     /// Not before then is another token asked for: the one that is there is too new to blame its age.
     renewable_from: Mutex<Instant>,
+    /// The tokens in use, for whoever keeps the credential after a reload that changes it.
+    kept: Mutex<Option<Arc<Tokens>>>,
 }
 
 impl Default for Renewal {
     fn default() -> Self {
         let failures = watch::Sender::new(0);
         let renewable_from = Mutex::new(Instant::now());
-        Self { wanted: AtomicU64::new(0), bell: Notify::new(), failures, renewable_from }
+        Self { wanted: AtomicU64::new(0), bell: Notify::new(), failures, renewable_from, kept: Mutex::default() }
     }
 }
 
@@ -58,6 +61,16 @@ impl Renewal {
     /// A try has failed.
     pub(super) fn failed(&self) {
         self.failures.send_modify(|failures| *failures += 1);
+    }
+
+    /// These are in use from now on, or none.
+    pub(super) fn keep(&self, tokens: Option<Arc<Tokens>>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = tokens;
+    }
+
+    /// The tokens in use.
+    pub(in crate::vault) fn kept(&self) -> Option<Arc<Tokens>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// From when on a token may be asked to be renewed before its time.

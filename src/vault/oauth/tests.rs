@@ -211,7 +211,7 @@ struct Scene {
     credentials: BTreeMap<CredentialName, Credential>,
     grants: Arc<Shared>,
     replicas: Vec<Replica>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Scene {
@@ -245,7 +245,7 @@ impl Scene {
             credentials: BTreeMap::from([(name(), credential)]),
             grants: Shared::new(),
             replicas: Vec::new(),
-            _folder: folder,
+            folder,
         }
     }
 

@@ -149,7 +149,7 @@ async fn a_token_that_ends_during_a_fault_is_not_sent_and_requests_are_told_when
 #[tokio::test(start_paused = true)]
 async fn a_client_secret_that_is_not_taken_kills_no_grant_and_is_read_again() {
     let scene = Scene::granted().await;
-    let file = scene._folder.path().join("secret");
+    let file = scene.folder.path().join("secret");
     std::fs::write(&file, "another-secret-than-that").unwrap();
     let (slot, withheld) = (scene.vault().entries[0].slots()[0].clone(), Arc::default());
     let (wrong, _) = slot.read(&withheld).await.unwrap();

@@ -96,3 +96,26 @@ async fn a_lease_is_held_on_to_while_the_token_endpoint_takes_its_time() {
     let other = scene.grants.lease(&name(), "other", Duration::from_secs(1)).await.unwrap();
     assert_eq!((other, scene.simulator.held()), (None, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_is_changed_while_the_store_is_away_goes_on_with_its_token() {
+    let scene = Scene::granted().await;
+    let first = scene.carried().await;
+    *scene.grants.down.lock().unwrap() = true;
+    // Its client secret lies in a file, which is another one now.
+    std::fs::write(scene.folder.path().join("secret"), "another-client-secret").unwrap();
+    let (holdings, _) = Holdings::read(&scene.credentials, Arc::default(), &Circumstances::default()).await.unwrap();
+    let (meters, line) = (Arc::clone(&scene.replicas[0].meters), Arc::clone(&scene.line));
+    let grants = Arc::clone(&scene.grants);
+    let (vault, watches) = Vault::open_over(Some(scene.vault()), holdings, |_| Arc::clone(&meters), line, grants);
+    assert_eq!(watches.len(), 1, "it is another one");
+    watches.into_iter().for_each(|watch| task::spawn("watch", watch.run()));
+    let scene = Scene { replicas: vec![Replica { vault, meters }], ..scene };
+    assert_eq!((scene.state(), scene.carried().await), (State::Ready, first));
+    // What the store says counts, once it says something.
+    let second = scene.simulator.grant(&scene.app).unwrap();
+    *scene.grants.down.lock().unwrap() = false;
+    scene.grants.put(&name(), &scene.tokens(&second, HOUR), &event()).await.unwrap();
+    scene.until(|| scene.vault().authorization(PARTNER).is_ok_and(|token| token.generation() == 2)).await;
+    assert_eq!(scene.carried().await, format!("Bearer {}", second.access_token));
+}
