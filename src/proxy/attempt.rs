@@ -1,19 +1,19 @@
 //! One request upstream, as often as it takes: as whom, when, and whether once more (contract.md 4 "Retries").
 //!
 //! Most requests are on their way at once. One that must wait first is *held*: a boxed future that waits and then sends.
-//! Whether a request is sent again is decided here and nowhere else, at most once for each reason, and never for a POST
-//! that may have been processed.
+//! Whether a request is sent again is decided here and nowhere else, by what `again` says of it.
 
 use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::HeaderValue;
-use http::{HeaderName, Method, Request, Response, StatusCode};
+use http::{HeaderName, Request, Response, StatusCode};
 use hyper::body::Body as HttpBody;
 use tower::Service;
 
 use super::Snapshot;
+use super::again::Again;
 use super::answer::{self, Content};
 use super::body::Scrub;
 use super::error::ProxyError;
@@ -28,7 +28,7 @@ use crate::id::CredentialId;
 use crate::keys::Presented;
 use crate::pace::{Entry, Lesson, Share, Turn};
 use crate::routes::Route;
-use crate::telemetry::{Answerer, Retries, Retry};
+use crate::telemetry::{Answerer, Retry};
 use crate::upstream::{BodyFault, Call, Freshness, Progress, SendError, SendFault, Unprocessed};
 use crate::vault::{Authorization, Awaiting, Redactor, Vault};
 
@@ -85,13 +85,6 @@ enum Next<D: HttpBody> {
     Again { request: Request<UploadBody>, freshness: Freshness, retry: Retry },
     /// This is its answer after all.
     Answer(Response<Peeked<D>>),
-}
-
-/// Whether a request may be sent again.
-struct Again {
-    idempotent: bool,
-    empty: bool,
-    made: Retries,
 }
 
 const CREDENTIAL: HeaderName = HeaderName::from_static("closegate-credential");
@@ -414,38 +407,6 @@ impl Matter {
             Some(upload) => upload.replay()?,
         };
         Some(Request::from_parts(head.0, body))
-    }
-}
-
-impl Again {
-    /// Doing it twice is doing it once (RFC 9110 9.2.2), by the method that is carried out.
-    fn of(effective: &Method, body: &UploadBody) -> Self {
-        let empty = matches!(body, UploadBody::Empty);
-        Self { idempotent: effective.is_idempotent(), empty, made: Retries::default() }
-    }
-
-    /// What cannot be sent again takes a connection that is known to live.
-    fn freshness(&self) -> Freshness {
-        if self.idempotent && self.empty { Freshness::Pooled } else { Freshness::Proven }
-    }
-
-    /// Why it may be sent again after an exchange that failed: once, whichever way connections fail.
-    fn after_failure<B>(&self, error: &SendError<B>) -> Option<Retry> {
-        let retry = match error.fault {
-            SendFault::Refused => Retry::Refused,
-            SendFault::Closed(_) if error.reused => Retry::Closed,
-            _ => return None,
-        };
-        let failed_before = self.made.contains(Retry::Refused) || self.made.contains(Retry::Closed);
-        (!failed_before && self.is_safe_after(error.progress)).then_some(retry)
-    }
-
-    fn is_safe_after(&self, progress: Progress) -> bool {
-        match progress {
-            Progress::Nothing => true,
-            Progress::Written => self.idempotent,
-            Progress::Answered => false,
-        }
     }
 }
 

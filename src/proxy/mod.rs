@@ -3,6 +3,7 @@
 //! Each step takes what only the step before can make, so that the order of the security steps is the only program
 //! that compiles. Round it stands one wrapper that opens and closes the record and turns errors into responses.
 
+mod again;
 mod answer;
 mod asks;
 mod attempt;

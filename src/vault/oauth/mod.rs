@@ -23,6 +23,7 @@ mod link;
 mod memory;
 mod refresh;
 mod renewal;
+mod renewing;
 mod tokens;
 
 #[cfg(test)]
