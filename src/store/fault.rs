@@ -92,6 +92,12 @@ pub enum StoreError {
         /// What is wrong, for people.
         what: String,
     },
+    /// A value is none that the database takes. Nothing was changed.
+    #[error("the store does not take a value: {what}")]
+    Unfit {
+        /// What was wrong with it, for people.
+        what: String,
+    },
     /// The database holds what this program did not write.
     #[error("the store is damaged: {what}")]
     Corrupt {
@@ -121,6 +127,7 @@ impl StoreError {
             Self::Unusable { .. } => {
                 "let this user enter and write where it lies, or see `data_dir` and `[store]` in the documented configuration"
             }
+            Self::Unfit { .. } => "give another value",
             Self::Corrupt { .. } => "restore the database from a backup",
         }
     }
@@ -136,7 +143,8 @@ impl StoreError {
             | Self::Older { .. }
             | Self::Unusable { .. }
             | Self::Corrupt { .. } => true,
-            Self::Taken { .. }
+            Self::Unfit { .. }
+            | Self::Taken { .. }
             | Self::Changed { .. }
             | Self::Absent { .. }
             | Self::NoGrant { .. }
@@ -193,6 +201,8 @@ fn of_postgres(code: &str, what: String) -> StoreError {
         // Connections, authorization, no such database, read only, deadlocks, resources, limits, an operator.
         "08" | "28" | "3D" | "25" | "40" | "53" | "54" | "55" | "57" | "58" => StoreError::Unreachable { what },
         "42" | "3F" => StoreError::Unusable { what },
+        // Data exceptions: what somebody asked with.
+        "22" => StoreError::Unfit { what },
         _ => StoreError::Corrupt { what },
     }
 }
@@ -210,6 +220,12 @@ fn of_sqlite(code: &str, what: String) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_that_the_database_does_not_take_is_no_outage() {
+        let fault = of_postgres("22021", "invalid byte sequence for encoding \"UTF8\": 0x00 (22021)".to_owned());
+        assert!(matches!(fault, StoreError::Unfit { .. }) && !fault.is_outage(), "{fault:?}");
+    }
 
     #[test]
     fn a_full_disk_is_told_from_a_database_that_is_gone() {

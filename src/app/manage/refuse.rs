@@ -17,6 +17,7 @@ pub(super) fn by_store(fault: &StoreError) -> Refusal {
             Refusal::new(Code::WrongState, format!("the credential `{name}` has not been authorized"))
                 .hint("authorize it at Close first")
         }
+        StoreError::Unfit { .. } => Refusal::new(Code::Malformed, fault.to_string()).hint(fault.hint()),
         other => Refusal::store_unavailable(other).hint(other.hint()),
     }
 }
