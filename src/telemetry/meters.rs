@@ -144,7 +144,7 @@ pub(super) struct Meters {
     pub(super) standing: HashSet<Label>,
     /// Seconds since 1970, by key.
     pub(super) expiries: HashMap<Label, i64>,
-    /// The keys that there are.
+    /// The keys that there are and that have series of their own.
     pub(super) keys: HashSet<Label>,
     pub(super) reloads: Reloads,
     pub(super) store: StoreState,

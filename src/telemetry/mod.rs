@@ -147,9 +147,10 @@ impl Telemetry {
         lock(&self.meters).standing = credentials.into_iter().collect();
     }
 
-    /// Notes which keys there are: of others it is not shown when they were used.
+    /// Notes which keys there are: of others it is not shown when they were used. A key without a series of its own has none
+    /// here either.
     pub fn keys_stand(&self, keys: impl IntoIterator<Item = Label>) {
-        lock(&self.meters).keys = keys.into_iter().collect();
+        lock(&self.meters).keys = keys.into_iter().filter(|key| key.has_own_series()).collect();
     }
 
     /// Notes from when on keys are refused, those that are at all; a key without a series of its own has none here
