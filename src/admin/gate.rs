@@ -159,10 +159,9 @@ fn is_safe(method: &Method) -> bool {
 /// Where one signs in and out.
 pub(super) const SESSION: &str = "/api/v1/session";
 /// Where Close sends browsers back to.
-pub(super) const CALLBACK: &str = "/oauth/callback";
-
+pub const CALLBACK: &str = "/oauth/callback";
 /// Where browsers begin that follow a link.
-pub(super) const DEPARTURE: &str = "/oauth/start/";
+pub const DEPARTURE: &str = "/oauth/start/";
 
 /// What every answer has, unless it has another.
 const HEADERS: [(HeaderName, &str); 7] = [

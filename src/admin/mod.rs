@@ -26,6 +26,7 @@ mod ui;
 
 pub use self::api::{Api, Desk, openapi};
 pub use self::client::{Client, call, is_there, reachable};
+pub use self::gate::{CALLBACK, DEPARTURE};
 pub use self::health::{Details, Health, Phase};
 pub use self::house::House;
 pub use self::invitation::Invitation;

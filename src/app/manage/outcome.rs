@@ -12,7 +12,7 @@ use super::authorization::started;
 use super::ground::Ground;
 use super::{Manager, events, refuse, stored};
 use crate::admin::model::{Actor, Outcome, Progress, Started};
-use crate::admin::{Code, Refusal};
+use crate::admin::{CALLBACK, Code, DEPARTURE, Refusal};
 use crate::id::CredentialName;
 use crate::store::{Passing, Purpose};
 use crate::vault::{self, Consent, FlowFault, Vault};
@@ -40,7 +40,7 @@ impl Manager {
         let base = consent.redirect_uri.strip_suffix(CALLBACK);
         let (Ground::Running { .. }, Some(base)) = (&self.ground, base) else { return Ok(None) };
         let ticket = vault.lend_link(consent).await.map_err(|fault| refuse::by_flow(&fault))?;
-        Ok(Some(format!("{base}{LINK}{}", *ticket)))
+        Ok(Some(format!("{base}{DEPARTURE}{}", *ticket)))
     }
 
     /// A browser opened a link.
@@ -130,9 +130,6 @@ fn unknown() -> Refusal {
         .hint("begin it with `{\"link\": {}}`, and ask with its `state`")
 }
 
-/// Where Close sends browsers back to, and where they begin, below the address of the admin listener.
-const CALLBACK: &str = "/oauth/callback";
-const LINK: &str = "/oauth/start/";
 /// How long one question waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at what another gateway may have noted.
