@@ -318,7 +318,7 @@ fn what_is_removed_is_revoked_at_close_as_far_as_close_can_be_reached() {
 fn one_whose_tokens_do_not_open_is_removed_all_the_same() {
     let scene = Scene::added();
     scene.authorize();
-    // One bit of what is sealed.
+    // The end of what is sealed.
     let store = scene.world.folder().join("store.db");
     RUNTIME.block_on(async {
         let options = SqliteConnectOptions::new().filename(store);

@@ -96,7 +96,7 @@ impl Vault {
         let mut told = false;
         loop {
             match self.means().grants.put(credential, tokens, event).await {
-                Err(fault @ GrantsFault::Unreachable(_)) => {
+                Err(fault @ (GrantsFault::Unreachable(_) | GrantsFault::Unusable(_))) => {
                     if !told {
                         tracing::error!(%credential, "its first tokens cannot be stored, and are not used before they are: {fault}");
                     }
