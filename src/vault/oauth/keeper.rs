@@ -175,11 +175,21 @@ impl Keeper {
         self.entry.expect("its tokens cannot be read from the store", until);
     }
 
-    /// Takes tokens that are others, or the same with a longer life.
+    /// Takes tokens that are others, or the same with a longer life: those go on being carried as they are.
     fn take(&mut self, tokens: Tokens) {
-        let newer = |held: &Held| !held.tokens.is_same(&tokens) || held.tokens.expires() < tokens.expires();
-        if self.held.as_ref().is_none_or(newer) {
-            self.install(tokens);
+        match &mut self.held {
+            Some(held) if held.tokens.is_same(&tokens) && held.tokens.expires() >= tokens.expires() => {}
+            Some(held) if held.tokens.is_same(&tokens) && !held.ended => {
+                let now = Instant::now();
+                held.ends = now + tokens.left().unwrap_or_default();
+                self.due = Some(now + early(tokens.lifetime()).saturating_sub(tokens.age()));
+                self.pause = Pause::default();
+                self.entry.meters().token_expiry.store(tokens.expires().as_second(), Relaxed);
+                held.tokens = Arc::new(tokens);
+                let kept = Arc::clone(&held.tokens);
+                self.renewal(|renewal| renewal.keep(Some(kept)));
+            }
+            _ => self.install(tokens),
         }
     }
 
@@ -196,7 +206,7 @@ impl Keeper {
             .and_then(|held| if held.tokens.is_same(&tokens) { held.before } else { Some(held.candidate) });
         self.entry.meters().token_expiry.store(tokens.expires().as_second(), Relaxed);
         self.renewal(|renewal| {
-            renewal.renewed(age);
+            renewal.renewed(self.generation + 1, age);
             renewal.keep(Some(Arc::clone(&tokens)));
         });
         self.pause = Pause::default();
@@ -215,6 +225,8 @@ impl Keeper {
     fn admit(&mut self) {
         if let Some(authorization) = self.authorization() {
             self.generation += 1;
+            let age = self.held.as_ref().map_or(Duration::ZERO, |held| held.tokens.age());
+            self.renewal(|renewal| renewal.renewed(self.generation, age));
             self.entry.admit(authorization);
         }
     }

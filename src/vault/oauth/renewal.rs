@@ -18,8 +18,8 @@ pub(in crate::vault) struct Renewal {
     bell: Notify,
     /// How many tries have failed; touched whenever the credential stands otherwise than before.
     failures: watch::Sender<u64>,
-    /// Not before then is another token asked for: the one that is there is too new to blame its age.
-    renewable_from: Mutex<Instant>,
+    /// Not before then is another token asked for than that of this generation: it is too new to blame its age.
+    renewable_from: Mutex<(u64, Instant)>,
     /// The tokens in use, for whoever keeps the credential after a reload that changes it.
     kept: Mutex<Option<Arc<Tokens>>>,
 }
@@ -27,7 +27,7 @@ pub(in crate::vault) struct Renewal {
 impl Default for Renewal {
     fn default() -> Self {
         let failures = watch::Sender::new(0);
-        let renewable_from = Mutex::new(Instant::now());
+        let renewable_from = Mutex::new((0, Instant::now()));
         Self { wanted: AtomicU64::new(0), bell: Notify::new(), failures, renewable_from, kept: Mutex::default() }
     }
 }
@@ -73,15 +73,21 @@ impl Renewal {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// From when on a token may be asked to be renewed before its time.
+    /// From when on the newest token may be asked to be renewed before its time.
     pub(super) fn renewable_from(&self) -> Instant {
-        *self.renewable_from.lock().unwrap_or_else(PoisonError::into_inner)
+        self.renewable_from.lock().unwrap_or_else(PoisonError::into_inner).1
     }
 
-    /// A token was given so long ago.
-    pub(super) fn renewed(&self, age: Duration) {
+    /// Whether the token of a generation is too new to be renewed.
+    fn is_new(&self, generation: u64) -> bool {
+        let (newest, from) = *self.renewable_from.lock().unwrap_or_else(PoisonError::into_inner);
+        newest == generation && from > Instant::now()
+    }
+
+    /// The token of a generation, which requests are about to carry, was given so long ago.
+    pub(super) fn renewed(&self, generation: u64, age: Duration) {
         let from = Instant::now() + SHORTEST_LIFE.saturating_sub(age);
-        *self.renewable_from.lock().unwrap_or_else(PoisonError::into_inner) = from;
+        *self.renewable_from.lock().unwrap_or_else(PoisonError::into_inner) = (generation, from);
     }
 }
 
@@ -108,7 +114,7 @@ impl Awaiting {
         let awaiting = Self { entry: Arc::clone(entry), beyond: generation, failures };
         let current = entry.authorization().ok().map(|authorization| authorization.generation());
         if current == Some(generation) {
-            if renewal.renewable_from() > Instant::now() {
+            if renewal.is_new(generation) {
                 return None;
             }
             renewal.want(generation);

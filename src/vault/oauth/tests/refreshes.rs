@@ -95,7 +95,7 @@ async fn a_refused_token_is_renewed_once_for_all_and_one_that_is_new_is_not() {
     scene.simulator.expire_access_tokens();
     // The store holds tokens of a minute ago; how old they are, the wall clock says.
     let renewal = scene.vault().entries[0].renewal().unwrap();
-    renewal.renewed(HOUR);
+    renewal.renewed(1, HOUR);
     let awaited: Vec<_> = (0..50).filter_map(|_| scene.vault().renewed(PARTNER, 1)).collect();
     assert_eq!(awaited.len(), 50);
     let tokens = futures_util::future::join_all(awaited.into_iter().map(Awaiting::token)).await;
@@ -106,10 +106,20 @@ async fn a_refused_token_is_renewed_once_for_all_and_one_that_is_new_is_not() {
     assert!(scene.vault().renewed(PARTNER, 2).is_none(), "a new token is not renewed again");
 }
 
+/// Between the moment that the next token is known to be new and the one at which requests carry it.
+#[tokio::test(start_paused = true)]
+async fn who_was_refused_with_the_token_before_waits_though_the_next_is_too_new_to_be_renewed() {
+    let scene = Scene::granted().await;
+    let renewal = scene.vault().entries[0].renewal().unwrap();
+    renewal.renewed(1, HOUR);
+    renewal.renewed(2, Duration::ZERO);
+    assert!(scene.vault().renewed(PARTNER, 1).is_some());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refused_token_that_cannot_be_renewed_is_told_and_goes_on_being_used() {
     let scene = Scene::granted().await;
-    scene.vault().entries[0].renewal().unwrap().renewed(HOUR);
+    scene.vault().entries[0].renewal().unwrap().renewed(1, HOUR);
     scene.script(Trouble::Status(http::StatusCode::BAD_GATEWAY, bytes::Bytes::new()));
     let told = scene.vault().renewed(PARTNER, 1).unwrap().token().await.unwrap_err();
     assert_eq!(told.reason, "its access token could not be renewed");
