@@ -97,7 +97,10 @@ async fn identify(desk: &Desk, headers: &HeaderMap, came: Came, scheme: CookieSc
     };
     if let Some(touched) = session.touched() {
         let until = touched.until();
-        desk.sessions.keep(pass.id(), touched, until).await?;
+        // Who signed out since it was found is not signed in again by what was asked before.
+        if !desk.sessions.prolong(pass.id(), touched, until).await? {
+            return Err(stranger("the session is over"));
+        }
     }
     Ok(caller(token, Way::Session, came, Some(pass.csrf())))
 }

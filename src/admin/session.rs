@@ -41,6 +41,10 @@ pub trait Sessions: Send + Sync {
     /// Keeps a session until a moment, in place of one of the same id.
     fn keep(&self, id: SessionId, session: Session, until: Timestamp) -> Answer<'_, ()>;
 
+    /// Keeps a session that is still there with what is new of it, until a moment: whether it was there. One that somebody has
+    /// ended meanwhile stays ended.
+    fn prolong(&self, id: SessionId, session: Session, until: Timestamp) -> Answer<'_, bool>;
+
     /// The session of an id, unless its time is over.
     fn find(&self, id: SessionId) -> Answer<'_, Option<Session>>;
 
@@ -59,6 +63,13 @@ impl Sessions for InMemory {
         sessions.retain(|_, (_, until)| *until > now);
         sessions.insert(id, (session, until));
         Box::pin(async { Ok(()) })
+    }
+
+    fn prolong(&self, id: SessionId, session: Session, until: Timestamp) -> Answer<'_, bool> {
+        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = sessions.get_mut(&id).filter(|(_, until)| *until > Timestamp::now());
+        let there = known.map(|known| *known = (session, until)).is_some();
+        Box::pin(async move { Ok(there) })
     }
 
     fn find(&self, id: SessionId) -> Answer<'_, Option<Session>> {
@@ -261,9 +272,14 @@ mod tests {
         let now = Timestamp::now();
         sessions.keep([1; 32], session.clone(), now + MINUTE).await.unwrap();
         sessions.keep([2; 32], session.clone(), now - MINUTE).await.unwrap();
-        assert_eq!(sessions.find([1; 32]).await.unwrap(), Some(session));
+        assert_eq!(sessions.find([1; 32]).await.unwrap(), Some(session.clone()));
         assert_eq!(sessions.find([2; 32]).await.unwrap(), None);
+        let again = Session { seen: now + MINUTE, ..session.clone() };
+        assert!(sessions.prolong([1; 32], again.clone(), now + MINUTE).await.unwrap());
+        assert_eq!(sessions.find([1; 32]).await.unwrap(), Some(again.clone()));
+        assert!(!sessions.prolong([2; 32], again.clone(), now + MINUTE).await.unwrap(), "its time was over");
         sessions.forget([1; 32]).await.unwrap();
+        assert!(!sessions.prolong([1; 32], again, now + MINUTE).await.unwrap(), "it was ended");
         assert_eq!(sessions.find([1; 32]).await.unwrap(), None);
     }
 }

@@ -150,6 +150,13 @@ impl Sessions for StoredSessions {
         })
     }
 
+    fn prolong(&self, id: SessionId, session: Session, until: Timestamp) -> Answer<'_, bool> {
+        Box::pin(async move {
+            let body = serde_json::to_value(&session).map_err(|_| Refusal::internal())?;
+            self.0.store().renew(Purpose::Session, id, &body, until).await.map_err(lost)
+        })
+    }
+
     fn find(&self, id: SessionId) -> Answer<'_, Option<Session>> {
         Box::pin(async move {
             let found = self.0.store().recall(Purpose::Session, id).await.map_err(lost)?;

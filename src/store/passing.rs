@@ -65,6 +65,29 @@ impl Store {
         self.heed(remembered.await)
     }
 
+    /// Changes what is no secret of it, and until when it is remembered, if it still is: whether it was. What was forgotten
+    /// meanwhile stays so.
+    pub async fn renew(
+        &self,
+        purpose: Purpose,
+        digest: [u8; 32],
+        body: &Json,
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let renewed = async {
+            let Some(mut session) = self.change_known().await? else { return Ok(false) };
+            let now = session.now().await?;
+            let text = "UPDATE cg_passing SET body = $3, expires_at = $4 \
+                        WHERE purpose = $1 AND digest = $2 AND expires_at > $5 RETURNING body";
+            let key = [purpose.as_str().into(), super::sql::Value::Blob(digest.to_vec())];
+            let values = key.into_iter().chain([body.into(), until.into(), now.into()]);
+            let row = session.row(text, values.collect()).await?;
+            session.commit().await?;
+            Ok(row.is_some())
+        };
+        self.heed(renewed.await)
+    }
+
     /// Gives it and forgets it: of several that ask at once, one is given it. None once it has expired.
     pub async fn take(&self, purpose: Purpose, digest: [u8; 32]) -> Result<Option<Passing>, StoreError> {
         let taken = async {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use closegate::admin::{InMemory, Session, Sessions as _};
+use closegate::admin::{Answer, InMemory, Session, SessionId, Sessions};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -310,6 +310,44 @@ fn a_session_ends_when_its_time_is_over_and_when_somebody_signs_out() {
     assert_eq!(ask().refused().0, 401, "signed out");
     let actions: Vec<_> = office.memory.events().into_iter().map(|event| event.action).collect();
     assert_eq!(actions, ["session.open", "session.close"]);
+}
+
+/// Sessions that somebody ends as soon as they are found, as a request that was on its way then sees them.
+#[derive(Default)]
+struct EndedMeanwhile(InMemory);
+
+impl Sessions for EndedMeanwhile {
+    fn keep(&self, id: SessionId, session: Session, until: Timestamp) -> Answer<'_, ()> {
+        self.0.keep(id, session, until)
+    }
+
+    fn prolong(&self, id: SessionId, session: Session, until: Timestamp) -> Answer<'_, bool> {
+        self.0.prolong(id, session, until)
+    }
+
+    fn find(&self, id: SessionId) -> Answer<'_, Option<Session>> {
+        Box::pin(async move {
+            let found = self.0.find(id).await?;
+            self.0.forget(id).await?;
+            // Not used for a while: it is to be prolonged.
+            Ok(found.map(|session| Session { seen: session.seen - SignedDuration::from_mins(5), ..session }))
+        })
+    }
+
+    fn forget(&self, id: SessionId) -> Answer<'_, ()> {
+        self.0.forget(id)
+    }
+}
+
+#[test]
+fn a_request_on_its_way_revives_no_session_that_is_ended_meanwhile() {
+    let sessions = Arc::new(EndedMeanwhile::default());
+    let office = Office::with(sessions.clone());
+    let (cookie, _) = office.sign_in(ADMIN);
+    let id = closegate::keys::digest(cookie.split_once('=').unwrap().1.as_bytes());
+    assert!(RUNTIME.block_on(sessions.0.find(id)).unwrap().is_some());
+    assert_eq!(office.ask("GET", SESSION).header("Cookie", &cookie).refused().0, 401);
+    assert_eq!(RUNTIME.block_on(sessions.0.find(id)).unwrap(), None);
 }
 
 #[test]

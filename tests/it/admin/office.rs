@@ -38,11 +38,11 @@ pub(crate) struct Question {
 
 impl Office {
     pub(crate) fn open() -> Self {
-        Self::with(Arc::default())
+        Self::with(Arc::new(InMemory::default()))
     }
 
     /// One that keeps its sessions there.
-    pub(crate) fn with(sessions: Arc<InMemory>) -> Self {
+    pub(crate) fn with(sessions: Arc<dyn Sessions>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let memory = Arc::new(Memory::default());
@@ -57,8 +57,7 @@ impl Office {
             hosts: vec!["admin.internal".to_owned()],
             address: Some(address.ip()),
         };
-        let kept: Arc<dyn Sessions> = sessions.clone();
-        let desk = Desk::new(memory.clone(), kept, memory.clone(), tokens, house);
+        let desk = Desk::new(memory.clone(), sessions, memory.clone(), tokens, house);
         let health = Arc::new(Health::new(Default::default));
         health.enter(Phase::Ready);
         let telemetry = Telemetry::new(Options { max_key_series: 1, access: Access::Off }, io::sink());

@@ -196,8 +196,17 @@ async fn what_passes_is_taken_once_and_expires(store: &Store) {
     assert_eq!(store.take(Purpose::OAuthState, [1; 32]).await, Ok(None));
     store.sweep().await.unwrap();
     assert!(store.recall(Purpose::Session, [1; 32]).await.unwrap().is_some());
+    let again = json!({ "a": 2 });
+    assert_eq!(store.renew(Purpose::Session, [1; 32], &again, in_hours(2)).await, Ok(true));
+    let renewed = store.recall(Purpose::Session, [1; 32]).await.unwrap().unwrap();
+    assert_eq!((&renewed.body, renewed.sealed), (&again, later.sealed.clone()));
+    assert!(renewed.expires_at > later.expires_at);
     store.forget(Purpose::Session, [1; 32]).await.unwrap();
     assert_eq!(store.recall(Purpose::Session, [1; 32]).await, Ok(None));
+    assert_eq!(store.renew(Purpose::Session, [1; 32], &again, in_hours(2)).await, Ok(false), "it was forgotten");
+    assert_eq!(store.recall(Purpose::Session, [1; 32]).await, Ok(None));
+    store.remember(Purpose::Session, [2; 32], &past).await.unwrap();
+    assert_eq!(store.renew(Purpose::Session, [2; 32], &again, in_hours(2)).await, Ok(false), "its time was over");
 }
 
 async fn events_come_newest_first_by_pages_and_old_ones_go(store: &Store) {
