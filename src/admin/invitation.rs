@@ -1,9 +1,9 @@
-//! The link of the first run: whoever follows it is signed in, once and within an hour.
+//! The link of the first run: whoever follows it is signed in, once, within an hour, and while there is no credential.
 //!
 //! A gateway without a credential prints it, so that nobody has to look for a token first. The text of the link stands
 //! behind the `#`, which browsers do not send and proxies do not log; it is known here by its digest only.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -38,14 +38,30 @@ impl Invitation {
         Ok((Self(Mutex::new(Some(open))), Zeroizing::new(format!("#/start/{}", *text))))
     }
 
+    /// Whether a text is that of the link.
+    pub(super) fn fits(&self, text: &[u8]) -> bool {
+        self.open().as_ref().is_some_and(|open| open.fits(text))
+    }
+
     /// Whether a text is that of the link. It is used up with that.
     pub(super) fn accept(&self, text: &[u8]) -> bool {
-        let mut open = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let fits = |open: &mut Open| {
-            let same = verify_slices_are_equal(&sha256(text), &open.digest).is_ok();
-            same && Instant::now() < open.until
-        };
-        open.take_if(fits).is_some()
+        self.open().take_if(|open| open.fits(text)).is_some()
+    }
+
+    /// Ends the link: the first run is over.
+    pub(super) fn end(&self) {
+        *self.open() = None;
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<Open>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    fn fits(&self, text: &[u8]) -> bool {
+        let same = verify_slices_are_equal(&sha256(text), &self.digest).is_ok();
+        same && Instant::now() < self.until
     }
 }
 
@@ -60,8 +76,12 @@ mod tests {
         let (invitation, link) = Invitation::draw().unwrap();
         let text = link.strip_prefix("#/start/").unwrap();
         assert!(!invitation.accept(b"") && !invitation.accept(&text.as_bytes()[1..]));
-        assert!(invitation.accept(text.as_bytes()));
-        assert!(!invitation.accept(text.as_bytes()), "it was used");
+        assert!(invitation.fits(text.as_bytes()) && invitation.accept(text.as_bytes()));
+        assert!(!invitation.fits(text.as_bytes()) && !invitation.accept(text.as_bytes()), "it was used");
+
+        let (ended, link) = Invitation::draw().unwrap();
+        ended.end();
+        assert!(!ended.accept(link.strip_prefix("#/start/").unwrap().as_bytes()), "there is a credential");
 
         let (late, link) = Invitation::draw().unwrap();
         tokio::time::advance(LASTS).await;

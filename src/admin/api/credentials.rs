@@ -45,6 +45,7 @@ pub(super) async fn add(
     Json(new): Json<NewCredential>,
 ) -> Answered {
     let added = desk.management.add_credential(new, &caller.actor).await?;
+    desk.begun();
     Ok(made(&added, &added))
 }
 

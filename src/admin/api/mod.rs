@@ -13,6 +13,7 @@ use super::invitation::Invitation;
 use super::journal::Journal;
 use super::management::Management;
 use super::model::Place;
+use super::refusal::Refusal;
 use super::respond::closed;
 use super::session::Sessions;
 use super::tokens::{Token, Tokens};
@@ -80,10 +81,21 @@ impl Desk {
         Self { invitation: Some(invitation), ..self }
     }
 
-    /// The token for which somebody is let in who followed the link.
-    fn invited(&self, text: &[u8]) -> Option<&Token> {
-        let token = self.tokens.of_an_admin()?;
-        self.invitation.as_ref()?.accept(text).then_some(token)
+    /// The token for which somebody is let in who followed the link. The first credential ends it, wherever that was added.
+    async fn invited(&self, text: &[u8]) -> Result<Option<&Token>, Refusal> {
+        let Some(invitation) = self.invitation.as_ref().filter(|invitation| invitation.fits(text)) else {
+            return Ok(None);
+        };
+        if !self.management.credentials().await?.is_empty() {
+            invitation.end();
+        }
+        let token = self.tokens.of_an_admin();
+        Ok(token.filter(|_| invitation.accept(text)))
+    }
+
+    /// There is a credential: the first run is over.
+    fn begun(&self) {
+        self.invitation.iter().for_each(Invitation::end);
     }
 
     /// Tells where tools reach the gateway.

@@ -51,9 +51,10 @@ pub(super) async fn open(
     headers: HeaderMap,
     Json(sign_in): Json<SignIn>,
 ) -> Answered {
-    let token = match desk.invited(sign_in.token.as_bytes()) {
-        Some(token) => token,
-        None => check(&desk, sign_in.token.as_bytes(), came, Way::Session).await?,
+    let text = sign_in.token.as_bytes();
+    let (token, by) = match desk.invited(text).await? {
+        Some(token) => (token, "link"),
+        None => (check(&desk, text, came, Way::Session).await?, "token"),
     };
     let (pass, session) = (Pass::draw()?, Session::begin(token));
     let until = session.until();
@@ -62,8 +63,9 @@ pub(super) async fn open(
     if let Some(before) = Pass::of(&headers, scheme) {
         desk.sessions.forget(before.id()).await?;
     }
-    let by = Actor { name: token.name.clone(), way: Way::Session, from: Some(came.peer) };
-    note(&desk, by, "session.open").await?;
+    let actor = Actor { name: token.name.clone(), way: Way::Session, from: Some(came.peer) };
+    let detail = [("by".to_owned(), by.into())].into_iter().collect();
+    desk.journal.note(NewEvent { by: actor, action: "session.open", subject: None, detail }).await?;
     let identity = Identity { name: token.name.clone(), role: token.role, way: Way::Session, csrf: Some(pass.csrf()) };
     let cookie = AppendHeaders([(SET_COOKIE, pass.cookie(scheme))]);
     Ok((cookie, json(StatusCode::OK, JSON, &identity)).into_response())
@@ -93,11 +95,8 @@ pub(super) async fn close(
     if let Some(pass) = Pass::of(&headers, scheme) {
         desk.sessions.forget(pass.id()).await?;
     }
-    note(&desk, caller.actor, "session.close").await?;
+    let detail = serde_json::Map::new();
+    desk.journal.note(NewEvent { by: caller.actor, action: "session.close", subject: None, detail }).await?;
     let cookie = AppendHeaders([(SET_COOKIE, scheme.without(scheme.session(), SameSite::Strict))]);
     Ok((cookie, done()).into_response())
-}
-
-async fn note(desk: &Desk, by: Actor, action: &'static str) -> Result<(), Refusal> {
-    desk.journal.note(NewEvent { by, action, subject: None, detail: serde_json::Map::new() }).await
 }
