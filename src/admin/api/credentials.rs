@@ -9,7 +9,8 @@ use http::StatusCode;
 use http::header::{HeaderMap, SET_COOKIE};
 
 use super::Desk;
-use super::page::{Page, PageQuery, done, made, one};
+use super::listing::CredentialQuery;
+use super::page::{Page, done, made, one};
 use super::request::{IfMatch, Json, Named, Query};
 use crate::admin::gate::Caller;
 use crate::admin::model::{
@@ -28,8 +29,8 @@ type Answered = Result<Response, Refusal>;
 ///
 /// Those of the configuration and those that were added, by name.
 #[utoipa::path(get, path = "/api/v1/credentials", operation_id = "list_credentials", tag = "credentials",
-    params(PageQuery), responses((status = 200, description = "A page of credentials", body = Page<CredentialView>)))]
-pub(super) async fn list(State(desk): State<Arc<Desk>>, Query(query): Query<PageQuery>) -> Answered {
+    params(CredentialQuery), responses((status = 200, description = "A page of credentials", body = Page<CredentialView>)))]
+pub(super) async fn list(State(desk): State<Arc<Desk>>, Query(query): Query<CredentialQuery>) -> Answered {
     query.page(desk.management.credentials().await?)
 }
 

@@ -8,13 +8,14 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::Desk;
-use super::page::{Page, PageQuery, done, made, one, tagged};
+use super::listing::KeyQuery;
+use super::page::{Page, done, made, one, tagged};
 use super::request::{IfMatch, Json, Named, Query};
 use crate::admin::gate::Caller;
 use crate::admin::model::{CreatedKey, KeyRotation, KeySettings, KeyView, NewKey, Suggestion};
-use crate::admin::refusal::Refusal;
+use crate::admin::refusal::{Code, Refusal};
 use crate::admin::respond::{JSON, json};
-use crate::id::KeyName;
+use crate::id::{CredentialName, KeyName};
 
 type Answered = Result<Response, Refusal>;
 
@@ -22,9 +23,22 @@ type Answered = Result<Response, Refusal>;
 ///
 /// Those of the configuration and those that were made, by name; revoked and expired ones among them.
 #[utoipa::path(get, path = "/api/v1/keys", operation_id = "list_keys", tag = "keys",
-    params(PageQuery), responses((status = 200, description = "A page of keys", body = Page<KeyView>)))]
-pub(super) async fn list(State(desk): State<Arc<Desk>>, Query(query): Query<PageQuery>) -> Answered {
-    query.page(desk.management.keys().await?)
+    params(KeyQuery), responses((status = 200, description = "A page of keys", body = Page<KeyView>)))]
+pub(super) async fn list(State(desk): State<Arc<Desk>>, Query(query): Query<KeyQuery>) -> Answered {
+    let among = match query.credential()? {
+        Some(name) => Some(routes_of(&desk, &name).await?),
+        None => None,
+    };
+    query.page(desk.management.keys().await?, among)
+}
+
+/// The routes that send with a credential; one that is not there has none.
+async fn routes_of(desk: &Desk, name: &CredentialName) -> Result<Vec<String>, Refusal> {
+    match desk.management.credential(name).await {
+        Ok(credential) => Ok(credential.routes),
+        Err(refusal) if refusal.code == Code::NotFound => Ok(Vec::new()),
+        Err(refusal) => Err(refusal),
+    }
 }
 
 /// Make a gateway key

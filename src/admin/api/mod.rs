@@ -24,6 +24,7 @@ mod credentials;
 mod departure;
 mod document;
 mod keys;
+mod listing;
 mod overview;
 mod page;
 mod request;

@@ -1,5 +1,7 @@
 //! Pages of lists, entity tags, and the answers that carry them.
 
+use std::cmp::Ordering;
+
 use axum::response::{IntoResponse as _, Response};
 use http::header::{ETAG, LOCATION};
 use http::{HeaderValue, StatusCode};
@@ -11,7 +13,7 @@ use crate::admin::refusal::{Code, Refusal};
 use crate::admin::respond::{JSON, json};
 use crate::id::CredentialName;
 
-/// Which part of a list is asked for.
+/// Which routes are asked for.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -22,7 +24,7 @@ pub(super) struct PageQuery {
     /// Where the page before this one ended: its `next`.
     #[param(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
     cursor: Option<String>,
-    /// Only those with this text in their name or description; case does not matter.
+    /// Only those with this text in their name, prefix, credential or upstream; case does not matter.
     #[param(max_length = 100)]
     q: Option<String>,
 }
@@ -34,6 +36,9 @@ pub(in crate::admin) struct Page<T> {
     pub(in crate::admin) data: Vec<T>,
     /// The `cursor` of the next page, if there is one.
     pub(in crate::admin) next: Option<String>,
+    /// How many there are on all pages together.
+    #[serde(default)]
+    pub(in crate::admin) total: usize,
 }
 
 /// What is listed by its name.
@@ -41,7 +46,8 @@ pub(super) trait Listed: Serialize {
     const PATH: &'static str;
 
     fn name(&self) -> &str;
-    fn description(&self) -> Option<&str>;
+    /// What is searched.
+    fn words(&self) -> Vec<&str>;
     fn version(&self) -> Version;
 }
 
@@ -52,8 +58,11 @@ impl Listed for CredentialView {
         &self.name
     }
 
-    fn description(&self) -> Option<&str> {
-        self.description.as_deref()
+    fn words(&self) -> Vec<&str> {
+        let organization = self.organization.as_ref().and_then(|organization| organization.name.as_deref());
+        let user = self.user.iter().flat_map(|user| [user.name.as_deref(), user.email.as_deref()]);
+        let more = [self.description.as_deref(), organization, self.key_id.as_deref()];
+        more.into_iter().chain(user).flatten().chain([self.name.as_str()]).collect()
     }
 
     fn version(&self) -> Version {
@@ -68,8 +77,8 @@ impl Listed for RouteView {
         &self.name
     }
 
-    fn description(&self) -> Option<&str> {
-        None
+    fn words(&self) -> Vec<&str> {
+        vec![&self.name, &self.prefix, &self.credential, &self.upstream]
     }
 
     fn version(&self) -> Version {
@@ -84,8 +93,9 @@ impl Listed for KeyView {
         &self.name
     }
 
-    fn description(&self) -> Option<&str> {
-        self.description.as_deref()
+    fn words(&self) -> Vec<&str> {
+        let more = [self.description.as_deref(), self.id.as_deref(), Some(self.name.as_str())];
+        more.into_iter().flatten().chain(self.routes.iter().map(String::as_str)).collect()
     }
 
     fn version(&self) -> Version {
@@ -95,23 +105,58 @@ impl Listed for KeyView {
 
 impl PageQuery {
     /// That part of a list.
-    pub(super) fn page<T: Listed>(self, mut list: Vec<T>) -> Result<Response, Refusal> {
+    pub(super) fn page<T: Listed>(self, list: Vec<T>) -> Result<Response, Refusal> {
+        let Self { limit, cursor, q } = self;
+        Part { limit, cursor, q, order: None }.of(list, |_| true)
+    }
+}
+
+/// A part of a list of such things, as it is asked for.
+pub(super) struct Part<T> {
+    pub(super) limit: Option<u64>,
+    pub(super) cursor: Option<String>,
+    pub(super) q: Option<String>,
+    /// What is alike by it is ordered by name; so is everything without it.
+    pub(super) order: Option<fn(&T, &T) -> Ordering>,
+}
+
+impl<T: Listed> Part<T> {
+    /// That part, of what fits.
+    pub(super) fn of(self, mut list: Vec<T>, fits: impl Fn(&T) -> bool) -> Result<Response, Refusal> {
         let limit = within(self.limit, 500, 100)?;
         if self.q.as_ref().is_some_and(|text| text.chars().count() > 100) {
             return Err(Refusal::new(Code::Malformed, "`q` is a text of at most 100 characters"));
         }
-        if let Some(after) = self.cursor.map(|cursor| opened(&cursor)).transpose()? {
-            list.retain(|one| one.name() > after.as_str());
+        let order = self.order.unwrap_or(|_, _| Ordering::Equal);
+        list.sort_by(|one, other| order(one, other).then_with(|| one.name().cmp(other.name())));
+        let begins = self.cursor.as_deref().map_or(Ok(0), |after| self.after(after, &list))?;
+        let wanted = self.q.map(|text| text.to_lowercase());
+        let holds = |one: &T, text: &str| one.words().into_iter().any(|word| word.to_lowercase().contains(text));
+        let fits = |one: &T| fits(one) && wanted.as_deref().is_none_or(|text| holds(one, text));
+        let rest = list.split_off(begins);
+        let before = list.iter().filter(|one| fits(one)).count();
+        let mut data: Vec<T> = rest.into_iter().filter(|one| fits(one)).collect();
+        let total = before + data.len();
+        let more = data.len() > limit;
+        data.truncate(limit);
+        let next = data.last().filter(|_| more).map(|last| last.name().to_owned());
+        Ok(json(StatusCode::OK, JSON, &Page { data, next, total }))
+    }
+
+    /// Where a list goes on after a page that ended with this name.
+    fn after(&self, cursor: &str, list: &[T]) -> Result<usize, Refusal> {
+        // The names of all that is listed are of one shape.
+        let name = opened("cursor", cursor)?;
+        let ended = |one: &T| one.name() == name.as_str();
+        match (list.iter().position(ended), self.order) {
+            (Some(place), _) => Ok(place + 1),
+            (None, None) => Ok(list.partition_point(|one| one.name() < name.as_str())),
+            // It was removed meanwhile, and with it the place that it had in this order.
+            (None, Some(_)) => {
+                Err(Refusal::new(Code::Malformed, "`cursor` is not the `next` of another page any more")
+                    .hint("begin without it"))
+            }
         }
-        if let Some(text) = self.q.map(|text| text.to_lowercase()) {
-            let holds = |field: Option<&str>| field.is_some_and(|field| field.to_lowercase().contains(&text));
-            list.retain(|one| holds(Some(one.name())) || holds(one.description()));
-        }
-        list.sort_by(|one, other| one.name().cmp(other.name()));
-        let more = list.len() > limit;
-        list.truncate(limit);
-        let next = list.last().filter(|_| more).map(|last| last.name().to_owned());
-        Ok(json(StatusCode::OK, JSON, &Page { data: list, next }))
     }
 }
 
@@ -149,8 +194,7 @@ pub(super) fn done() -> Response {
     StatusCode::NO_CONTENT.into_response()
 }
 
-fn opened(cursor: &str) -> Result<String, Refusal> {
-    // The names of all that is listed are of one shape.
-    let name = CredentialName::parse(cursor).ok().map(|name| name.to_string());
-    name.ok_or_else(|| Refusal::new(Code::Malformed, "`cursor` is the `next` of another page"))
+/// A name that stands in a query.
+pub(super) fn opened(field: &str, text: &str) -> Result<CredentialName, Refusal> {
+    CredentialName::parse(text).map_err(|_| Refusal::new(Code::Malformed, format!("`{field}` is no name")))
 }

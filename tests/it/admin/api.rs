@@ -96,6 +96,51 @@ fn lists_come_in_pages_in_the_order_of_names() {
 }
 
 #[test]
+fn lists_are_told_by_state_route_credential_and_order_and_how_many_there_are() {
+    let office = Office::open();
+    for (name, routes, expires) in [("b", "sales", "2027-01-02"), ("c", "sales", "2027-01-01"), ("a", "partner", "")] {
+        let expires = if expires.is_empty() { Value::Null } else { json!(format!("{expires}T00:00:00Z")) };
+        let new = json!({ "name": name, "routes": [routes], "scopes": ["read"], "expires_at": expires });
+        assert_eq!(office.admin("POST", "/api/v1/keys").json(new).send().status, 201);
+    }
+    office.admin("POST", "/api/v1/keys/b/revoke").send();
+    let told = |list: &str| {
+        let page = office.admin("GET", &format!("/api/v1/{list}")).send().json();
+        let names = page["data"].as_array().unwrap_or_else(|| panic!("{list}: {page}")).iter();
+        (names.map(|one| one["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>().join(" "), page["total"].clone())
+    };
+    for (query, names, total) in [
+        ("", "a b c", 3),
+        ("?limit=2", "a b", 3),
+        ("?limit=2&cursor=b", "c", 3),
+        ("?show=active", "a c", 2),
+        ("?show=ended", "b", 1),
+        ("?show=unused", "", 0),
+        ("?route=sales", "b c", 2),
+        ("?route=sales&show=active&q=C", "c", 1),
+        ("?order=expires", "c b a", 3),
+        ("?order=expires&limit=1&cursor=c", "b", 3),
+        ("?order=used", "a b c", 3),
+    ] {
+        assert_eq!(told(&format!("keys{query}")), (names.to_owned(), json!(total)), "{query}");
+    }
+    office.add("sales");
+    for none in ["keys?credential=sales", "keys?credential=gone", "keys?route=gone"] {
+        assert_eq!(told(none), (String::new(), json!(0)), "{none}");
+    }
+    office.add("partner");
+    office.admin("POST", "/api/v1/credentials/partner/disable").send();
+    for (query, names) in
+        [("", "partner sales"), ("?show=ready", "sales"), ("?show=disabled", "partner"), ("?show=attention", "")]
+    {
+        assert_eq!(told(&format!("credentials{query}")).0, names, "{query}");
+    }
+    for bad in ["show=all", "order=size", "credential=%21", "route=%21", "order=used&cursor=gone"] {
+        assert_eq!(office.admin("GET", &format!("/api/v1/keys?{bad}")).refused().0, 400, "{bad}");
+    }
+}
+
+#[test]
 fn a_body_is_json_of_the_right_shape_and_size() {
     let office = Office::open();
     let post = || office.admin("POST", "/api/v1/keys");
