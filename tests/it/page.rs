@@ -3,12 +3,15 @@
 mod access;
 mod browser;
 mod controls;
+mod cost;
 mod hostile;
 mod http;
 mod looks;
 mod many;
 mod oauth;
+mod once;
 mod refusals;
 mod routes;
+mod trouble;
 mod walk;
 mod world;

@@ -5,7 +5,7 @@ import { refine, to } from './address.js';
 import { Button, Empty, Fault, Head, Loaded, Segments, When } from './parts.js';
 import { Subject, actionText } from './happenings.js';
 import { parse } from './metrics.js';
-import { count } from './words.js';
+import { count, order } from './words.js';
 
 export function Activity({ query }) {
   const view = query.get('view') ?? 'changes';
@@ -45,15 +45,15 @@ function Changes({ query }) {
       const events = [...page.data, ...older.events.filter((event) => !known.has(event.id))];
       const next = older.events.length > 0 ? older.next : page.next;
       if (events.length === 0)
-        return html`<${Empty} icon="clock" title="Nothing happened yet"
+        return html`<${Empty} icon="clock" title=${action ? 'Nothing of this kind happened yet' : 'Nothing happened yet'}
         text="Whatever is added, changed, revoked, and every sign-in, is listed here with who did it and from where." />`;
-      return html`<div class="table-frame" tabindex="0" role="region" aria-label="Events"><table><thead><tr>
-        <th scope="col">When</th><th scope="col">Who</th><th scope="col">What</th><th scope="col" class="minor">From</th></tr>
+      return html`<div class="table-frame" tabindex="0" role="region" aria-label="Events"><table class="rows"><thead><tr>
+        <th scope="col">When</th><th scope="col">Who</th><th scope="col">What</th><th scope="col">From</th></tr>
         </thead>
         <tbody>${events.map(
-          (event) => html`<tr key=${event.id}><td><${When} at=${event.at} full=${true} /></td><td>
-          ${event.actor}</td><td>${actionText(event.action)} <${Subject} event=${event} /><${Details} detail=${event.detail} /></td>
-          <td class="minor mono small">${event.from ?? ''}</td></tr>`,
+          (event) => html`<tr key=${event.id}><td data-label="When"><${When} at=${event.at} full=${true} /></td>
+          <td data-label="Who">${event.actor}</td><td data-label="What"><div>${actionText(event.action)} <${Subject} event=${event} /><${Details} detail=${event.detail} /></div></td>
+          <td class="mono small" data-label="From">${event.from ?? ''}</td></tr>`,
         )}</tbody></table></div>
         <${Fault} fault=${fault} />${next && html`<div><${Button} busy=${busy} onClick=${more}>Show older<//></div>`}`;
     }}<//>`;
@@ -110,7 +110,7 @@ function Refusals({ query }) {
   const asked = { limit: '200', ...(key && { key }), ...(code && { code }) };
   const loaded = useLoaded(`refusals ${key} ${code}`, () => api.refusals(asked), { every: 5000 });
   const filtered = key || code;
-  return html`${
+  return html`<div class="whole">${
     filtered &&
     html`<div class="tools">${key && html`<${Button} onClick=${() => refine({ key: '' })}>Key ${key}, show all keys<//>`}
       ${code && html`<${Button} onClick=${() => refine({ code: '' })}>${code}, show all codes<//>`}</div>`
@@ -120,12 +120,12 @@ function Refusals({ query }) {
         ? html`<${Empty} icon="check" title=${filtered ? 'Nothing like that was refused' : 'Nothing was refused'}
             text=${filtered ? 'None of the refusals that are remembered fits.' : 'Since the gateway started, every request was passed on.'} />`
         : html`<${RefusalTable} refusals=${refusals} />`}<//>
-    <${Totals} />`;
+    <${Totals} /></div>`;
 }
 
-const RefusalTable = ({ refusals }) => html`<div class="table-frame" tabindex="0" role="region" aria-label="Refusals"><table>
+const RefusalTable = ({ refusals }) => html`<div class="table-frame" tabindex="0" role="region" aria-label="Refusals"><table class="rows">
   <thead><tr><th scope="col">When</th><th scope="col">Why</th><th scope="col">Key</th><th scope="col">Request</th>
-    <th scope="col" class="minor">From</th><th scope="col"><span class="hidden">Explain</span></th></tr></thead>
+    <th scope="col">From</th><th scope="col"><span class="hidden">Explain</span></th></tr></thead>
   <tbody>${refusals.map((one) => html`<${RefusalRow} key=${`${one.at} ${one.request_id}`} refusal=${one} />`)}</tbody></table></div>
   <p class="soft small">The last ones, as this gateway remembers them. The access record of each has the same request id.</p>`;
 
@@ -134,12 +134,12 @@ function RefusalRow({ refusal: one }) {
   // A path that was cut or masked is no question that can be asked again.
   const whole = one.path && !/…$|(api|cgk)_\*\*\*/.test(one.path);
   const question = { method: one.method, path: one.path ?? '', ...(known && { key: one.key }) };
-  return html`<tr><td><${When} at=${one.at} /></td>
-    <td class="why"><button type="button" class="link" title="Only these" onClick=${() => refine({ code: one.code })}>
-      <code>${one.status} ${one.code}</code></button><div class="soft small">${CODES[one.code] ?? ''}</div></td>
-    <td>${known ? html`<a href=${to('keys', one.key)}>${one.key}</a>` : html`<span class="faint">${one.key === 'anonymous' ? 'open route' : 'none'}</span>`}</td>
-    <td class="wraps"><code>${one.method} ${one.path ?? ''}</code><div class="faint small">${one.route ? `route ${one.route} · ` : ''}${one.request_id}</div></td>
-    <td class="minor small"><span class="mono">${one.from}</span><div class="faint wraps">${one.user_agent ?? ''}</div></td>
+  return html`<tr><td data-label="When"><${When} at=${one.at} /></td>
+    <td class="why" data-label="Why"><div><button type="button" class="link" title="Only these" onClick=${() => refine({ code: one.code })}>
+      <code>${one.status} ${one.code}</code></button><div class="soft small">${CODES[one.code] ?? ''}</div></div></td>
+    <td data-label="Key">${known ? html`<a href=${to('keys', one.key)}>${one.key}</a>` : html`<span class="faint">${one.key === 'anonymous' ? 'open route' : 'none'}</span>`}</td>
+    <td class="wraps" data-label="Request"><div><code>${one.method} ${one.path ?? ''}</code><div class="faint small">${one.route ? `route ${one.route} · ` : ''}${one.request_id}</div></div></td>
+    <td class="small" data-label="From"><div><span class="mono">${one.from}</span><div class="faint wraps">${one.user_agent ?? ''}</div></div></td>
     <td>${whole && DECIDED.has(one.code) && one.method !== '_OTHER' && html`<a href=${to('explain', null, question)}
       aria-label=${`Explain ${one.method} ${one.path}`}>Explain</a>`}</td></tr>`;
 }
@@ -163,7 +163,7 @@ function Totals() {
     () =>
       (parse(metrics.data ?? '').get('refused_requests_total') ?? [])
         .filter((one) => one.value > 0)
-        .sort((a, b) => b.value - a.value),
+        .sort((a, b) => b.value - a.value || order(a.labels.code, b.labels.code) || order(a.labels.route, b.labels.route)),
     [metrics.data],
   );
   if (rows.length === 0) return null;

@@ -1,5 +1,5 @@
 // Add a credential: name, method and secret, with Close's own steps to obtain them beside the fields.
-import { html, useState, useTask, useLoaded } from './view.js';
+import { html, useState, useTask } from './view.js';
 import * as api from './api.js';
 import { go, to } from './address.js';
 import { Button, ButtonLink, CopyLine, Fault, Field, Head, Note, SecretField } from './parts.js';
@@ -23,29 +23,31 @@ export function AddCredential() {
   const [tried, attempt] = useState(false);
   const [busy, fault, run] = useTask();
   const gateway = useGateway();
-  const existing = useLoaded('credentials', api.credentials);
   const change = (field) => (value) => set((before) => ({ ...before, [field]: value }));
-  const wrong = tried ? check(form, existing.data) : {};
+  const wrong = tried ? check(form) : {};
   const submit = async (event) => {
     event.preventDefault();
     attempt(true);
-    if (Object.keys(check(form, existing.data)).length > 0) {
+    if (Object.keys(check(form)).length > 0) {
       requestAnimationFrame(() => document.querySelector('[aria-invalid="true"]')?.focus());
       return;
     }
     const added = await run(() => api.create('/api/v1/credentials', request(form)));
-    if (!added) return;
-    existing.again();
+    if (!added) {
+      requestAnimationFrame(() => document.querySelector('[aria-invalid="true"]')?.focus());
+      return;
+    }
     if (added.standing === 'verified' && added.state === 'ready') toast(`${added.name} is added, and Close accepts it.`);
     else if (added.method !== 'oauth2') toast(`${added.name} is saved. Close could not be asked yet.`);
     go(to('credentials', added.name));
   };
   const refused = fault?.code === 'credential_refused';
+  const taken = fault?.code === 'conflict' ? { what: fault.message, hint: fault.hint } : null;
   return html`<${Head} back=${[to('credentials'), 'Credentials']} title="Add credential"
     text="It is verified at Close, sealed, and never shown again." />
     <form class="columns" onSubmit=${submit} novalidate>
       <div class="card fields">
-        <${Field} id="name" label="Name" fault=${wrong.name ?? fault?.of('name')}
+        <${Field} id="name" label="Name" fault=${wrong.name ?? taken ?? fault?.of('name')}
           hint=${html`Short and lasting: it becomes the path <code>/${form.name || 'name'}</code> that tools call.`}>
           ${(control) => html`<input ...${control} class="mono" value=${form.name}
           onInput=${(event) => change('name')(event.target.value)} placeholder="sales" autocomplete="off" autocapitalize="off"
@@ -84,6 +86,7 @@ export function AddCredential() {
         }
         ${
           !refused &&
+          !taken &&
           html`<${Fault} fault=${fault}
           except=${['name', 'description', 'method.api_key', 'method.oauth2']} />`
         }
@@ -102,11 +105,10 @@ const METHOD_CHOICES = [
   ['oauth2', 'OAuth 2.0', 'An app of yours; tokens are renewed by the gateway.'],
 ];
 
-function check(form, existing) {
+function check(form) {
   const faults = {};
   const name = nameFault(form.name);
   if (name) faults.name = name;
-  else if (existing?.some((one) => one.name === form.name)) faults.name = 'There is a credential of this name already.';
   if (form.method === 'api_key' && form.apiKey.trim() === '') faults.apiKey = 'Paste the API key.';
   if (form.method === 'oauth2' && form.clientId.trim() === '') faults.clientId = 'Enter the client ID of the OAuth app.';
   if (form.method === 'oauth2' && form.clientSecret.trim() === '')

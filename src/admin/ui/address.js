@@ -1,5 +1,6 @@
 // The address bar: every screen has a hash that can be kept and sent to somebody.
 import { useEffect, useState } from './view.js';
+import { mayLeave } from './hold.js';
 
 function parse() {
   const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
@@ -17,9 +18,29 @@ function parse() {
 export function useAddress() {
   const [address, set] = useState(parse);
   useEffect(() => {
-    const moved = () => set(parse());
+    let shown = location.hash;
+    const moved = () => {
+      const wanted = location.hash;
+      if (wanted !== shown && !mayLeave(() => go(wanted))) {
+        history.replaceState(null, '', shown);
+        return;
+      }
+      shown = wanted;
+      set(parse());
+    };
+    // A link that is not followed leaves nothing in the history.
+    const clicked = (event) => {
+      const link = event.target.closest?.('a[href^="#/"]');
+      if (!link || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      const wanted = link.getAttribute('href');
+      if (wanted !== shown && !mayLeave(() => go(wanted))) event.preventDefault();
+    };
     addEventListener('hashchange', moved);
-    return () => removeEventListener('hashchange', moved);
+    document.addEventListener('click', clicked);
+    return () => {
+      removeEventListener('hashchange', moved);
+      document.removeEventListener('click', clicked);
+    };
   }, []);
   return address;
 }
@@ -35,6 +56,12 @@ export function go(hash) {
   location.hash = hash;
 }
 
+/** Shows another hash in place of this one, of which nothing stays in the history. */
+export function replace(hash) {
+  history.replaceState(null, '', hash);
+  dispatchEvent(new HashChangeEvent('hashchange'));
+}
+
 /** Changes what stands behind the `?` without a new entry in the history. */
 export function refine(values) {
   const { screen, name, query } = parse();
@@ -42,6 +69,5 @@ export function refine(values) {
     if (value) query.set(key, value);
     else query.delete(key);
   }
-  history.replaceState(null, '', to(screen, name, query.size ? query : undefined));
-  dispatchEvent(new HashChangeEvent('hashchange'));
+  replace(to(screen, name, query.size ? query : undefined));
 }

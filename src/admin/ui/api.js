@@ -1,7 +1,5 @@
 // Asks the admin API. A refusal becomes a `Problem` (RFC 9457) that forms can show beside the field it is about.
 
-import { parse } from './metrics.js';
-
 /** What the API refused, and why. */
 export class Problem extends Error {
   constructor(status, body) {
@@ -51,7 +49,7 @@ async function send(method, path, { body, version } = {}) {
     throw new Problem(0, {
       code: 'gateway_unreachable',
       detail: 'The gateway does not answer.',
-      hint: 'Is it running? This page tries again by itself where it shows live figures.',
+      hint: 'Is it running, and is the network between?',
     });
   }
 }
@@ -67,28 +65,61 @@ async function ask(method, path, options) {
   }
   if (response.ok) return parsed;
   const problem = new Problem(response.status, parsed ?? {});
-  if (problem.status === 401 && problem.code !== 'credential_refused') listeners.forEach((listener) => listener());
+  // Who asks about the session itself sees that by the answer.
+  if (problem.code === 'unauthenticated' && path !== SESSION) listeners.forEach((listener) => listener());
   throw problem;
 }
 
-export const read = (path) => ask('GET', path);
+/** The same, and whether there is trouble is known from it. */
+async function look(path) {
+  try {
+    const found = await ask('GET', path);
+    heed(null);
+    return found;
+  } catch (fault) {
+    heed(passes(fault) ? fault : null);
+    throw fault;
+  }
+}
+
+/** Whether a fault is one of the gateway or of the way to it, and not of what was asked: then it may pass by itself. */
+export const passes = (fault) => [0, 502, 503, 504].includes(fault.status);
+
+const watchers = new Set();
+let troubled = null;
+
+/** What keeps the page from knowing anything new, and since when: `{ fault, since }`; nothing in good times. */
+export const trouble = () => troubled;
+
+/** Is told when that changes. */
+export function onTrouble(watcher) {
+  watchers.add(watcher);
+  return () => watchers.delete(watcher);
+}
+
+function heed(fault) {
+  if (!fault && !troubled) return;
+  if (fault && troubled?.fault.code === fault.code) return;
+  troubled = fault && { fault, since: troubled?.since ?? new Date() };
+  watchers.forEach((watcher) => watcher(troubled));
+}
+
+/** Where one signs in, and sees who is signed in. */
+export const SESSION = '/api/v1/session';
+
+/** What did not come is asked for again after so many milliseconds. */
+export const PATIENCE = 3000;
+
+export const read = (path) => look(path);
 export const create = (path, body) => ask('POST', path, { body });
 export const replace = (path, body, version) => ask('PUT', path, { body, version });
 export const remove = (path, version) => ask('DELETE', path, { version });
 
-/** A whole list, page after page. */
-export async function all(path) {
-  const whole = [];
-  let cursor = null;
-  do {
-    const query = new URLSearchParams({ limit: '500' });
-    if (cursor) query.set('cursor', cursor);
-    const page = await read(`${path}?${query}`);
-    whole.push(...page.data);
-    cursor = page.next;
-  } while (cursor);
-  return whole;
-}
+/** What was asked for as a query, without what is empty. */
+const query = (asked) => new URLSearchParams(Object.entries(asked).filter(([, value]) => value));
+
+/** A page of a list: `{ data, next, total }`. */
+const page = (path) => (asked = {}) => read(`${path}?${query(asked)}`);
 
 /** The text of `/metrics`, which needs no session. */
 export async function metricsText() {
@@ -97,40 +128,24 @@ export async function metricsText() {
   return response.text();
 }
 
-export const credentials = () => all('/api/v1/credentials');
+export const credentials = page('/api/v1/credentials');
 export const credential = (name) => read(`/api/v1/credentials/${encodeURIComponent(name)}`);
-export const keys = async () => {
-  const [list, used] = await Promise.all([all('/api/v1/keys'), lastUses()]);
-  return list.map((one) => seen(one, used));
-};
-export const key = async (name) => {
-  const [one, used] = await Promise.all([read(`/api/v1/keys/${encodeURIComponent(name)}`), lastUses()]);
-  return seen(one, used);
-};
+export const keys = page('/api/v1/keys');
+export const key = (name) => read(`/api/v1/keys/${encodeURIComponent(name)}`);
 export const usage = (asked) => read(`/api/v1/usage?${new URLSearchParams(asked)}`);
 export const suggestion = (name) => read(`/api/v1/keys/${encodeURIComponent(name)}/suggestion`);
-export const routes = () => all('/api/v1/routes');
+export const routes = page('/api/v1/routes');
 export const route = (name) => read(`/api/v1/routes/${encodeURIComponent(name)}`);
+/** The first of some routes, each by its name; one that is gone is left out. */
+export const routesNamed = async (names) => {
+  const found = await Promise.allSettled(names.slice(0, NAMED).map(route));
+  return found.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+};
 export const refusals = (asked) => read(`/api/v1/refusals?${new URLSearchParams(asked)}`);
 /** What would become of a request: `{ method, path, key }`, the key by its name or empty. */
 export const explain = ({ method, path, key }) =>
   read(`/api/v1/explain?${new URLSearchParams({ method, path, ...(key && { key }) })}`);
 export const endpoints = () => read('/api/v1/endpoints');
 
-/** When each key was last used since the gateway started, as its metrics tell. */
-async function lastUses() {
-  try {
-    const samples = parse(await metricsText()).get('key_last_used_timestamp_seconds') ?? [];
-    return new Map(samples.map(({ labels, value }) => [labels.key, value]));
-  } catch {
-    // The list is of use without it.
-    return new Map();
-  }
-}
-
-/** The later of what the store remembers and what this process has seen. */
-function seen(key, used) {
-  const seconds = used.get(key.name);
-  if (!seconds || (key.last_used_at && new Date(key.last_used_at).getTime() >= seconds * 1000)) return key;
-  return { ...key, last_used_at: new Date(seconds * 1000).toISOString() };
-}
+/** So many routes are asked for by their names. */
+export const NAMED = 6;

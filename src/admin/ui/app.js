@@ -1,11 +1,14 @@
 // The page: who is signed in, which screen is shown, and the frame around it.
-import { html, render, useEffect, useMemo, useState, forgetLoaded, useLoaded } from './view.js';
+import { html, render, useEffect, useState, forgetLoaded, useLoaded } from './view.js';
 import * as api from './api.js';
-import { go, to, useAddress } from './address.js';
-import { Button, ButtonLink, Icon } from './parts.js';
+import { go, replace, to, useAddress } from './address.js';
+import { holding, mayLeave } from './hold.js';
+import { Button, ButtonLink, Icon, Missing } from './parts.js';
 import { Toasts, toast } from './toasts.js';
 import { Session } from './session.js';
-import { usable } from './words.js';
+import { Leaving } from './leaving.js';
+import { Trouble, Unknown } from './trouble.js';
+import { count } from './words.js';
 import { SignIn } from './sign_in.js';
 import { Credentials } from './credentials.js';
 import { Credential } from './credential.js';
@@ -20,7 +23,8 @@ import { Activity } from './activity.js';
 import { Settings } from './settings.js';
 
 const SCREENS = {
-  credentials: ({ name }) => (name ? html`<${Credential} key=${name} name=${name} />` : html`<${Credentials} />`),
+  credentials: ({ name, query }) =>
+    name ? html`<${Credential} key=${name} name=${name} />` : html`<${Credentials} query=${query} />`,
   'add-credential': () => html`<${AddCredential} />`,
   connect: ({ name }) => html`<${Connect} key=${name} credential=${name} />`,
   keys: ({ name, query }) => (name ? html`<${Key} key=${name} name=${name} />` : html`<${Keys} query=${query} />`),
@@ -41,31 +45,74 @@ const NAVIGATION = [
 ];
 
 function App() {
-  const [session, set] = useState({ known: false, identity: null });
+  // Who is signed in: nothing yet, nobody (and why not), or somebody.
+  const [session, set] = useState({ known: false, identity: null, fault: null });
   const address = useAddress();
   const enter = (identity) => {
     api.keepIdentity(identity);
-    set({ known: true, identity });
+    set({ known: true, identity, fault: null });
   };
-  const leave = () => {
+  const leave = (fault = null) => {
     forgetLoaded();
-    enter(null);
+    api.keepIdentity(null);
+    set({ known: true, identity: null, fault });
   };
   useEffect(() => {
-    api.read('/api/v1/session').then(enter, leave);
-    return api.onSignedOut(leave);
+    let timer = null;
+    // Only who is told that nobody knows them has to sign in; anything else passes, and is asked again.
+    const unless = (fault, again, otherwise) => {
+      if (api.passes(fault)) {
+        set((before) => (before.identity ? before : { known: false, identity: null, fault }));
+        timer = setTimeout(again, api.PATIENCE);
+      } else otherwise();
+    };
+    const begin = (refused) =>
+      api.read(api.SESSION).then(
+        (identity) => {
+          enter(identity);
+          if (refused) toast('That link was used already, or is over. You are signed in as before.');
+        },
+        (fault) => unless(fault, () => begin(refused), () => leave(refused)),
+      );
+    const follow = (token) =>
+      api.create(api.SESSION, { token }).then(enter, (fault) =>
+        unless(fault, () => follow(token), () => begin(fault)),
+      );
+    const arrive = () => {
+      clearTimeout(timer);
+      const [, link] = /^#\/start\/([^/?]+)/.exec(location.hash) ?? [];
+      if (!link) return false;
+      // It is used up now, whoever is signed in, and has no business in the address or the history.
+      replace(to('credentials'));
+      follow(link);
+      return true;
+    };
+    if (!arrive()) begin();
+    addEventListener('hashchange', arrive);
+    // It may be that a request was on its way when another session began. What is shown this once is not taken away by one
+    // that ends.
+    const stop = api.onSignedOut(() => holding() === null && begin());
+    return () => {
+      clearTimeout(timer);
+      removeEventListener('hashchange', arrive);
+      stop();
+    };
   }, []);
-  if (!session.known) return html`<p class="boot" role="status">closegate</p>`;
-  if (!session.identity) return html`<${SignIn} address=${address} onEnter=${enter} />`;
+  if (!session.known)
+    return session.fault ? html`<${Unknown} fault=${session.fault} />` : html`<p class="boot" role="status">closegate</p>`;
+  if (!session.identity) return html`<${SignIn} refused=${session.fault} onEnter=${enter} />`;
   return html`<${Session.Provider} value=${session.identity}>
-    <${Frame} address=${address} identity=${session.identity} onLeave=${leave} /><//>`;
+    <${Frame} address=${address} identity=${session.identity} onLeave=${() => leave()} /><//>`;
 }
 
+const Nowhere = ({ screen }) => html`<${Missing} kind="screen" name=${screen} list=${[to('credentials'), 'Credentials']} />`;
+
 function Frame({ address, identity, onLeave }) {
-  const known = SCREENS[address.screen] ? address : { ...address, screen: 'credentials', name: null };
+  const shown = SCREENS[address.screen]?.(address) ?? html`<${Nowhere} screen=${address.screen} />`;
   const signOut = async () => {
+    if (!mayLeave(signOut)) return;
     try {
-      await api.remove('/api/v1/session');
+      await api.remove(api.SESSION);
     } catch (fault) {
       if (fault.status !== 401) {
         toast(`You are still signed in: ${fault.message}`);
@@ -83,22 +130,18 @@ function Frame({ address, identity, onLeave }) {
       <header class="side">
         <a class="brand" href=${to('credentials')}><img src="ui/icon.svg" alt="" width="26" height="26" />closegate</a>
         ${identity.role === 'admin' && html`<${ButtonLink} kind="primary" icon="plug" href=${to('connect')}>Connect a tool<//>`}
-        <${Navigation} screen=${known.screen} />
+        <${Navigation} screen=${address.screen} />
         <div class="side-foot"><${Theme} /><div class="who"><span title=${identity.name}>
           ${identity.name}${identity.role === 'viewer' ? ' · viewer' : ''}</span>
           <${Button} kind="quiet tiny" icon="out" onClick=${signOut}><span class="label">Sign out</span><//></div></div>
       </header>
-      <main class="main" id="main"><div class="page" key=${`${known.screen}/${known.name ?? ''}`}>
-        ${SCREENS[known.screen](known)}</div></main>
-    </div><${Toasts} />`;
+      <main class="main" id="main"><${Trouble} /><div class="page" key=${`${address.screen}/${address.name ?? ''}`}>${shown}</div></main>
+    </div><${Leaving} /><${Toasts} />`;
 }
 
 function Navigation({ screen }) {
-  const credentials = useLoaded('credentials', api.credentials, { every: 30_000 });
-  const waiting = useMemo(
-    () => (credentials.data ?? []).filter((one) => !usable(one) && one.state !== 'disabled').length,
-    [credentials.data],
-  );
+  const { data } = useLoaded('attention', () => api.credentials({ show: 'attention', limit: 1 }), { every: 30_000 });
+  const waiting = data?.total ?? 0;
   return html`<nav class="nav" aria-label="Screens"><ul>${NAVIGATION.map(
     ([key, label, icon, screens]) => html`<li key=${key}>
     <a href=${to(key)} aria-current=${screens.includes(screen) ? 'page' : null}><${Icon} name=${icon} />
@@ -106,7 +149,7 @@ function Navigation({ screen }) {
         key === 'credentials' &&
         waiting > 0 &&
         html`<span class="badge bad count">
-      ${waiting}<span class="hidden"> need attention</span></span>`
+      ${count(waiting)}<span class="hidden"> need attention</span></span>`
       }</a></li>`,
   )}</ul></nav>`;
 }

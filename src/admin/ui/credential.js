@@ -1,5 +1,5 @@
 // One credential: its state and what to do about it, who may use it, and what can be done with it.
-import { html, useMemo, useState, useLoaded, useTask } from './view.js';
+import { html, useState, useLoaded, useTask } from './view.js';
 import * as api from './api.js';
 import { go, to } from './address.js';
 import {
@@ -11,6 +11,7 @@ import {
   Field,
   Head,
   Loaded,
+  Missing,
   Note,
   Said,
   SecretField,
@@ -19,36 +20,27 @@ import {
 } from './parts.js';
 import { Confirm, Dialog } from './dialogs.js';
 import { toast } from './toasts.js';
-import { METHODS, plural, scopesText, sourceText, stateOf, unproven, usable } from './words.js';
+import { METHODS, count, plural, sourceText, stateOf, unproven, usable } from './words.js';
 import { baseUrl, origin, useGateway } from './gateway.js';
 import { Authorize } from './authorize.js';
 import { Happenings } from './happenings.js';
+import { KeyLines } from './keys.js';
 import { useMayChange } from './session.js';
 
 export function Credential({ name }) {
   const loaded = useLoaded(`credential ${name}`, () => api.credential(name), { every: 5000 });
-  const list = useLoaded('credentials', api.credentials);
-  const keys = useLoaded('keys', api.keys);
-  const changed = (credential) => {
-    loaded.put(credential);
-    list.again();
-  };
-  return html`<${Loaded} of=${loaded} what="the credential">
-    ${(credential) => html`<${Known} credential=${credential} keys=${keys.data} changed=${changed}
-    gone=${list.again} />`}<//>`;
+  return html`<${Loaded} of=${loaded} what="the credential"
+    missing=${html`<${Missing} kind="credential" name=${name} list=${[to('credentials'), 'Credentials']} />`}>
+    ${(credential) => html`<${Known} credential=${credential} changed=${loaded.put} />`}<//>`;
 }
 
-function Known({ credential, keys, changed, gone }) {
+function Known({ credential, changed }) {
   const mayChange = useMayChange();
   const [asking, ask] = useState(null);
   const [busy, fault, run] = useTask();
   const { name } = credential;
   const path = `/api/v1/credentials/${encodeURIComponent(name)}`;
   const managed = credential.source.kind === 'managed';
-  const users = useMemo(
-    () => (keys ?? []).filter((key) => key.state === 'active' && key.routes.some((route) => credential.routes.includes(route))),
-    [keys, credential.routes],
-  );
   const close = () => ask(null);
   const verify = () =>
     run(async () => {
@@ -94,7 +86,7 @@ function Known({ credential, keys, changed, gone }) {
           <${About} credential=${credential} /></section>
         <${Reach} credential=${credential} />
       </div><div class="stack">
-        <${Users} users=${users} credential=${credential} mayChange=${mayChange} />
+        <${Users} credential=${credential} mayChange=${mayChange} />
         <section class="card"><h2>Recent changes</h2><${Happenings} about=${{ subject: name }} limit="6" /></section>
         ${
           managed &&
@@ -114,7 +106,7 @@ function Known({ credential, keys, changed, gone }) {
         changed(now);
         toast(`${name} is disabled.`, () => run(enable));
       }}>
-      <p>At once, every request through it is answered with 503, and nothing is sent to Close. You can enable it again at any time.</p><${Damage} credential=${credential} users=${keys && users} /><//>`
+      <p>At once, every request through it is answered with 503, and nothing is sent to Close. You can enable it again at any time.</p><${Damage} credential=${credential} /><//>`
     }
     ${
       asking === 'remove' &&
@@ -122,41 +114,45 @@ function Known({ credential, keys, changed, gone }) {
       onClose=${close} act=${() => api.remove(path, credential.version)}
       onDone=${(removal) => {
         close();
-        gone();
         toast(removal?.left ? `${name} is removed, but ${removal.left}` : `${name} is removed.`);
         go(to('credentials'));
       }}>
-      <p>The sealed secret is deleted, with the route made for it. This cannot be undone.</p><${Damage} credential=${credential} users=${keys && users} /><//>`
+      <p>The sealed secret is deleted, with the route made for it. This cannot be undone.</p><${Damage} credential=${credential} /><//>`
     }`;
 }
 
 /** Whether an OAuth credential has nothing to send before somebody has authorized it. */
 const lapsed = (credential) => ['needs_authorization', 'dead'].includes(credential.state);
 
-/** Names who loses something: those who used it in the last day, before the keys that only could. `users` may not be known. */
-function Damage({ credential, users }) {
+/** Names who loses something: those who used it in the last day, before the keys that only could. */
+function Damage({ credential }) {
   const used = useLoaded(`use of ${credential.name}`, () =>
     api.usage({ by: 'key', credential: credential.name, since: '24h' }),
   );
-  if (used.fault || !used.data || !users) {
-    const title = used.fault ? 'Who used it in the last day is not known.' : 'Looking who used it in the last day…';
+  const able = useLoaded(`reach of ${credential.name}`, () =>
+    api.keys({ credential: credential.name, show: 'active', limit: 500 }),
+  );
+  if (!used.data || !able.data) {
+    const title = used.fault || able.fault ? 'Who used it in the last day is not known.' : 'Looking who used it in the last day…';
     return html`<${Note} tone="warn" title=${title} />`;
   }
   const lately = used.data.rows.filter((row) => row.requests > 0);
-  const idle = users.filter((key) => !lately.some((row) => row.name === key.name));
+  const known = new Set(lately.map((row) => row.name));
+  const idle = able.data.data.filter((key) => !known.has(key.name));
+  const others = able.data.total - able.data.data.length + idle.length;
   if (lately.length > 0)
     return html`<${Note} tone="bad" title="Who used it in the last day stops working:"><ul>${lately.slice(0, NAMED).map(
       (row) => html`<li key=${row.name}>${
         row.name === 'anonymous' ? 'callers without a key' : html`<code>${row.name}</code>`
       }: ${plural(row.requests, 'request')}</li>`,
-    )}${lately.length > NAMED && html`<li>and ${lately.length - NAMED} more</li>`}</ul>${
-      idle.length > 0 && `${plural(idle.length, 'other active key')} can reach it.`
+    )}${lately.length > NAMED && html`<li>and ${count(lately.length - NAMED)} more</li>`}</ul>${
+      others > 0 && `${plural(others, 'other active key')} can reach it.`
     }<//>`;
-  if (idle.length === 0) return html`<${Note} tone="good" title="Nobody used it in the last day, and no active key reaches it." />`;
+  if (others === 0) return html`<${Note} tone="good" title="Nobody used it in the last day, and no active key reaches it." />`;
   return html`<${Note} tone="warn"
-    title=${`${plural(idle.length, 'active key')} can reach it; none used it in the last day.`}><ul>${idle.slice(0, NAMED).map(
+    title=${`${plural(others, 'active key')} can reach it; none used it in the last day.`}><ul>${idle.slice(0, NAMED).map(
       (key) => html`<li key=${key.name}><code>${key.name}</code>${key.description ? ` ${key.description}` : ''}</li>`,
-    )}${idle.length > NAMED && html`<li>and ${idle.length - NAMED} more</li>`}</ul><//>`;
+    )}${others > NAMED && html`<li>and ${count(others - NAMED)} more</li>`}</ul><//>`;
 }
 
 const NAMED = 8;
@@ -210,8 +206,8 @@ function About({ credential }) {
 
 function Reach({ credential }) {
   const gateway = useGateway();
-  const routes = useLoaded('routes', api.routes);
-  const mine = (routes.data ?? []).filter((route) => credential.routes.includes(route.name));
+  const routes = useLoaded(`routes ${credential.routes}`, () => api.routesNamed(credential.routes));
+  const mine = routes.data ?? [];
   const from = origin(gateway.data);
   return html`<section class="card stack tight"><h2>Routes</h2>
     ${credential.routes.length === 0 && html`<p class="soft">No route sends with it, so no tool can use it.</p>`}
@@ -227,13 +223,18 @@ function Reach({ credential }) {
         html`<${CopyLine} text=${baseUrl(from, route.prefix)}
         what=${`the base URL of ${route.name}`} />`
       }</div>`,
-    )}</section>`;
+    )}${
+      credential.routes.length > api.NAMED &&
+      html`<a href=${to('routes', null, { q: credential.name })}>and ${plural(credential.routes.length - api.NAMED, 'other route')}</a>`
+    }</section>`;
 }
 
-function Users({ users, credential, mayChange }) {
-  return html`<section class="card stack tight"><div class="card-head"><h2>Keys that reach it</h2>
-    ${users.length > SHOWN && html`<a href=${to('keys', null, { route: credential.routes[0] })}>All ${users.length}</a>`}</div>
-    ${users.length === 0 ? html`<p class="soft">No active gateway key.${mayChange && usable(credential) ? html` <a href=${to('connect', credential.name)}>Connect a tool</a> to make one.` : ''}</p>` : html`<ul class="bars">${users.slice(0, SHOWN).map((key) => html`<li class="bar" key=${key.name}><span><a href=${to('keys', key.name)}>${key.name}</a> <span class="faint">${scopesText(key.scopes)}</span></span><span class="amount"><${When} at=${key.last_used_at} none="unused" /></span></li>`)}</ul>`}</section>`;
+function Users({ credential, mayChange }) {
+  const asked = { credential: credential.name, show: 'active' };
+  const loaded = useLoaded(`keys of ${credential.name}`, () => api.keys({ ...asked, limit: SHOWN }), { every: 10_000 });
+  return html`<section class="card stack tight"><h2>Keys that reach it</h2>
+    <${KeyLines} keys=${loaded.data} all=${to('keys', null, { credential: credential.name })}>
+      No active gateway key.${mayChange && usable(credential) ? html` <a href=${to('connect', credential.name)}>Connect a tool</a> to make one.` : ''}<//></section>`;
 }
 
 const SHOWN = 8;

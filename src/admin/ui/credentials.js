@@ -1,27 +1,29 @@
 // The credentials as tiles; with none at all, the way to the first.
-import { html, useMemo, useState, useLoaded } from './view.js';
+import { html, usePages, useSettled } from './view.js';
 import * as api from './api.js';
-import { to } from './address.js';
-import { ButtonLink, Empty, Head, Loaded, Search, Segments, StateBadge, When, Button } from './parts.js';
-import { METHODS, sourceText, unproven, usable } from './words.js';
+import { refine, to } from './address.js';
+import { Button, ButtonLink, Empty, Head, Loaded, Pager, Search, Segments, StateBadge, When } from './parts.js';
+import { METHODS, plural, sourceText, usable } from './words.js';
 import { useMayChange } from './session.js';
 
-export function Credentials() {
-  const loaded = useLoaded('credentials', api.credentials, { every: 10_000 });
+export function Credentials({ query }) {
+  const [words, filter] = [query.get('q') ?? '', query.get('show') ?? ''];
+  const asked = { limit: SIZE, q: useSettled(words).trim(), show: filter };
+  const pages = usePages('credentials', api.credentials, asked, { every: 10_000 });
   const mayChange = useMayChange();
+  const some = pages.data?.total > 0 || words || filter;
   return html`<${Head} title="Credentials"
     text="What the gateway holds for Close. Tools never see them: each gets a gateway key of its own.">
       ${
         mayChange &&
-        loaded.data?.length > 0 &&
+        some &&
         html`<${ButtonLink} kind="primary" icon="plus"
         href=${to('add-credential')}>Add credential<//>`
       }<//>
-    <${Loaded} of=${loaded} what="credentials">${(credentials) =>
-      credentials.length === 0
-        ? html`<${First}
-      mayChange=${mayChange} />`
-        : html`<${Tiles} credentials=${credentials} mayChange=${mayChange} />`}<//>`;
+    <${Loaded} of=${pages} what="credentials">${(page) =>
+      some
+        ? html`<${Tiles} page=${page} pages=${pages} words=${words} filter=${filter} mayChange=${mayChange} />`
+        : html`<${First} mayChange=${mayChange} />`}<//>`;
 }
 
 const First = ({ mayChange }) => html`<${Empty} icon="tiles" title="No credential yet"
@@ -34,58 +36,30 @@ const First = ({ mayChange }) => html`<${Empty} icon="tiles" title="No credentia
   }<//>`;
 
 const FILTERS = [
-  ['all', 'All'],
+  ['', 'All'],
   ['attention', 'Need attention'],
   ['ready', 'In use'],
   ['disabled', 'Disabled'],
 ];
 
-const fits = {
-  all: () => true,
-  attention: (one) => (!usable(one) && one.state !== 'disabled') || unproven(one),
-  ready: usable,
-  disabled: (one) => one.state === 'disabled',
-};
-
-function Tiles({ credentials, mayChange }) {
-  const [words, search] = useState('');
-  const [filter, pick] = useState('all');
-  const [many, more] = useState(STEP);
-  const found = useMemo(() => {
-    const wanted = words.trim().toLowerCase();
-    return credentials.filter(
-      (one) =>
-        fits[filter](one) &&
-        [one.name, one.description, one.organization?.name, one.user?.name, one.user?.email, one.key_id].some((text) =>
-          text?.toLowerCase().includes(wanted),
-        ),
-    );
-  }, [credentials, words, filter]);
+function Tiles({ page, pages, words, filter, mayChange }) {
   return html`${
-    credentials.length > 6 &&
+    (page.total > 6 || words || filter) &&
     html`<div class="tools">
-    <${Search} id="credential-search" label="Search credentials" value=${words} onInput=${search} />
-    <${Segments} label="Which credentials" options=${FILTERS} value=${filter} onPick=${pick} /></div>`
+    <${Search} id="credential-search" label="Search credentials" value=${words} onInput=${(q) => refine({ q })} />
+    <${Segments} label="Which credentials" options=${FILTERS} value=${filter} onPick=${(show) => refine({ show })} /></div>`
   }
-    <p class="hidden" role="status">${found.length} of ${credentials.length} credentials shown</p>
+    <p class="hidden" role="status">${plural(page.total, 'credential')} found</p>
     ${
-      found.length === 0
-        ? html`<${Empty} icon="search" title="No credential like that"
-      text="None of the credentials fits this search."><${Button} onClick=${() => {
-        search('');
-        pick('all');
-      }}>Show all<//>
-      <//>`
-        : html`<ul class="tiles">${found.slice(0, many).map(
+      page.total === 0
+        ? html`<${Empty} icon="search" title="No credential like that" text="None of the credentials fits this search.">
+      <${Button} onClick=${() => refine({ q: '', show: '' })}>Show all<//><//>`
+        : html`<ul class="tiles">${page.data.map(
             (one) => html`<li key=${one.name}>
       <${Tile} credential=${one} mayChange=${mayChange} /></li>`,
           )}</ul>`
     }
-    ${
-      found.length > many &&
-      html`<div><${Button}
-      onClick=${() => more(many + STEP)}>Show ${Math.min(STEP, found.length - many)} more of ${found.length - many}<//></div>`
-    }`;
+    <${Pager} pages=${pages} size=${SIZE} noun="credentials" />`;
 }
 
 function Tile({ credential, mayChange }) {
@@ -109,5 +83,5 @@ function Tile({ credential, mayChange }) {
   </article>`;
 }
 
-/** So many tiles are drawn at first: what fits no screen can wait. */
-const STEP = 60;
+/** The tiles of a page. */
+const SIZE = 48;

@@ -1,7 +1,8 @@
 // What would become of a request, by the gateway's own steps; nothing is sent.
-import { html, useEffect, useState, useLoaded, useTask } from './view.js';
+import { html, useEffect, useState, useTask } from './view.js';
 import * as api from './api.js';
 import { refine, to } from './address.js';
+import { Names, useNames } from './names.js';
 import { Button, Fault, Field, Head, Note, Said } from './parts.js';
 
 export function Explain({ query }) {
@@ -12,8 +13,8 @@ export function Explain({ query }) {
 }
 
 function Form({ asked }) {
-  const keys = useLoaded('keys', api.keys);
   const [form, set] = useState(asked);
+  const near = useNames('key', api.keys, form.key);
   const [told, tell] = useState(null);
   const [tried, attempt] = useState(false);
   const [busy, fault, run] = useTask();
@@ -43,16 +44,11 @@ function Form({ asked }) {
       <${Field} id="explain-key" label="Key" optional hint="The name of a gateway key" fault=${fault?.of('key')}>
         ${(control) => html`<input ...${control} value=${form.key} list="explain-keys" placeholder="no key"
         onInput=${text('key')} autocomplete="off" autocapitalize="off" spellcheck=${false} />`}<//></div>
-      <datalist id="explain-keys">${near(keys.data ?? [], form.key).map((name) => html`<option key=${name} value=${name} />`)}
-      </datalist>
+      <${Names} id="explain-keys" names=${near} />
       <${Fault} fault=${fault} except=${['path', 'key']} />
       <div><${Button} kind="primary" type="submit" busy=${busy} busyText="Asking…">Explain<//></div></form>
     <div role="status">${told && html`<${Told} told=${told} />`}</div>`;
 }
-
-/** Names to choose from, of thousands only those that fit what is typed. */
-const near = (keys, typed) =>
-  keys.map((key) => key.name).filter((name) => name.includes(typed.trim())).slice(0, 20);
 
 function Told({ told }) {
   const { refusal, observed, way } = told;

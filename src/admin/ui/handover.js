@@ -1,37 +1,40 @@
 // The key that was just made, shown this once, with lines to paste; then it waits for the first request.
 import { html, useEffect, useLoaded, useMemo, useState } from './view.js';
 import * as api from './api.js';
-import { to } from './address.js';
-import { Button, ButtonLink, CopyLine, Field, Head, Note, Segments, Snippet } from './parts.js';
+import { go, to } from './address.js';
+import { mayLeave, useHold } from './hold.js';
+import { Button, CopyLine, Field, Head, Note, Segments, Snippet } from './parts.js';
 import { baseUrl, origin, useGateway } from './gateway.js';
 import { parse } from './metrics.js';
 import { snippets } from './snippets.js';
 import { scopesText } from './words.js';
 
-/** `made` is the API's answer: the key, its text, and what it closed. `onDone` is for who is where "Done" leads already. */
-export function Handover({ made, credential, rotated, onDone }) {
+/**
+ * `made` is the API's answer: the key, its text, and what it closed. `onDone` is for who is where "Done" leads already, and
+ * `onAnother` begins anew. Until the key was copied, leaving is asked for.
+ */
+export function Handover({ made, credential, rotated, onDone, onAnother }) {
   const { key, text } = made;
   const [taken, take] = useState(false);
   const gateway = useGateway();
-  const routes = useLoaded('routes', api.routes);
+  const route = useLoaded(`route ${key.routes[0]}`, () => api.route(key.routes[0]));
   const [typed, type] = useState(null);
   const [tool, pick] = useState('curl');
   const from = (typed ?? origin(gateway.data) ?? '').replace(/\/+$/, '');
-  const prefix = routes.data?.find((route) => route.name === key.routes[0])?.prefix ?? `/${key.routes[0]}`;
+  const prefix = route.data?.prefix ?? `/${key.routes[0]}`;
   const base = baseUrl(from, prefix);
   const lines = useMemo(() => snippets(base, text), [base, text]);
   const [, label, note, shown] = lines.find(([id]) => id === tool);
-  useEffect(() => {
-    if (taken) return undefined;
-    const stay = (event) => event.preventDefault();
-    addEventListener('beforeunload', stay);
-    return () => removeEventListener('beforeunload', stay);
-  }, [taken]);
+  useHold(taken ? null : `the key of ${key.name}`);
   const copied = () => take(true);
-  const done = () => {
-    copied();
-    onDone?.();
-  };
+  useEffect(() => {
+    // Whoever marks it and copies it by hand has it as well.
+    const byHand = () => String(getSelection()).includes(text) && copied();
+    document.addEventListener('copy', byHand);
+    return () => document.removeEventListener('copy', byHand);
+  }, [text]);
+  const done = () => (onDone ? onDone() : go(to('keys', key.name)));
+  const ask = (go) => () => mayLeave(go) && go();
   return html`<${Head} title=${rotated ? `New key of ${key.name}` : `${key.name} is connected`}
     text=${rotated ? 'Give the tool its new key; the old text goes on as long as you chose.' : `It may ${scopesText(key.scopes)}${credential ? ` in ${credential.name}` : ''}. Give the tool its base URL and its key.`} />
     ${
@@ -55,8 +58,8 @@ export function Handover({ made, credential, rotated, onDone }) {
       // The text before goes on: a request with the key says nothing of the new one.
       !rotated && html`<${FirstRequest} name=${key.name} since=${key.last_used_at} />`
     }
-    <div class="buttons"><${ButtonLink} kind=${taken ? 'primary' : ''} href=${to('keys', key.name)} onClick=${done}>Done<//>
-      <${ButtonLink} kind="quiet" href=${to('connect')} onClick=${copied}>Connect another tool<//></div>`;
+    <div class="buttons"><${Button} kind=${taken ? 'primary' : ''} onClick=${ask(done)}>Done<//>
+      ${onAnother && html`<${Button} kind="quiet" onClick=${ask(onAnother)}>Connect another tool<//>`}</div>`;
 }
 
 /** Looks every second and a half whether a request with the key has ended. */

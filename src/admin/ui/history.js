@@ -29,9 +29,9 @@ function Kept({ usage }) {
   )}</ul>
     <${Chart} key=${`${usage.since} ${usage.by} ${names.join(' ')}`} data=${data} names=${names} colours=${COLOURS} unit="" tick=${tick}
       label=${`Requests in steps of ${step >= 86_400 ? `${step / 86_400} days` : `${Math.round(step / 60)} minutes`}`} />
-    <div class="table-frame" tabindex="0" role="region" aria-label="Usage"><table><thead><tr><th scope="col">Name</th>
-      <th scope="col">Requests</th><th scope="col">Errors</th><th scope="col">429</th><th scope="col" class="minor">Held</th>
-      <th scope="col" class="minor">In</th><th scope="col" class="minor">Out</th><th scope="col">Half within</th>
+    <div class="table-frame" tabindex="0" role="region" aria-label="Usage"><table class="rows"><thead><tr><th scope="col">Name</th>
+      <th scope="col">Requests</th><th scope="col">Errors</th><th scope="col">429</th><th scope="col">Held</th>
+      <th scope="col">In</th><th scope="col">Out</th><th scope="col">Half within</th>
       <th scope="col">95 % within</th></tr></thead>
       <tbody>${usage.rows.slice(0, ROWS).map((row) => html`<${Row} key=${row.name} by=${usage.by} row=${row} />`)}</tbody></table></div>
     <p class="soft small">${usage.rows.length > ROWS ? `and ${count(usage.rows.length - ROWS)} more; ` : ''}${plural(usage.total.requests, 'request')} in all. Times are estimates: the upper bound of a bucket.</p>`;
@@ -39,13 +39,14 @@ function Kept({ usage }) {
 
 const Row = ({ by, row }) => html`<tr><th scope="row" class=${by === 'endpoint' ? 'mono' : ''}>${
   by === 'key' && !OTHERS[row.name] ? html`<a href=${to('keys', row.name)}>${row.name}</a>` : called(by, row.name)
-}</th><td>${compact(row.requests)}</td><td>${compact(row.errors)}</td><td>${compact(row.rate_limited)}</td>
-  <td class="minor">${compact(row.waits)}</td><td class="minor">${bytes(row.request_bytes)}</td>
-  <td class="minor">${bytes(row.response_bytes)}</td><td>${milliseconds(row.p50_ms)}</td><td>${milliseconds(row.p95_ms)}</td></tr>`;
+}</th><td data-label="Requests">${compact(row.requests)}</td><td data-label="Errors">${compact(row.errors)}</td>
+  <td data-label="429">${compact(row.rate_limited)}</td><td data-label="Held">${compact(row.waits)}</td>
+  <td data-label="In">${bytes(row.request_bytes)}</td><td data-label="Out">${bytes(row.response_bytes)}</td>
+  <td data-label="Half within">${milliseconds(row.p50_ms)}</td><td data-label="95 % within">${milliseconds(row.p95_ms)}</td></tr>`;
 
 function called(by, name) {
   if (name === null) return 'the others';
-  if (name === 'none') return { key: 'no key', endpoint: 'not documented' }[by] ?? 'none';
+  if (name === 'none') return { key: 'no key', endpoint: 'none looked up, or not documented' }[by] ?? 'none';
   return OTHERS[name] ?? name;
 }
 

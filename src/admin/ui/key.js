@@ -2,10 +2,10 @@
 import { html, useState, useLoaded, useTask } from './view.js';
 import * as api from './api.js';
 import { go, to } from './address.js';
-import { Badge, Button, CopyLine, Fault, Field, Head, Loaded, Note, When } from './parts.js';
+import { Badge, Button, CopyLine, Fault, Field, Head, Loaded, Missing, Note, When } from './parts.js';
 import { Confirm, Dialog } from './dialogs.js';
 import { toast } from './toasts.js';
-import { SCOPES, scopesText, sourceText } from './words.js';
+import { SCOPES, plural, scopesText, sourceText } from './words.js';
 import { baseUrl, origin, useGateway } from './gateway.js';
 import { Happenings } from './happenings.js';
 import { Handover } from './handover.js';
@@ -16,21 +16,18 @@ import { Suggestion } from './suggestion.js';
 
 export function Key({ name }) {
   const loaded = useLoaded(`key ${name}`, () => api.key(name), { every: 5000 });
-  const list = useLoaded('keys', api.keys);
   const [made, make] = useState(null);
-  const changed = (key) => {
-    loaded.put(key);
-    list.again();
-  };
+  const changed = loaded.put;
   if (made) return html`<${Handover} made=${made} rotated=${true} onDone=${() => make(null)} />`;
-  return html`<${Loaded} of=${loaded} what="the key">${(key) => html`<${Known} apiKey=${key} changed=${changed}
+  return html`<${Loaded} of=${loaded} what="the key"
+    missing=${html`<${Missing} kind="key" name=${name} list=${[to('keys'), 'Keys']} />`}>${(key) => html`<${Known} apiKey=${key} changed=${changed}
     onRotated=${(now) => {
       changed(now.key);
       make(now);
-    }} gone=${list.again} />`}<//>`;
+    }} />`}<//>`;
 }
 
-function Known({ apiKey: key, changed, onRotated, gone }) {
+function Known({ apiKey: key, changed, onRotated }) {
   const mayChange = useMayChange();
   const [asking, ask] = useState(null);
   const path = `/api/v1/keys/${encodeURIComponent(key.name)}`;
@@ -95,7 +92,6 @@ function Known({ apiKey: key, changed, onRotated, gone }) {
       act=${() => api.remove(path, key.version)}
       onDone=${() => {
         close();
-        gone();
         toast(`${key.name} is removed.`);
         go(to('keys'));
       }}>
@@ -149,9 +145,9 @@ const About = ({ apiKey: key }) => html`<dl class="facts"><dt>Scopes</dt><dd>
 
 function Reach({ apiKey: key }) {
   const gateway = useGateway();
-  const routes = useLoaded('routes', api.routes);
+  const routes = useLoaded(`routes ${key.routes}`, () => api.routesNamed(key.routes));
   const from = origin(gateway.data);
-  const mine = key.routes.map((name) => routes.data?.find((route) => route.name === name)).filter(Boolean);
+  const mine = routes.data ?? [];
   return html`<section class="card stack tight"><h2>${mine.length === 1 ? 'Base URL' : 'Base URLs'}</h2>
     ${
       from &&
@@ -163,7 +159,7 @@ function Reach({ apiKey: key }) {
         }<${CopyLine} text=${baseUrl(from, route.prefix)} what=${`the base URL of ${route.name}`} />
     </div>`,
       )
-    }</section>`;
+    }${key.routes.length > api.NAMED && html`<p class="soft small">and those of ${plural(key.routes.length - api.NAMED, 'other route')}</p>`}</section>`;
 }
 
 function Change({ apiKey, path, changed, onClose }) {

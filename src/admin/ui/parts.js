@@ -1,6 +1,7 @@
 // What screens are made of: icons, badges, fields, notes, things to copy, lists in pages.
 import { html, useEffect, useRef, useState } from './view.js';
-import { distance, stateOf, unproven, whole } from './words.js';
+import { passes } from './api.js';
+import { count, distance, nameFault, stateOf, unproven, whole } from './words.js';
 import { toast } from './toasts.js';
 
 const PATHS = {
@@ -172,13 +173,32 @@ export const Empty = ({ icon, title, text, children }) => html`<div class="card 
 export const Loading = ({ what }) => html`<div class="card empty" role="status"><span class="spinner"></span><p>Loading ${what}…</p>
   </div>`;
 
-/** What was loaded, or that it is on its way, or why it did not come. */
-export function Loaded({ of, what, children }) {
-  if (of.data !== undefined) return html`${of.fault && html`<${Fault} fault=${of.fault} />`}${children(of.data)}`;
-  if (of.fault)
+/**
+ * What was loaded, or that it is on its way, or why it did not come. What may pass by itself is told above the screen (`Trouble`)
+ * and asked for again. `missing` is shown where there is no such thing.
+ */
+export function Loaded(props) {
+  // One element round whatever it is: siblings keep their places when it turns into something else.
+  return html`<div class="whole">${inside(props)}</div>`;
+}
+
+function inside({ of, what, missing, children }) {
+  const passing = of.fault && passes(of.fault);
+  if (of.data !== undefined) return html`${of.fault && !passing && html`<${Fault} fault=${of.fault} />`}${children(of.data)}`;
+  if (of.fault?.status === 404 && missing) return missing;
+  if (of.fault && !passing)
     return html`<div class="stack tight"><${Fault} fault=${of.fault} /><div><${Button} onClick=${of.again}>Try again<//>
     </div></div>`;
   return html`<${Loading} what=${what} />`;
+}
+
+/** What an address leads to that is not there, and the way on: `list` is the hash and the name of all there are. */
+export function Missing({ kind, name, list: [hash, all] }) {
+  // What is no name is not repeated as one.
+  const called = nameFault(name) ? html`${kind} of this name` : html`${kind} <code>${name}</code>`;
+  return html`<${Head} title=${`No such ${kind}`} back=${[hash, all]} />
+    <${Empty} icon="search" title=${html`There is no ${called}`}
+      text="It may have been removed, or the address is mistyped."><a class="button primary" href=${hash}>All ${all.toLowerCase()}</a><//>`;
 }
 
 /** A search box that `/` reaches. */
@@ -212,14 +232,14 @@ export const Segments = ({ label, options, value, onPick }) => html`<div class="
     onClick=${() => onPick(key)}>${text}</button>`,
   )}</div>`;
 
-/** The pages of a list: which one is shown, and the way to the others. */
-export function Pager({ total, size, page, onPage, noun }) {
-  if (total <= size) return null;
-  const last = Math.ceil(total / size) - 1;
+/** The pages of a list (`usePages`), of `size` each: which one is shown, and the way to the others. */
+export function Pager({ pages: { data, page, next, back }, size, noun }) {
+  if (!data || data.total <= size) return null;
+  const first = page * size;
   return html`<nav class="pager" aria-label=${`Pages of ${noun}`}>
-    <span aria-live="polite">${page * size + 1}–${Math.min(total, (page + 1) * size)} of ${total} ${noun}</span>
-    <span class="buttons"><${Button} kind="tiny" disabled=${page === 0} onClick=${() => onPage(page - 1)}>Previous<//>
-      <${Button} kind="tiny" disabled=${page >= last} onClick=${() => onPage(page + 1)}>Next<//></span></nav>`;
+    <span aria-live="polite">${count(first + 1)}–${count(first + data.data.length)} of ${count(data.total)} ${noun}</span>
+    <span class="buttons"><${Button} kind="tiny" disabled=${page === 0} onClick=${back}>Previous<//>
+      <${Button} kind="tiny" disabled=${!data.next} onClick=${next}>Next<//></span></nav>`;
 }
 
 /** The head of a screen; takes the focus when the screen opens, so that screen readers begin there. */

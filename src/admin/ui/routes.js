@@ -1,69 +1,61 @@
 // The routes: which prefix leads where, as whom; added, changed and removed where they are managed here.
-import { html, useMemo, useState, useLoaded, useTask } from './view.js';
+import { html, useState, useLoaded, usePages, useSettled, useTask } from './view.js';
 import * as api from './api.js';
 import { go, refine, to } from './address.js';
-import { Badge, Button, ButtonLink, CopyLine, Empty, Fault, Field, Head, Loaded, Pager, Search, When } from './parts.js';
+import { Badge, Button, ButtonLink, CopyLine, Empty, Fault, Field, Head, Loaded, Missing, Pager, Search, When } from './parts.js';
 import { Confirm, Dialog } from './dialogs.js';
 import { toast } from './toasts.js';
-import { nameFault, plural, scopesText, sourceText } from './words.js';
+import { nameFault, plural, sourceText } from './words.js';
 import { baseUrl, origin, useGateway } from './gateway.js';
 import { Happenings } from './happenings.js';
+import { KeyLines } from './keys.js';
+import { Names, useNames } from './names.js';
 import { useMayChange } from './session.js';
 
 export function Routes({ query }) {
-  const loaded = useLoaded('routes', api.routes, { every: 10_000 });
+  const words = query.get('q') ?? '';
+  const asked = { limit: SIZE, q: useSettled(words).trim() };
+  const pages = usePages('routes', api.routes, asked, { every: 10_000 });
   const mayChange = useMayChange();
   const [adding, add] = useState(false);
   const added = (route) => {
-    loaded.again();
     toast(`The route ${route.name} is added.`);
     go(to('routes', route.name));
   };
   return html`<${Head} title="Routes" text="Each prefix leads to Close as one credential. The longest prefix that fits decides.">
       <${ButtonLink} icon="search" href=${to('explain')}>Explain a request<//>
       ${mayChange && html`<${Button} kind="primary" icon="plus" onClick=${() => add(true)}>Add route<//>`}<//>
-    <${Loaded} of=${loaded} what="routes">${(routes) =>
-      routes.length === 0
+    <${Loaded} of=${pages} what="routes">${(page) =>
+      page.total === 0 && !words
         ? html`<${Empty} icon="route" title="No route yet"
           text="A credential brings a route of its name with it. Add the first credential, and its route stands here.">
           ${mayChange && html`<${ButtonLink} kind="primary" icon="plus" href=${to('add-credential')}>Add a credential<//>`}<//>`
-        : html`<${Table} routes=${routes} query=${query} />`}<//>
+        : html`<${Table} page=${page} pages=${pages} words=${words} />`}<//>
     ${adding && html`<${Form} onDone=${added} onClose=${() => add(false)} />`}`;
 }
 
-function Table({ routes, query }) {
-  const [page, turn] = useState(0);
-  const words = query.get('q') ?? '';
-  const found = useMemo(() => {
-    const wanted = words.trim().toLowerCase();
-    const texts = (route) => [route.name, route.prefix, route.credential, route.upstream];
-    return routes.filter((route) => texts(route).some((text) => text.toLowerCase().includes(wanted)));
-  }, [routes, words]);
-  const search = (q) => {
-    turn(0);
-    refine({ q });
-  };
-  return html`<div class="tools"><${Search} id="route-search" label="Search routes" value=${words} onInput=${search} /></div>
-    <p class="hidden" role="status">${plural(found.length, 'route')} found</p>
+function Table({ page, pages, words }) {
+  return html`<div class="tools"><${Search} id="route-search" label="Search routes" value=${words}
+      onInput=${(q) => refine({ q })} /></div>
+    <p class="hidden" role="status">${plural(page.total, 'route')} found</p>
     ${
-      found.length === 0
+      page.total === 0
         ? html`<${Empty} icon="search" title="No route like that" text="None of the routes fits this search.">
-            <${Button} onClick=${() => search('')}>Show all<//><//>`
-        : html`<div class="table-frame" tabindex="0" role="region" aria-label="Routes"><table><thead><tr>
+            <${Button} onClick=${() => refine({ q: '' })}>Show all<//><//>`
+        : html`<div class="table-frame" tabindex="0" role="region" aria-label="Routes"><table class="rows"><thead><tr>
             <th scope="col">Name</th><th scope="col">Prefix</th><th scope="col">Credential</th>
-            <th scope="col" class="minor">Upstream</th><th scope="col" class="minor">Rules</th>
-            <th scope="col" class="minor">Declared</th></tr></thead>
-            <tbody>${found.slice(page * SIZE, (page + 1) * SIZE).map((route) => html`<${Row} key=${route.name} route=${route} />`)}
-            </tbody></table></div>`
+            <th scope="col">Upstream</th><th scope="col">Rules</th><th scope="col">Declared</th></tr></thead>
+            <tbody>${page.data.map((route) => html`<${Row} key=${route.name} route=${route} />`)}</tbody></table></div>`
     }
-    <${Pager} total=${found.length} size=${SIZE} page=${page} onPage=${turn} noun="routes" />`;
+    <${Pager} pages=${pages} size=${SIZE} noun="routes" />`;
 }
 
 const Row = ({ route }) => html`<tr><th scope="row"><a href=${to('routes', route.name)}>${route.name}</a>
     ${route.anonymous && html` <${Badge} plain>open<//>`}</th>
-  <td class="mono">${route.prefix}</td><td><a href=${to('credentials', route.credential)}>${route.credential}</a></td>
-  <td class="minor mono small">${route.upstream}</td>
-  <td class="minor">${rulesText(route)}</td><td class="minor small">${sourceText(route.source)}</td></tr>`;
+  <td class="mono" data-label="Prefix">${route.prefix}</td>
+  <td data-label="Credential"><a href=${to('credentials', route.credential)}>${route.credential}</a></td>
+  <td class="mono small" data-label="Upstream">${route.upstream}</td>
+  <td data-label="Rules">${rulesText(route)}</td><td class="small" data-label="Declared">${sourceText(route.source)}</td></tr>`;
 
 const rulesText = ({ allow, deny }) => {
   const rules = allow.length + deny.length;
@@ -72,16 +64,12 @@ const rulesText = ({ allow, deny }) => {
 
 export function Route({ name }) {
   const loaded = useLoaded(`route ${name}`, () => api.route(name), { every: 10_000 });
-  const list = useLoaded('routes', api.routes);
-  const changed = (route) => {
-    loaded.put(route);
-    list.again();
-  };
-  return html`<${Loaded} of=${loaded} what="the route">
-    ${(route) => html`<${Known} route=${route} changed=${changed} gone=${list.again} />`}<//>`;
+  return html`<${Loaded} of=${loaded} what="the route"
+    missing=${html`<${Missing} kind="route" name=${name} list=${[to('routes'), 'Routes']} />`}>
+    ${(route) => html`<${Known} route=${route} changed=${loaded.put} />`}<//>`;
 }
 
-function Known({ route, changed, gone }) {
+function Known({ route, changed }) {
   const mayChange = useMayChange() && route.source.kind === 'managed';
   const [asking, ask] = useState(null);
   const close = () => ask(null);
@@ -106,7 +94,6 @@ function Known({ route, changed, gone }) {
       html`<${Confirm} title=${`Remove ${route.name}?`} action="Remove for good" busyText="Removing…" onClose=${close}
         act=${() => api.remove(path, route.version)} onDone=${() => {
           close();
-          gone();
           toast(`${route.name} is removed.`);
           go(to('routes'));
         }}><p>At once, requests below <code>${route.prefix}</code> are answered with 404, unless a shorter prefix fits. The
@@ -136,19 +123,9 @@ function Base({ route }) {
 }
 
 function Users({ name }) {
-  const keys = useLoaded('keys', api.keys);
-  const users = (keys.data ?? []).filter((key) => key.state === 'active' && key.routes.includes(name));
-  return html`<section class="card stack tight"><div class="card-head"><h2>Keys on it</h2>
-      ${users.length > SHOWN && html`<a href=${to('keys', null, { route: name })}>All ${users.length}</a>`}</div>
-    ${
-      users.length === 0
-        ? html`<p class="soft">No active gateway key.</p>`
-        : html`<ul class="bars">${users.slice(0, SHOWN).map(
-            (key) => html`<li class="bar" key=${key.name}><span><a href=${to('keys', key.name)}>${key.name}</a>
-              <span class="faint"> ${scopesText(key.scopes)}</span></span><span class="amount">
-              <${When} at=${key.last_used_at} none="unused" /></span></li>`,
-          )}</ul>`
-    }</section>`;
+  const loaded = useLoaded(`keys on ${name}`, () => api.keys({ route: name, show: 'active', limit: SHOWN }), { every: 10_000 });
+  return html`<section class="card stack tight"><h2>Keys on it</h2>
+    <${KeyLines} keys=${loaded.data} all=${to('keys', null, { route: name })}>No active gateway key.<//></section>`;
 }
 
 const lines = (text) => text.split('\n').map((line) => line.trim()).filter(Boolean);
@@ -157,7 +134,6 @@ const lines = (text) => text.split('\n').map((line) => line.trim()).filter(Boole
 function Form({ route: shown, path = '/api/v1/routes', onDone, onClose }) {
   // As it was when the dialog opened: what somebody else changes meanwhile is not written over.
   const [route] = useState(shown);
-  const credentials = useLoaded('credentials', api.credentials);
   const [form, set] = useState({
     name: route?.name ?? '',
     prefix: route?.prefix ?? '',
@@ -170,13 +146,14 @@ function Form({ route: shown, path = '/api/v1/routes', onDone, onClose }) {
   const [busy, fault, run] = useTask();
   const change = (values) => set((before) => ({ ...before, ...values }));
   const text = (field) => (event) => change({ [field]: event.target.value });
-  const names = (credentials.data ?? []).map((one) => one.name);
-  const credential = form.credential || names[0] || '';
+  const near = useNames('credential', api.credentials, form.credential);
+  // The only one there is need not be named.
+  const credential = form.credential.trim() || (form.credential === '' && near.length === 1 ? near[0] : '');
   const faultOfName = route ? null : nameFault(form.name);
   const submit = async (event) => {
     event.preventDefault();
     attempt(true);
-    if (faultOfName || credential === '') return;
+    if (faultOfName || nameFault(credential)) return;
     const settings = {
       prefix: form.prefix.trim() || null,
       credential,
@@ -202,10 +179,10 @@ function Form({ route: shown, path = '/api/v1/routes', onDone, onClose }) {
       ${(control) => html`<input ...${control} class="mono" value=${form.prefix} placeholder=${`/${form.name || 'name'}`}
         onInput=${text('prefix')} autocomplete="off" autocapitalize="off" spellcheck=${false} />`}<//>
     <${Field} id="route-credential" label="Credential" hint="As whom requests are sent"
-      fault=${tried && credential === '' ? 'Add a credential first.' : fault?.of('credential')}>
-      ${(control) => html`<select ...${control} value=${credential} onChange=${text('credential')}>
-        ${names.map((name) => html`<option key=${name} value=${name} selected=${name === credential}>${name}</option>`)}
-        </select>`}<//></div>
+      fault=${tried && nameFault(credential) ? 'Choose a credential.' : fault?.of('credential')}>
+      ${(control) => html`<input ...${control} value=${form.credential} list="route-credentials" onInput=${text('credential')}
+        placeholder=${near[0] ?? ''} autocomplete="off" autocapitalize="off" spellcheck=${false} />`}<//></div>
+    <${Names} id="route-credentials" names=${near} />
     <${Field} id="route-allow" label="Allow only" optional fault=${fault?.of('allow')}
       hint="One rule a line, such as GET,HEAD /api/v1/**; with any, the rest is refused">${(control) => html`<textarea
       ...${control} class="mono" rows="2" value=${form.allow} onInput=${text('allow')} spellcheck=${false}></textarea>`}<//>

@@ -55,11 +55,11 @@ function List({ settings, query }) {
     }
     ${groups.map(
       ([name, list]) => html`<section class="stack tight" key=${name}><h2>${name}</h2>
-      <div class="table-frame" tabindex="0" role="region" aria-label=${`Settings of ${name}`}><table class="settings">
+      <div class="table-frame" tabindex="0" role="region" aria-label=${`Settings of ${name}`}><table class="rows settings">
       <thead class="hidden-head"><tr><th scope="col">Setting</th><th scope="col">Value</th><th scope="col">From</th></tr></thead>
       <tbody>${list.map(
-        (one) => html`<tr key=${one.key}><td class="mono">${one.key}</td><td class="mono">
-        ${one.value === 'unset' ? html`<span class="faint">unset</span>` : one.value}</td><td>
+        (one) => html`<tr key=${one.key}><th scope="row" class="mono">${one.key}</th><td class="mono" data-label="Value">
+        ${one.value === 'unset' ? html`<span class="faint">unset</span>` : one.value}</td><td data-label="From">
         <${Badge} plain tone=${one.source.kind === 'default' ? '' : 'accent'}>${sourceText(one.source)}<//></td></tr>`,
       )}</tbody>
         </table></div></section>`,

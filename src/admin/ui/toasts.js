@@ -1,7 +1,9 @@
 // Short messages at the edge of the page, some with a way to take back what was just done.
 import { html, useEffect, useState } from './view.js';
 
-let add = () => {};
+/** What is said before there is a place for it. */
+const early = [];
+let add = (one) => early.push(one);
 let serial = 0;
 
 /** Says something for a moment. With `undo`, offers to take it back for longer. */
@@ -13,8 +15,9 @@ export function Toasts() {
   const [shown, set] = useState([]);
   useEffect(() => {
     add = (one) => set((before) => [...before.slice(-2), one]);
+    early.splice(0).forEach(add);
     return () => {
-      add = () => {};
+      add = (one) => early.push(one);
     };
   }, []);
   const close = (id) => set((before) => before.filter((one) => one.id !== id));

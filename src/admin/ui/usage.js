@@ -6,7 +6,7 @@ import { Empty, Fault, Head } from './parts.js';
 import { Chart } from './chart.js';
 import { History } from './history.js';
 import { growth, parse, quantile, sums } from './metrics.js';
-import { compact, milliseconds } from './words.js';
+import { compact, milliseconds, order } from './words.js';
 
 export function Usage() {
   const { readings, fault } = useReadings();
@@ -85,8 +85,8 @@ function Live({ readings }) {
   return html`<dl class="gauges">
       <${Gauge} label="Requests a second" value=${last ? (last.rate < 10 ? last.rate.toFixed(1) : compact(last.rate)) : '…'} />
       <${Gauge} label="In flight" value=${compact(now.inFlight)} />
-      <${Gauge} label="Half are done within" value=${last ? milliseconds(last.p50) : '…'} />
-      <${Gauge} label="95 % are done within" value=${last ? milliseconds(last.p95) : '…'} />
+      <${Gauge} label="Half are done within" value=${last ? lately(last.p50) : '…'} />
+      <${Gauge} label="95 % are done within" value=${last ? lately(last.p95) : '…'} />
       <${Gauge} label="Failed since the start" value=${compact((now.byClass.get('4xx') ?? 0) + (now.byClass.get('5xx') ?? 0))}
         of=${compact(total(now.byStatus))} /></dl>
     <div class="halves">
@@ -100,7 +100,7 @@ function Live({ readings }) {
       <${Bars} title="By tool" amounts=${now.byKey}
         link=${(name) => (['none', 'anonymous', '_other'].includes(name) ? null : to('keys', name))}
         words=${{ none: 'no key', anonymous: 'open route', _other: 'other keys' }} />
-      <${Bars} title="By endpoint" amounts=${now.byEndpoint} words=${{ none: 'not documented' }} mono=${true} />
+      <${Bars} title="By endpoint" amounts=${now.byEndpoint} words=${{ none: 'none looked up, or not documented' }} mono=${true} />
       <${Bars} title="By status" amounts=${now.byStatus} words=${{ 499: '499, client left' }} />
       <${Headroom} remaining=${now.remaining} quota=${now.quota} /></div>`;
 }
@@ -121,6 +121,9 @@ function step(before, now) {
   };
 }
 
+/** A time of the last seconds, in which there may have been no request. */
+const lately = (time) => (time === null ? html`<small>no request just now</small>` : milliseconds(time));
+
 const Gauge = ({ label, value, of }) => html`<div class="card gauge"><dt>${label}</dt><dd>
   ${value}${of && html` <small>of ${of}</small>`}</dd></div>`;
 
@@ -131,7 +134,7 @@ const Legend = ({ names, colours }) =>
   )}</ul>`;
 
 function Bars({ title, amounts, link = () => null, words = {}, mono }) {
-  const sorted = [...amounts].filter(([, amount]) => amount > 0).sort((a, b) => b[1] - a[1]);
+  const sorted = [...amounts].filter(([, amount]) => amount > 0).sort((a, b) => b[1] - a[1] || order(a[0], b[0]));
   const most = sorted[0]?.[1] ?? 1;
   return html`<section class="card stack tight"><div class="card-head"><h2>${title}</h2>
     <span class="soft small">requests since the start</span></div>
@@ -153,7 +156,7 @@ function Headroom({ remaining, quota }) {
   const rows = [...remaining]
     .map(([name, left]) => [name, left, quota.get(name) ?? 0])
     .filter(([, , limit]) => limit > 0)
-    .sort((a, b) => a[1] / a[2] - b[1] / b[2]);
+    .sort((a, b) => a[1] / a[2] - b[1] / b[2] || order(a[0], b[0]));
   return html`<section class="card stack tight"><div class="card-head"><h2>Left of Close’s rate limits</h2></div>
     ${
       rows.length === 0

@@ -13,7 +13,16 @@ export {
 } from './vendor/htm-preact.js';
 import { useState, useEffect, useRef, useCallback } from './vendor/htm-preact.js';
 
+import { PATIENCE, passes } from './api.js';
+
 const kept = new Map();
+
+function keep(name, entry) {
+  kept.delete(name);
+  kept.set(name, entry);
+  // What was seen longest ago is loaded anew.
+  if (kept.size > KEPT) kept.delete(kept.keys().next().value);
+}
 
 /** Forgets everything that was loaded: another person may sign in. */
 export function forgetLoaded() {
@@ -33,13 +42,14 @@ export function useLoaded(name, load, { every = 0 } = {}) {
     const mine = ++turn.current;
     const show = (entry) => {
       if (mine !== turn.current) return;
-      kept.set(name, entry);
+      keep(name, entry);
       redraw((count) => count + 1);
     };
     try {
       show({ data: await loading.current() });
     } catch (fault) {
-      show({ data: kept.get(name)?.data, fault });
+      show({ data: fault.status === 404 ? undefined : kept.get(name)?.data, fault });
+      if (passes(fault) && mine === turn.current) setTimeout(() => mine === turn.current && again(), PATIENCE);
     }
   }, [name]);
   useEffect(() => {
@@ -60,12 +70,48 @@ export function useLoaded(name, load, { every = 0 } = {}) {
   const put = useCallback(
     (data) => {
       turn.current++;
-      kept.set(name, { data });
+      keep(name, { data });
       redraw((count) => count + 1);
     },
     [name],
   );
   return { data: entry.data, fault: entry.fault, again, put };
+}
+
+/**
+ * Loads a list page by page: `asked` says what of it, and `load` gives `{ data, next, total }`. Until what is asked for comes,
+ * what was there before stays. `page` counts from 0.
+ */
+export function usePages(name, load, asked, { every } = {}) {
+  const what = `${name} ${new URLSearchParams(asked)}`;
+  const [place, move] = useState({ what, cursors: [] });
+  const cursors = place.what === what ? place.cursors : [];
+  const cursor = cursors.at(-1);
+  const loaded = useLoaded(`${what} ${cursor ?? ''}`, () => load({ ...asked, ...(cursor && { cursor }) }), { every });
+  const before = useRef(undefined);
+  if (loaded.data !== undefined) before.current = loaded.data;
+  // The place where a page began may be gone: then the list begins anew.
+  useEffect(() => {
+    if (cursor && loaded.fault?.status === 400) move({ what, cursors: [] });
+  }, [cursor, loaded.fault]);
+  return {
+    ...loaded,
+    data: loaded.data ?? (loaded.fault ? undefined : before.current),
+    page: cursors.length,
+    next: () => loaded.data?.next && move({ what, cursors: [...cursors, loaded.data.next] }),
+    back: () => move({ what, cursors: cursors.slice(0, -1) }),
+  };
+}
+
+/** A value once it has stood for a moment: what is typed is not asked for letter by letter. */
+export function useSettled(value) {
+  const [settled, settle] = useState(value);
+  useEffect(() => {
+    if (value === settled) return undefined;
+    const timer = setTimeout(() => settle(value), MOMENT);
+    return () => clearTimeout(timer);
+  }, [value]);
+  return settled;
 }
 
 /** Runs something that takes a while, once at a time: `[busy, fault, run]`. */
@@ -89,3 +135,8 @@ export function useTask() {
   }, []);
   return [state.busy, state.fault, run];
 }
+
+/** So much of what was loaded is kept. */
+const KEPT = 200;
+/** Milliseconds. */
+const MOMENT = 150;

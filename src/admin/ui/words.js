@@ -16,6 +16,9 @@ export const count = (amount) => number.format(amount);
 export const compact = (amount) => (amount < 10_000 ? number.format(Math.round(amount)) : short.format(amount));
 export const plural = (amount, one, many = `${one}s`) => `${count(amount)} ${amount === 1 ? one : many}`;
 
+/** The order of two texts, for what is otherwise alike. */
+export const order = (one, other) => (one < other ? -1 : one > other ? 1 : 0);
+
 /** How long ago or in how long: `3 minutes ago`, `in 89 days`. */
 export function distance(at, now = Date.now()) {
   const seconds = (new Date(at).getTime() - now) / 1000;
@@ -42,7 +45,7 @@ export function bytes(amount) {
 }
 
 export function milliseconds(amount) {
-  if (amount === null || amount === undefined || Number.isNaN(amount)) return 'none yet';
+  if (amount === null || amount === undefined || Number.isNaN(amount)) return 'unknown';
   if (amount >= 1000) return `${(amount / 1000).toFixed(amount >= 10_000 ? 0 : 1)} s`;
   return `${amount >= 10 ? Math.round(amount) : amount.toFixed(1)} ms`;
 }
@@ -89,7 +92,11 @@ export const usable = (credential) => ['ready', 'suspect', 'refreshing'].include
 /** Where something was declared: `closegate.toml:12`. */
 export function sourceText(source) {
   if (source.kind === 'managed') return 'managed here';
-  if (source.kind === 'file') return source.line ? `${source.file}:${source.line}` : source.file;
+  if (source.kind === 'file') {
+    // Handed over open, as by `demo`: what it is called tells nobody where it lies.
+    if (/^\/?(proc\/self|dev)\/fd\//.test(source.file)) return source.line ? `unnamed file:${source.line}` : 'unnamed file';
+    return source.line ? `${source.file}:${source.line}` : source.file;
+  }
   if (source.kind === 'environment') return `environment ${source.variable ?? ''}`.trim();
   return 'default';
 }

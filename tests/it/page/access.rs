@@ -1,5 +1,8 @@
 //! Who is let in, and what the page and its API never say.
 
+use std::collections::BTreeSet;
+
+use closegate::sim::OAuthApp;
 use serde_json::{Value, json};
 
 use super::browser::{Browser, WIDE};
@@ -96,46 +99,105 @@ fn the_page_is_for_its_own_hosts() {
     }
 }
 
-#[test]
-fn no_answer_holds_a_secret() {
+/// Every address that the document of the API says can be got, with names and words that lead to something.
+fn addresses(site: &Site) -> Vec<String> {
+    let document = site.call("GET", "/openapi.json", &Value::Null);
+    let paths = document["paths"].as_object().unwrap().iter().filter(|(_, item)| item["get"].is_object());
+    let addresses = paths.flat_map(|(path, item)| {
+        let parameters = item["get"]["parameters"].as_array().cloned().unwrap_or_default();
+        let words = parameters.iter().filter(|one| one["in"] == "query" && one["required"] == true);
+        let words: Vec<String> = words.map(|one| word(one["name"].as_str().unwrap())).collect();
+        let names: &[&str] = match path.split('/').nth(3) {
+            Some("keys") => &["reporting"],
+            _ => &["sales", "partner"],
+        };
+        let named = names.iter().map(|name| path.replace("{name}", name).replace("{ticket}", "no-such-ticket"));
+        let named: BTreeSet<String> = named.collect();
+        named.into_iter().map(move |path| if words.is_empty() { path } else { format!("{path}?{}", words.join("&")) })
+    });
+    addresses.collect()
+}
+
+/// What a parameter is asked with that has to be there.
+fn word(parameter: &str) -> String {
+    let value = match parameter {
+        "method" => "GET",
+        "path" => "/sales/api/v1/me/",
+        "state" => "no-such-state",
+        other => panic!("nobody has said what to ask with as `{other}`"),
+    };
+    format!("{parameter}={value}")
+}
+
+/// A gateway of which every secret is planted: those of credentials, a grant, a key and tokens; and the secrets.
+fn planted() -> (Site, Vec<String>) {
     let site = site("");
-    site.call("POST", "/api/v1/credentials", &json!({"name": "sales", "method": {"api_key": API_KEY}}));
+    let app = OAuthApp::new("Bluth Company", &site.address("/oauth/callback")).unwrap();
+    site.simulator.register(app.clone());
+    let close = |path: &str| format!("http://{}/oauth2/{path}/", site.simulator.address());
+    let oauth = json!({
+        "client_id": app.client_id(), "client_secret": app.client_secret(),
+        "redirect_uri": site.address("/oauth/callback"), "authorization_url": close("authorize"),
+        "token_url": close("token"), "revocation_url": close("revoke"),
+    });
+    let grant = site.simulator.grant(&app).unwrap().refresh_token;
+    let answers = [
+        site.call("POST", "/api/v1/credentials", &json!({"name": "sales", "method": {"api_key": API_KEY}})),
+        site.call("POST", "/api/v1/credentials/sales/rotate", &json!({ "secret": API_KEY })),
+        site.call("POST", "/api/v1/credentials/sales/verify", &Value::Null),
+        site.call("POST", "/api/v1/credentials", &json!({"name": "partner", "method": {"oauth2": oauth}})),
+        site.call("POST", "/api/v1/credentials/partner/authorize", &json!({ "refresh_token": grant })),
+    ];
     let made =
         site.call("POST", "/api/v1/keys", &json!({"name": "reporting", "routes": ["sales"], "scopes": ["read"]}));
-    let key = made["text"].as_str().unwrap();
-    assert_eq!(site.tool(key, "/sales/api/v1/me/").status, 200);
+    let key = made["text"].as_str().unwrap().to_owned();
     let secret = API_KEY.rsplit_once('.').unwrap().1;
-    let paths = [
-        "/",
-        "/ui/app.js",
-        "/metrics",
-        "/readyz",
-        "/openapi.json",
-        "/api/v1/session",
-        "/api/v1/gateway",
-        "/api/v1/credentials",
-        "/api/v1/credentials/sales",
-        "/api/v1/routes",
-        "/api/v1/keys",
-        "/api/v1/keys/reporting",
-        "/api/v1/events",
-        "/api/v1/config",
-        "/api/v1/endpoints",
-    ];
-    for path in paths {
+    let grants = site.simulator.grants();
+    let tokens = grants.iter().flat_map(|grant| [grant.refresh_token.clone(), grant.access_token.clone()]);
+    let more = [secret, &key, TOKEN, VIEWER, app.client_secret(), &grant].map(str::to_owned);
+    let planted: Vec<String> = more.into_iter().chain(tokens).collect();
+    for answer in answers {
+        let text = answer.to_string();
+        assert!(planted.iter().all(|one| !text.contains(one)), "{text}");
+    }
+    // Usage, and a refusal with the key in its path.
+    assert_eq!(site.tool(&key, "/sales/api/v1/me/").status, 200);
+    assert_eq!(site.tool(&key, "/sales/api/v1/export/lead/").status, 403);
+    assert_eq!(site.tool(&key, &format!("/sales/api/v1/lead/{key}/")).status, 400);
+    (site, planted)
+}
+
+#[test]
+fn no_answer_holds_a_secret() {
+    let (site, planted) = planted();
+    let mut addresses = addresses(&site);
+    assert!(addresses.len() > 15, "{addresses:?}");
+    addresses.extend(["/", "/ui/app.js", "/metrics", "/readyz", "/healthz", "/openapi.json"].map(str::to_owned));
+    for address in addresses {
         let (status, head, text) =
-            site.request("GET", path, &format!("Authorization: Bearer {TOKEN}\r\n"), &Value::Null);
-        assert_eq!(status, 200, "{path}: {text}");
-        for planted in [secret, key, TOKEN, VIEWER] {
-            assert!(!head.contains(planted) && !text.contains(planted), "{path}");
+            site.request("GET", &address, &format!("Authorization: Bearer {TOKEN}\r\n"), &Value::Null);
+        // Without a ticket and a state browsers are told so.
+        let expected = if address.starts_with("/oauth/") { 400..500 } else { 200..201 };
+        assert!(expected.contains(&status), "{address}: {status} {text}");
+        for planted in &planted {
+            assert!(!head.contains(planted) && !text.contains(planted), "{address}");
         }
     }
     let browser = site.browser(WIDE, TOKEN);
-    for hash in ["#/credentials/sales", "#/keys/reporting", "#/activity", "#/settings"] {
+    for hash in [
+        "#/credentials/sales",
+        "#/credentials/partner",
+        "#/keys/reporting",
+        "#/activity",
+        "#/activity?view=refusals",
+        "#/usage",
+        "#/explain?method=GET&path=/sales/api/v1/me/&key=reporting",
+        "#/settings",
+    ] {
         browser.screen(hash);
         browser.until("Boolean(document.querySelector('.facts, table'))");
         let shown = browser.source();
-        for planted in [secret, key, TOKEN, VIEWER] {
+        for planted in &planted {
             assert!(!shown.contains(planted), "{hash}");
         }
     }

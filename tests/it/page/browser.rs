@@ -38,6 +38,8 @@ pub(super) struct Load {
     /// What came over the wire, heads among it.
     pub bytes: f64,
     pub requests: f64,
+    /// Those of the API and of the metrics among them, each address once.
+    pub asked: f64,
 }
 
 pub(super) const WIDE: Window<'_> = Window { theme: "light", width: 1280, names: "" };
@@ -253,18 +255,52 @@ impl Browser {
     pub(super) fn load(&self, address: &str, there: &str) -> Load {
         self.go("about:blank");
         self.go(address);
-        self.until(there);
+        let opened = self.until(&format!("({there}) && performance.now()"));
+        let opened: f64 = opened.as_str().unwrap().parse().unwrap();
+        // What it asks for besides has come as well.
+        self.until("document.querySelector('.spinner') === null && !document.body.innerText.includes('Loading')");
         let script = "const loaded = performance.getEntriesByType('resource');
-            return { milliseconds: performance.now(), elements: document.querySelectorAll('*').length,
-                bytes: loaded.reduce((sum, one) => sum + one.transferSize, 0), requests: loaded.length };";
-        let told = self.run(script, json!([]));
+            const asked = loaded.map((one) => new URL(one.name)).filter((one) => /^\\/(api|metrics)/.test(one.pathname));
+            return { milliseconds: arguments[0], elements: document.querySelectorAll('*').length,
+                bytes: loaded.reduce((sum, one) => sum + one.transferSize, 0), requests: loaded.length,
+                asked: new Set(asked.map(String)).size };";
+        let told = self.run(script, json!([opened]));
         let number = |name: &str| told[name].as_f64().unwrap();
         Load {
             milliseconds: number("milliseconds"),
             elements: number("elements"),
             bytes: number("bytes"),
             requests: number("requests"),
+            asked: number("asked"),
         }
+    }
+
+    /// Whether leaving the page, as by closing its tab, is asked for first.
+    pub(super) fn would_ask_before_unload(&self) -> bool {
+        let script = "const event = new Event('beforeunload', { cancelable: true }); return !dispatchEvent(event);";
+        self.run(script, json!([])) == json!(true)
+    }
+
+    /// From now on each request of the API is answered with this status and body, or not at all, as by a gateway or a store
+    /// that is away: in this page and in those that are opened after it.
+    pub(super) fn answer_with(&self, answer: Option<(u16, &str)>) {
+        let answer = answer.map_or(Value::Null, |(status, body)| json!([status, body]));
+        let script = format!(
+            "window.asItIs ??= window.fetch;
+             window.fetch = (path, options) => {{
+                 const answer = {answer};
+                 if (!String(path).startsWith('/api/')) return asItIs(path, options);
+                 return answer ? Promise.resolve(new Response(answer[1], {{ status: answer[0] }})) : Promise.reject(new TypeError('away'));
+             }};"
+        );
+        let planted = self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script }));
+        assert!(planted["value"]["identifier"].is_string(), "{planted}");
+        self.run(&script, json!([]));
+    }
+
+    /// The gateway answers again.
+    pub(super) fn answer_as_it_is(&self) {
+        self.run("window.fetch = window.asItIs;", json!([]));
     }
 
     /// Loses every cookie, as when a session has ended.

@@ -126,6 +126,8 @@ fn a_rotated_key_is_shown_until_it_is_done_and_waits_for_nothing() {
     // The old text goes on, and is no sign of the new one.
     assert_eq!(site.tool(&texts[0], "/sales/api/v1/me/").status, 200);
     assert!(!browser.text().contains("first request"), "{}", browser.text());
+    browser.click("Copy the key");
+    browser.until("document.querySelector('.key-once').innerText.includes('Copied')");
     browser.click("Done");
     browser.reads("What it may do");
     assert!(!browser.text().contains("shown this once"), "{}", browser.text());
@@ -142,4 +144,27 @@ fn who_used_a_credential_in_the_last_day_is_named_before_it_is_disabled() {
     let told = browser.run("return document.querySelector('dialog').innerText", json!([]));
     let told = told.as_str().unwrap();
     assert!(told.contains("reporting: 1 request") && told.contains("1 other active key can reach it"), "{told}");
+}
+
+#[test]
+fn what_is_said_of_operations_times_and_use_is_true() {
+    let (site, texts) = scene();
+    assert_eq!(site.tool(&texts[0], "/sales/api/v1/me/").status, 200);
+    assert_eq!(site.tool("cgk_0000wrng_0000000000000000", "/sales/api/v1/me/").status, 401);
+    let browser = site.browser(WIDE, TOKEN);
+    // A source reads, and is shown no operation by the name of a deletion.
+    browser.screen("#/connect/sales");
+    browser.until("document.querySelectorAll('.examples code').length > 0");
+    let examples = browser.run("return document.querySelector('.note .examples').innerText", json!([]));
+    let examples = examples.as_str().unwrap();
+    assert!(examples.contains("GET /lead/") && !examples.contains("delete"), "{examples}");
+    // What was refused before anybody looked is not called undocumented alone, and no request has no latency.
+    browser.screen("#/usage");
+    browser.click("Endpoint");
+    browser.reads("none looked up, or not documented");
+    browser.reads("no request just now");
+    // A key that was made just now is none that is not used.
+    browser.screen("#/keys?show=unused");
+    browser.reads("No key like that");
+    browser.reads("without a request in the last 30 days");
 }

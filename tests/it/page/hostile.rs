@@ -45,7 +45,7 @@ fn nothing_that_somebody_else_wrote_runs_on_the_page() {
     }
     unmoved(&browser, "#/activity?view=refusals", "%3Cimg%20src=x%3E");
     let encoded = "%3Cimg%20src%3Dx%20onerror%3D%22document.title%3D'taken'%22%3E";
-    unmoved(&browser, &format!("#/keys/{encoded}"), "there is no");
+    unmoved(&browser, &format!("#/keys/{encoded}"), "There is no key of this name");
     unmoved(&browser, &format!("#/activity?view=refusals&key={encoded}"), "Nothing like that was refused");
     unmoved(&browser, &format!("#/explain?method=GET&path={encoded}"), "Refused: 400");
     unmoved(&browser, &format!("#/keys?q={encoded}"), "1 key found");

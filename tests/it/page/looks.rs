@@ -1,12 +1,13 @@
 //! Every screen in both themes and widths: accessible, within its width, and without a fault.
 
+use closegate::sim::OAuthApp;
 use serde_json::json;
 
 use super::browser::{Browser, Window};
 use super::world::{API_KEY, Site, TOKEN, sign_in, site};
 
 /// Screens, each with what shows that it is there.
-const SCREENS: [(&str, &str); 12] = [
+const SCREENS: [(&str, &str); 17] = [
     ("#/credentials", "document.querySelector('.tile')"),
     ("#/credentials/sales", "document.querySelector('.facts') && document.querySelector('.copyline')"),
     ("#/add-credential", "document.querySelector('#api-key')"),
@@ -21,6 +22,11 @@ const SCREENS: [(&str, &str); 12] = [
     ("#/explain?method=GET&path=/sales/api/v1/me/", "document.querySelector('dl.facts, .note.bad')"),
     ("#/usage", "document.querySelectorAll('.u-wrap').length === 3"),
     ("#/activity", "document.querySelector('table')"),
+    ("#/activity?view=refusals", "document.querySelector('[aria-label=\"Refusals\"]')"),
+    ("#/keys?show=unused", "document.querySelector('.empty')"),
+    ("#/keys/gone", "document.querySelector('.empty a')"),
+    ("#/nonsense", "document.querySelector('.empty a')"),
+    ("#/credentials/partner", "document.querySelector('.facts') && document.getElementById('pasted')"),
     ("#/settings", "document.querySelector('table')"),
 ];
 
@@ -31,6 +37,11 @@ fn filled() -> Site {
         "/api/v1/credentials",
         &json!({"name": "sales", "description": "Sales organization", "method": {"api_key": API_KEY}}),
     );
+    let app = OAuthApp::new("Bluth Company", &site.address("/oauth/callback")).unwrap();
+    site.simulator.register(app.clone());
+    let token = format!("http://{}/oauth2/token/", site.simulator.address());
+    let oauth = json!({"client_id": app.client_id(), "client_secret": app.client_secret(), "token_url": token});
+    site.call("POST", "/api/v1/credentials", &json!({"name": "partner", "method": {"oauth2": oauth}}));
     let made = site.call(
         "POST",
         "/api/v1/keys",
@@ -42,10 +53,91 @@ fn filled() -> Site {
     site
 }
 
+/// What is shown is accessible, and all of it within the window.
 fn examine(browser: &Browser, what: &str) {
     assert_eq!(browser.violations(), [""; 0], "{what}");
     let wide = browser.run("return document.documentElement.scrollWidth - innerWidth", json!([]));
     assert!(wide.as_f64().unwrap() <= 0.0, "{what} is {wide} pixels too wide");
+    let script = "return [...document.querySelectorAll('a, button, input, select, textarea, td, th[scope=row], h1, h2, dd')]
+        .filter((one) => one.checkVisibility() && !one.closest('.skip, .hidden'))
+        .filter((one) => { const { left, right, width } = one.getBoundingClientRect(); return width > 1 && (left < 0 || right > innerWidth + 1); })
+        .map((one) => `${one.tagName} ${one.innerText}`)";
+    assert_eq!(browser.run(script, json!([])), json!([]), "{what}: out of the window");
+}
+
+/// Clicks, waits, and looks at what it leads to.
+fn step(browser: &Browser, called: &str, there: &str) {
+    browser.click(called);
+    browser.until(&format!("Boolean({there}) && document.querySelector('.spinner') === null"));
+    examine(browser, called);
+}
+
+/// Dialogs, each on its screen and behind its button.
+const DIALOGS: [(&str, &str); 10] = [
+    ("#/credentials/sales", "Edit description"),
+    ("#/credentials/sales", "Rotate"),
+    ("#/credentials/sales", "Disable"),
+    ("#/credentials/sales", "Remove credential"),
+    ("#/keys/reporting", "Change"),
+    ("#/keys/reporting", "Rotate"),
+    ("#/keys/reporting", "Revoke"),
+    ("#/routes", "Add route"),
+    ("#/routes/sales", "Change"),
+    ("#/routes/sales", "Remove"),
+];
+
+fn every_dialog(browser: &Browser) {
+    for (hash, called) in DIALOGS {
+        browser.screen(hash);
+        step(browser, called, "document.querySelector('dialog[open]')");
+        browser.click("Cancel");
+        browser.until("document.querySelector('dialog') === null");
+    }
+}
+
+/// Adding a credential in both ways, with what is wrong beside its field, and the authorization of an app.
+fn every_form(browser: &Browser) {
+    browser.screen("#/add-credential");
+    step(browser, "Verify and save", "document.getElementById('api-key-fault')");
+    step(browser, "OAuth 2.0", "document.getElementById('client-id')");
+    step(browser, "Other addresses than Close’s", "document.getElementById('revocation')?.checkVisibility()");
+    step(browser, "Save and authorize", "document.getElementById('client-secret-fault')");
+    browser.screen("#/credentials/partner");
+    browser.until("Boolean(document.getElementById('pasted'))");
+    step(browser, "Finish", "document.getElementById('pasted-fault')");
+    step(browser, "I have a refresh token already", "document.getElementById('refresh-token')?.checkVisibility()");
+    browser.screen("#/explain?method=DELETE&path=/sales/api/v1/lead/&key=reporting");
+    browser.until("Boolean(document.querySelector('.note.bad') && document.querySelector('dl.facts'))");
+    examine(browser, "a refusal, explained");
+}
+
+/// From the choice of a credential to the key that is shown once, and the question whether to leave it.
+fn every_step_to_a_key(browser: &Browser) {
+    browser.screen("#/connect");
+    let credentials = "document.querySelectorAll('[name=credential]').length === 2";
+    browser.until(credentials);
+    examine(browser, "which credential");
+    browser.click("sales");
+    step(browser, "Continue", "document.querySelector('[name=preset]')");
+    step(browser, "Scope by scope", "document.querySelectorAll('[type=checkbox]').length > 5");
+    step(browser, "Continue", "document.getElementById('key-name')");
+    step(browser, "Rules and mode", "document.getElementById('deny')?.checkVisibility()");
+    browser.fill("rate", "fast");
+    step(browser, "Make the key", "document.getElementById('rate-fault')");
+    browser.fill("rate", "20/s");
+    step(browser, "Make the key", "document.querySelector('.key-once')");
+    for tool in ["Python", "Node", "Airbyte", "Singer"] {
+        step(browser, tool, "document.querySelector('.snippet')");
+    }
+    step(browser, "Done", "document.querySelector('dialog[open]')");
+    browser.click("Leave without it");
+    browser.screen("#/keys/reporting");
+    browser.click("Rotate");
+    browser.until("Boolean(document.querySelector('dialog select'))");
+    step(browser, "Rotate", "document.querySelector('.key-once')");
+    browser.click("Copy the key");
+    browser.until("document.querySelector('.key-once').innerText.includes('Copied')");
+    browser.click("Done");
 }
 
 fn every_screen(theme: &str, width: u32) {
@@ -54,23 +146,18 @@ fn every_screen(theme: &str, width: u32) {
     browser.go(&site.address("/"));
     browser.until("Boolean(document.querySelector('#token'))");
     examine(&browser, "signing in");
+    step(&browser, "Sign in", "document.getElementById('token-fault')");
     sign_in(&browser, TOKEN);
     for (hash, there) in SCREENS {
         browser.screen(hash);
         browser.until(&format!("Boolean({there})"));
         examine(&browser, hash);
+        browser.until("document.querySelector('.side a[href=\"#/connect\"]').checkVisibility()");
     }
-    browser.screen("#/activity?view=refusals");
-    browser.until("Boolean(document.querySelector('[aria-label=\"Refusals\"]'))");
-    examine(&browser, "refusals");
-    browser.screen("#/credentials/sales");
-    browser.click("Remove credential");
-    examine(&browser, "a confirmation");
-    browser.click("Cancel");
-    browser.screen("#/keys/reporting");
-    browser.click("Change");
-    examine(&browser, "a form in a dialog");
-    let faults = browser.console().into_iter().filter(|fault| !fault.contains("status of 401"));
+    every_dialog(&browser);
+    every_form(&browser);
+    every_step_to_a_key(&browser);
+    let faults = browser.console().into_iter().filter(|fault| !fault.contains("status of 4"));
     assert_eq!(faults.collect::<Vec<_>>(), [""; 0]);
 }
 

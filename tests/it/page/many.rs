@@ -54,30 +54,36 @@ fn opened(site: &Site) -> Vec<Load> {
 }
 
 #[test]
-fn no_screen_draws_or_fetches_too_much_with_2000_keys_and_200_credentials() {
-    let few = opened(&gateway(2, 4));
+fn no_screen_asks_for_more_or_draws_more_with_2000_keys_and_200_credentials() {
+    // Both are more than a page of any list.
+    let some = opened(&gateway(60, 600));
     let many = opened(&gateway(200, 2000));
-    let mut table = String::from("screen: ms, elements, kB, requests with few -> with many\n");
-    for (((hash, _), few), many) in SCREENS.iter().zip(&few).zip(&many) {
+    let mut table =
+        String::from("screen: ms, elements, kB, requests, of them of the API: with 60 and 600 -> with 200 and 2,000\n");
+    for (((hash, _), some), many) in SCREENS.iter().zip(&some).zip(&many) {
         let line = |load: &Load| {
-            let Load { milliseconds, elements, bytes, requests } = load;
-            format!("{milliseconds:.0}, {elements}, {:.0}, {requests}", bytes / 1000.0)
+            let Load { milliseconds, elements, bytes, requests, asked } = load;
+            format!("{milliseconds:.0}, {elements}, {:.0}, {requests}, {asked}", bytes / 1000.0)
         };
-        let _ = writeln!(table, "{hash}: {} -> {}", line(few), line(many));
+        let _ = writeln!(table, "{hash}: {} -> {}", line(some), line(many));
     }
     println!("{table}");
-    for ((hash, _), load) in SCREENS.iter().zip(&many) {
-        assert!(load.elements <= ELEMENTS, "{hash} draws too much at once\n{table}");
-        assert!(load.bytes <= BYTES, "{hash} fetches too much\n{table}");
-        assert!(load.requests <= REQUESTS, "{hash} asks too often\n{table}");
+    for (((hash, _), some), many) in SCREENS.iter().zip(&some).zip(&many) {
+        assert!(many.elements <= some.elements * SLACK, "{hash} draws more\n{table}");
+        assert!(many.bytes <= BYTES, "{hash} fetches too much\n{table}");
+        assert!(many.asked <= ASKED, "{hash} asks too often\n{table}");
+        assert!(many.elements <= ELEMENTS, "{hash} draws too much at once\n{table}");
     }
 }
 
 /// Each screen is opened so often, and its best time told.
 const ROUNDS: usize = 3;
+/// Room for what is counted in words, such as how many there are.
+const SLACK: f64 = 1.05;
+/// What a screen fetches at most, once the browser has the page itself: all keys would be eight times that, and `/metrics` has a
+/// bound of its own (`metrics.max_key_series`).
+const BYTES: f64 = 100_000.0;
+/// The requests that a screen makes of the API at most.
+const ASKED: f64 = 10.0;
 /// What a screen draws at most.
-const ELEMENTS: f64 = 3000.0;
-/// What a screen fetches at most, with the page itself.
-const BYTES: f64 = 2_000_000.0;
-/// The requests of a screen at most, those for the page itself among them.
-const REQUESTS: f64 = 70.0;
+const ELEMENTS: f64 = 2000.0;

@@ -31,6 +31,9 @@ fn each_refusal_is_found_with_its_key_and_explained() {
     // Only what the steps decide alone is explained again: no key that nobody knows, and no limit.
     browser.until("[...document.querySelectorAll('td a')].filter((one) => one.innerText === 'Explain').length === 1");
     assert_eq!(browser.violations(), [""; 0]);
+    // The sums come after the list, whenever each of them came.
+    let order = "document.querySelector('[aria-label=\"Refusals\"]').compareDocumentPosition(document.querySelector('.bars')) === Node.DOCUMENT_POSITION_FOLLOWING";
+    assert_eq!(browser.until(order), json!(true));
 
     browser.click("403 scope_missing");
     browser.until(&format!("{rows}.length === 1 && location.hash.includes('code=scope_missing')"));

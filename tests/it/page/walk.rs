@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::browser::{Browser, WIDE};
-use super::world::{API_KEY, TOKEN, bare_site, bare_site_in_memory, site};
+use super::world::{API_KEY, Site, TOKEN, bare_site, bare_site_in_memory, sign_in, site};
 
 /// Runs a line that the page gives, as a person pastes it: what curl wrote, and the status.
 fn pasted(line: &str) -> (String, String) {
@@ -55,6 +55,8 @@ fn from_the_first_run_to_a_revoked_key() {
     assert!(body.contains("Bluth Company"), "{body}");
     browser.reads("The first request has arrived.");
 
+    browser.click("Copy the key");
+    browser.until("document.querySelector('.key-once').innerText.includes('Copied')");
     browser.screen("#/usage");
     browser.until("[...document.querySelectorAll('.bar a')].some((one) => one.innerText === 'crm-sync')");
 
@@ -68,6 +70,7 @@ fn from_the_first_run_to_a_revoked_key() {
     browser.screen("#/activity");
     browser.reads("revoked key");
     browser.reads("added credential");
+    browser.reads("by: link");
     assert!(!browser.source().contains(API_KEY));
     assert_eq!(site.simulator.violations(), [""; 0]);
     clean(&browser);
@@ -76,6 +79,48 @@ fn from_the_first_run_to_a_revoked_key() {
     let other = Browser::open(WIDE);
     other.go(&link);
     other.reads("This link was used already");
+}
+
+/// The token that the gateway has made, as its owner reads it.
+fn made_token(site: &Site) -> String {
+    std::fs::read_to_string(site.gateway.folder.path().join("data/admin.token")).unwrap().trim().to_owned()
+}
+
+#[test]
+fn the_link_of_a_first_run_is_used_up_by_who_is_signed_in_already() {
+    let site = bare_site();
+    let link = site.gateway.stderr.after("add the first credential at ");
+    let browser = Browser::open(WIDE);
+    browser.go(&site.address("/"));
+    sign_in(&browser, &made_token(&site));
+    browser.go(&link);
+    browser.until("location.hash === '#/credentials' && Boolean(document.querySelector('.frame'))");
+    browser.go(&site.address("/#/activity"));
+    browser.reads("by: link");
+    // Whoever has the session sees that it is over, and stays where they are.
+    browser.go("about:blank");
+    browser.go(&link);
+    browser.reads("That link was used already, or is over.");
+    browser.until("location.hash === '#/credentials' && Boolean(document.querySelector('.frame'))");
+
+    let other = Browser::open(WIDE);
+    other.go(&link);
+    other.reads("This link was used already");
+    assert!(!other.address().contains("start/"), "{}", other.address());
+}
+
+#[test]
+fn the_link_of_a_first_run_ends_with_the_first_credential() {
+    let site = bare_site();
+    let link = site.gateway.stderr.after("add the first credential at ");
+    let bearer = format!("Authorization: Bearer {}\r\n", made_token(&site));
+    let new = serde_json::json!({"name": "sales", "method": {"api_key": API_KEY}});
+    assert_eq!(site.request("POST", "/api/v1/credentials", &bearer, &new).0, 201);
+    // Not even when there is none any more.
+    assert_eq!(site.request("DELETE", "/api/v1/credentials/sales", &bearer, &serde_json::Value::Null).0, 204);
+    let (_, text) = link.split_once("#/start/").unwrap();
+    let (status, ..) = site.request("POST", "/api/v1/session", "", &serde_json::json!({ "token": text }));
+    assert_eq!(status, 401);
 }
 
 #[test]
