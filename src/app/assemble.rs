@@ -89,7 +89,7 @@ fn pace(config: &Config, telemetry: &Telemetry, pacer: &Arc<Pacer>) -> Pace {
 /// Has the metrics show the credentials and keys of this configuration alone.
 fn note(config: &Config, telemetry: &Telemetry) {
     telemetry.stand(config.credentials.keys().map(|name| telemetry.credential(name.as_str())));
-    telemetry.keys_stand(config.keys.keys().map(|name| telemetry.key(name.as_str())));
+    telemetry.keys_stand(config.keys.iter().map(|(name, key)| (telemetry.key(name.as_str()), key.created)));
     let expiries = config.keys.iter().filter_map(|(name, key)| Some((telemetry.key(name.as_str()), key.expires?)));
     telemetry.key_expiries(expiries);
 }

@@ -11,7 +11,7 @@ use super::together::Together;
 use crate::config::{Config, Listener};
 use crate::id::{CredentialId, CredentialName, KeyName, ListenerName, RouteName};
 use crate::keys;
-use crate::proxy::{Checkpoint, Explanation, Openness, Post, Question};
+use crate::proxy::{Checkpoint, Explanation, Openness, Post, Question, Steps};
 use crate::telemetry::{Access, Options, Telemetry};
 use crate::vault::KeyText;
 
@@ -71,6 +71,16 @@ impl Rehearsal {
         let route = self.checkpoint.routes.named(route)?;
         let posts = std::iter::once(&self.listen).chain(self.others.iter().map(|(_, post)| post));
         posts.map(|post| self.checkpoint.openness(post, route)).max()
+    }
+
+    /// The steps of a request at the listener of `[listen]`, for whoever takes them one by one.
+    pub fn steps(&self) -> Steps<'_> {
+        self.checkpoint.steps(&self.listen)
+    }
+
+    /// The text by which a rehearsal knows a key, and nothing else does.
+    pub fn text_of(name: &KeyName) -> String {
+        stand_in(name)
     }
 
     fn explain_at(&self, post: &Post, method: &str, target: &str, key: Option<&KeyName>) -> Explanation {

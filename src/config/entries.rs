@@ -99,6 +99,7 @@ pub(super) fn keys(root: &mut Section<'_>, walk: &mut Walk, names: &Names) -> BT
         let peer = at.node(walk, "peer").and_then(|node| peer(walk, at.key("peer"), node));
         let secret = key_secret(walk, &mut at, peer);
         let former = at.managed(walk, "former").and_then(|node| former(walk, at.key("former"), node));
+        let created = at.managed_value(walk, "created", kinds::moment);
         let routes = key_routes(walk, &mut at, names);
         let scopes = limit::scopes(walk, &mut at);
         let rules = rules(walk, &mut at);
@@ -107,7 +108,7 @@ pub(super) fn keys(root: &mut Section<'_>, walk: &mut Walk, names: &Names) -> BT
         let expires = at.optional(walk, "expires", kinds::moment);
         at.close(walk);
         if let (Some(name), Some(secret)) = (name, secret) {
-            let key = Key { description, secret, former, peer, routes, scopes, rules, mode, limits, expires };
+            let key = Key { description, secret, former, peer, routes, scopes, rules, mode, limits, created, expires };
             keys.insert(name, key);
         }
     }

@@ -311,6 +311,8 @@ pub struct Key {
     pub mode: Mode,
     /// How much it may ask.
     pub limits: Limits,
+    /// When it was made, if that was at run time.
+    pub created: Option<Timestamp>,
     /// From when on it is refused.
     pub expires: Option<Timestamp>,
 }

@@ -216,6 +216,16 @@ impl<'t> Section<'t> {
         if self.place == Place::Managed { self.node(walk, key) } else { None }
     }
 
+    /// The same, as a value that may be left out.
+    pub(super) fn managed_value<T>(
+        &mut self,
+        walk: &mut Walk,
+        key: &'static str,
+        kind: impl FnOnce(&Node) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        if self.place == Place::Managed { self.optional(walk, key, kind) } else { None }
+    }
+
     /// A table below this one.
     pub(super) fn section(&mut self, walk: &mut Walk, key: &'static str) -> Section<'t> {
         match self.node(walk, key) {

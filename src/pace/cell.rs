@@ -25,6 +25,8 @@ pub(super) struct Cell {
     members: Vec<Member>,
     /// The key whose turn is next comes first; none is empty.
     lanes: VecDeque<Lane>,
+    /// No time of those that wait is over before; nobody is looked for until then.
+    patience: Option<Instant>,
     /// Whether the dispatcher was told already that there is something to do.
     pub(super) rung: bool,
 }
@@ -72,7 +74,8 @@ pub(super) struct Round {
 
 impl Cell {
     pub(super) fn new(owner: Owner) -> Self {
-        Self { owner, shared: Budget::unknown(), members: Vec::new(), lanes: VecDeque::new(), rung: false }
+        let (members, lanes) = Default::default();
+        Self { owner, shared: Budget::unknown(), members, lanes, patience: None, rung: false }
     }
 
     /// Makes a credential known to the cell.
@@ -96,6 +99,7 @@ impl Cell {
 
     /// Has a request wait behind those of its key.
     pub(super) fn queue(&mut self, credential: Label, key: Label, waiter: Waiter) {
+        self.patience = Some(self.patience.map_or(waiter.deadline, |patience| patience.min(waiter.deadline)));
         match self.lanes.iter_mut().find(|lane| lane.is_of(credential, key)) {
             Some(lane) => lane.waiters.push_back(waiter),
             None => self.lanes.push_back(Lane { credential, key, waiters: [waiter].into() }),
@@ -182,6 +186,9 @@ impl Cell {
 
     /// Those whose time is over wait no longer.
     fn tell_off(&mut self, now: Instant, round: &mut Round) {
+        if self.patience.is_none_or(|patience| patience > now) {
+            return;
+        }
         let mut lanes = std::mem::take(&mut self.lanes);
         for lane in &mut lanes {
             if lane.waiters.iter().all(|waiter| waiter.deadline > now) {
@@ -196,16 +203,18 @@ impl Cell {
         }
         lanes.retain(|lane| !lane.waiters.is_empty());
         self.lanes = lanes;
+        self.patience = self.lanes.iter().flat_map(|lane| &lane.waiters).map(|waiter| waiter.deadline).min();
     }
 
+    /// When somebody may go or is to be told off; nobody waits where that is never.
     fn next_round(&mut self, now: Instant) -> Option<Instant> {
-        let deadline = self.lanes.iter().flat_map(|lane| &lane.waiters).map(|waiter| waiter.deadline).min()?;
+        let patience = self.patience.filter(|_| self.is_waited_for())?;
         let credentials: Vec<Label> = self.lanes.iter().map(|lane| lane.credential).collect();
         let rooms = credentials.into_iter().filter_map(|credential| {
             let at = self.place_of(credential)?;
             Some(self.next_room(at, now)).filter(|next| *next > now)
         });
-        rooms.chain([deadline]).min()
+        rooms.chain([patience]).min()
     }
 
     fn place_of(&self, credential: Label) -> Option<usize> {

@@ -10,7 +10,7 @@ use http::{Method, Request, Uri};
 use super::door::Door;
 use super::error::ProxyError;
 use super::inbound::{Inbound, Shown};
-use super::permit::{Access, Decision, Found, Openness, Permit, Witness};
+use super::permit::{Access, Decision, Found, Openness, Permit, Steps, Witness};
 use super::respond;
 use crate::catalogue::{Demand, Judgement};
 use crate::edge::{HeadLimits, WireFault};
@@ -119,6 +119,11 @@ impl Checkpoint {
     /// Whether callers of a route need a key at a listener.
     pub fn openness(&self, post: &Post, route: &Route) -> Openness {
         self.access(post).openness(route)
+    }
+
+    /// The steps of a request at a listener, for whoever takes them one by one.
+    pub fn steps<'a>(&'a self, post: &'a Post) -> Steps<'a> {
+        Steps::of(self.access(post))
     }
 
     fn access<'a>(&'a self, post: &'a Post) -> Access<'a> {

@@ -12,7 +12,7 @@ use crate::keys::{KeyAmbiguous, KeySet, Presented, Sight};
 use crate::path::check_query;
 
 /// A sanitised request: hop-by-hop, credential and forwarding fields are gone, the key is a digest.
-pub(super) struct Inbound {
+pub struct Inbound {
     pub(super) method: Method,
     pub(super) target: PathAndQuery,
     pub(super) headers: HeaderMap,
@@ -31,7 +31,7 @@ impl Inbound {
 }
 
 /// What a request shows of keys, seen once, before anybody judges it.
-pub(super) struct Shown {
+pub struct Shown {
     /// What it presents.
     pub(super) presented: Result<Presented, KeyAmbiguous>,
     /// Whether a key stands in its path or query.

@@ -48,14 +48,14 @@ pub use decode::CodingFault;
 pub use door::Door;
 pub use error::ProxyError;
 pub use explain::{Checkpoint, Entry, Explanation, Post, Question, Refusal, Way};
-pub use permit::Openness;
+pub use inbound::{Inbound, Shown};
+pub use permit::{Found, Openness, Permit, Steps};
 pub use upload::{UploadBody, UploadFault};
 
 use self::attempt::{Answer, Sent};
-use self::inbound::{Inbound, Shown};
 use self::ledger::Ledger;
 use self::letter::Letter;
-use self::permit::{Access, Decision, Permit};
+use self::permit::{Access, Decision};
 use self::respond::respond;
 use self::upload::Upload;
 use crate::config::Redact;

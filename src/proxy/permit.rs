@@ -1,6 +1,7 @@
 //! Who asks, where it leads, whether it may: the proof that a request may be sent.
 
 mod clearance;
+mod steps;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 
 use self::clearance::Clearance;
+pub use self::steps::Steps;
 use super::door::Door;
 use super::error::ProxyError;
 use super::inbound::{self, Inbound, Shown};
@@ -24,7 +26,7 @@ use crate::scope::Scope;
 use crate::telemetry::Label;
 
 /// A caller and the route that its path leads to; only [`Access::decide`] makes a [`Permit`] of it.
-pub(super) struct Found {
+pub struct Found {
     key: Option<Arc<Key>>,
     route: Arc<Route>,
     target: PathAndQuery,
@@ -36,7 +38,7 @@ pub(super) struct Found {
 }
 
 /// The proof that a known or admitted caller may ask this of this route.
-pub(super) struct Permit(Found);
+pub struct Permit(Found);
 
 /// A request that may be sent if its body says so: its key has one of the scopes that the body may take, not both.
 pub(super) struct Sealed(Found);

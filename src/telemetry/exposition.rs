@@ -3,7 +3,7 @@
 //! The exporter keeps the totals of counters and gauges; histograms, which it cannot take with their buckets filled, and
 //! fractional counters are rendered here.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -27,8 +27,8 @@ pub(super) struct Exposition {
     paced: BTreeMap<Arc<str>, Histogram>,
     /// Of every key that was used, those that are gone among them.
     last_used: BTreeMap<Arc<str>, u64>,
-    /// The keys that there are.
-    keys: HashSet<Arc<str>>,
+    /// The keys that there are, and when they were made.
+    keys: BTreeMap<Arc<str>, f64>,
     /// Gauges whose series may go again.
     credentials_up: BTreeMap<Arc<str>, f64>,
     token_expiries: BTreeMap<Arc<str>, f64>,
@@ -100,11 +100,15 @@ impl Exposition {
         for (credential, meters) in &meters.credentials {
             let labels = [self.name(*credential)];
             self.counter(&family::REJECTIONS, labels.clone()).absolute(meters.rejections.load(Relaxed));
-            self.counter(&family::PROMOTIONS, labels).absolute(meters.promotions.load(Relaxed));
+            self.counter(&family::PROMOTIONS, labels.clone()).absolute(meters.promotions.load(Relaxed));
+            // There before the first one, which an alert would not see otherwise.
+            self.counter(&family::REDACTIONS, labels).increment(0);
             // A credential that is none of OAuth has no series.
-            for outcome in Refresh::ALL.into_iter().filter(|outcome| meters.refreshes.count(*outcome) > 0) {
+            let refreshes = Refresh::ALL.map(|outcome| (outcome, meters.refreshes.count(outcome)));
+            let has_tokens = meters.token_expiry.load(Relaxed) != 0 || refreshes.iter().any(|(_, count)| *count > 0);
+            for (outcome, count) in refreshes.into_iter().filter(|_| has_tokens) {
                 let labels = [self.name(*credential), SharedString::const_str(outcome.as_str())];
-                self.counter(&family::REFRESHES, labels).absolute(meters.refreshes.count(outcome));
+                self.counter(&family::REFRESHES, labels).absolute(count);
             }
         }
         let standing = || meters.credentials.iter().filter(|(credential, _)| meters.standing.contains(credential));
@@ -113,7 +117,7 @@ impl Exposition {
         self.token_expiries = ends.collect();
         let up = standing().map(|(credential, meters)| (self.names.text(*credential), number(meters.up.load(Relaxed))));
         self.credentials_up = up.collect();
-        self.keys = meters.keys.iter().map(|key| self.names.text(*key)).collect();
+        self.keys = meters.keys.iter().map(|(key, made)| (self.names.text(*key), *made as f64)).collect();
         self.expiries = meters.expiries.iter().map(|(key, at)| (self.names.text(*key), *at as f64)).collect();
         let standing = meters.limits.iter().filter(|((credential, _), _)| meters.standing.contains(credential));
         let known = standing
@@ -138,8 +142,9 @@ impl Exposition {
         self.write_limits(&family::LIMIT_REMAINING, |(_, remaining)| remaining, &mut text);
         write_gauges(&family::CREDENTIAL_UP, &self.credentials_up, &mut text);
         write_gauges(&family::TOKEN_EXPIRY, &self.token_expiries, &mut text);
+        write_gauges(&family::KEY_CREATED, &self.keys, &mut text);
         write_gauges(&family::KEY_EXPIRY, &self.expiries, &mut text);
-        let used = self.last_used.iter().filter(|(key, _)| self.keys.contains(*key));
+        let used = self.last_used.iter().filter(|(key, _)| self.keys.contains_key(*key));
         write_gauges(&family::KEY_LAST_USED, &used.map(|(key, at)| (key.clone(), *at as f64)).collect(), &mut text);
         process::write(&mut text);
         text

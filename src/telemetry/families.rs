@@ -137,6 +137,11 @@ pub(super) const KEY_LAST_USED: Family<1> = Family::gauge(
     ["key"],
     "When the last request with the key ended, in seconds since 1970.",
 );
+pub(super) const KEY_CREATED: Family<1> = Family::gauge(
+    "closegate_key_created_timestamp_seconds",
+    ["key"],
+    "When the key was made, or first read from the configuration, in seconds since 1970.",
+);
 pub(super) const KEY_EXPIRY: Family<1> = Family::gauge(
     "closegate_key_expiry_timestamp_seconds",
     ["key"],

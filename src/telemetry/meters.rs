@@ -144,8 +144,8 @@ pub(super) struct Meters {
     pub(super) standing: HashSet<Label>,
     /// Seconds since 1970, by key.
     pub(super) expiries: HashMap<Label, i64>,
-    /// The keys that there are and that have series of their own.
-    pub(super) keys: HashSet<Label>,
+    /// The keys that there are and that have series of their own, and when they were made, in seconds since 1970.
+    pub(super) keys: HashMap<Label, i64>,
     pub(super) reloads: Reloads,
     pub(super) store: StoreState,
 }

@@ -147,10 +147,16 @@ impl Telemetry {
         lock(&self.meters).standing = credentials.into_iter().collect();
     }
 
-    /// Notes which keys there are: of others it is not shown when they were used. A key without a series of its own has none
-    /// here either.
-    pub fn keys_stand(&self, keys: impl IntoIterator<Item = Label>) {
-        lock(&self.meters).keys = keys.into_iter().filter(|key| key.has_own_series()).collect();
+    /// Notes which keys there are, and when each was made: where nobody knows, the moment at which it was first noted. Of
+    /// other keys it is not shown when they were used. A key without a series of its own has none here either.
+    pub fn keys_stand(&self, keys: impl IntoIterator<Item = (Label, Option<Timestamp>)>) {
+        let (now, mut meters) = (Timestamp::now().as_second(), lock(&self.meters));
+        let own = keys.into_iter().filter(|(key, _)| key.has_own_series());
+        let made = |(key, made): (Label, Option<Timestamp>)| {
+            let noted = meters.keys.get(&key).copied().unwrap_or(now);
+            (key, made.map_or(noted, Timestamp::as_second))
+        };
+        meters.keys = own.map(made).collect();
     }
 
     /// Notes from when on keys are refused, those that are at all; a key without a series of its own has none here

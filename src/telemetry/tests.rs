@@ -137,7 +137,7 @@ fn keys_beyond_the_bound_share_a_series() {
         core.finish(&record);
     }
     telemetry.key_expiries(["one", "two", "three"].map(|name| (telemetry.key(name), Timestamp::UNIX_EPOCH)));
-    telemetry.keys_stand(["one", "two", "three"].map(|name| telemetry.key(name)));
+    telemetry.keys_stand(["one", "two", "three"].map(|name| (telemetry.key(name), None)));
     record.key = Label::ANONYMOUS;
     core.finish(&record);
     let page = telemetry.render();
@@ -155,10 +155,49 @@ fn of_a_key_that_is_gone_it_is_not_shown_when_it_was_used() {
     let telemetry = silent(9);
     telemetry.key_last_used("gone", 7);
     telemetry.key_last_used("there", 8);
-    telemetry.keys_stand([telemetry.key("there")]);
+    telemetry.keys_stand([(telemetry.key("there"), None)]);
     let page = telemetry.render();
     assert_value(&page, r#"closegate_key_last_used_timestamp_seconds{key="there"}"#, 8.0);
     assert!(!page.contains("gone"), "{page}");
+}
+
+#[test]
+fn when_a_key_was_made_is_shown_or_when_it_was_first_noted() {
+    let (telemetry, at) = (silent(1), Timestamp::from_second(1_000).unwrap());
+    let [made, beyond] = ["made", "beyond"].map(|name| telemetry.key(name));
+    let created = r#"closegate_key_created_timestamp_seconds{key="made"}"#;
+    telemetry.keys_stand([(made, Some(at)), (beyond, Some(at))]);
+    let page = telemetry.render();
+    assert_value(&page, created, 1_000.0);
+    assert!(!page.contains("beyond"), "{page}");
+    // A key that a file declares, and that goes on over a reload.
+    telemetry.keys_stand([]);
+    assert!(!telemetry.render().contains(created));
+    let before = Timestamp::now().as_second();
+    telemetry.keys_stand([(made, None)]);
+    let shown = value(&telemetry.render(), created).unwrap();
+    assert!((before as f64..=Timestamp::now().as_second() as f64).contains(&shown), "{shown}");
+    lock(&telemetry.meters).keys.insert(made, 7);
+    telemetry.keys_stand([(made, None)]);
+    assert_value(&telemetry.render(), created, 7.0);
+}
+
+#[test]
+fn counters_that_alerts_watch_are_there_before_they_count() {
+    let telemetry = silent(9);
+    telemetry.credential_meters(telemetry.credential("sales"));
+    let grant = telemetry.credential_meters(telemetry.credential("grant"));
+    grant.token_expiry.store(7, Ordering::Relaxed);
+    let page = telemetry.render();
+    for name in ["rejections", "promotions"] {
+        assert_value(&page, &format!("closegate_credential_{name}_total{{credential=\"sales\"}}"), 0.0);
+    }
+    assert_value(&page, r#"closegate_redactions_total{credential="sales"}"#, 0.0);
+    for outcome in ["success", "failure", "refused"] {
+        let labels = format!("{{credential=\"grant\",outcome=\"{outcome}\"}}");
+        assert_value(&page, &format!("closegate_credential_refreshes_total{labels}"), 0.0);
+    }
+    assert_eq!(page.matches("\nclosegate_credential_refreshes_total{").count(), 3, "{page}");
 }
 
 #[test]

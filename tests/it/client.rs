@@ -4,11 +4,12 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use closegate::sim::{Accepted, Options, Simulator};
+use closegate::sim::{Accepted, Options, RateLimit, Simulator};
 use serde_json::{Value, json};
 
-use crate::world::{INJECTED, KEY, OTHER_KEY, RUNTIME, SECRET, gateway};
+use crate::world::{INJECTED, KEY, OTHER_KEY, RUNTIME, SECRET, Setup, World, gateway};
 
 /// What a script of the tests prints; it must end well.
 pub(crate) fn python(script: &str, arguments: &Value) -> Vec<u8> {
@@ -57,28 +58,56 @@ fn the_official_client_works_on_leads_with_a_gateway_key() {
     RUNTIME.block_on(simulator.stop());
 }
 
+/// The clients from PyPI, by what `patience.py` calls them, and a key for each, so that none waits for another.
+fn keyed(mut setup: Setup, limits: &str) -> (Setup, serde_json::Map<String, Value>) {
+    let mut keys = serde_json::Map::new();
+    for (table, name) in ["keys.official", "keys.close-dot", "keys.tap"].into_iter().zip(CLIENTS) {
+        let key = format!("cgk_0123abcd_backing0off0{name:0<20}");
+        let lines = format!("secret = {{ file = \"{name}.key\" }}\nroutes = [\"sales\"]\n{limits}");
+        setup = setup.file(&format!("{name}.key"), &key).set(table, &lines);
+        keys.insert(name.to_owned(), key.into());
+    }
+    (setup, keys)
+}
+
+const CLIENTS: [&str; 3] = ["official", "close_dot", "tap"];
+
+/// How long each client waited, in seconds, while it made three calls.
+fn waited(world: &World, keys: &serde_json::Map<String, Value>) -> [Vec<f64>; 3] {
+    let base = format!("http://{}/sales/api/v1/", world.proxy);
+    let waits: Value = serde_json::from_slice(&python("patience.py", &json!({ "base": base, "keys": keys }))).unwrap();
+    CLIENTS.map(|client| waits[client].as_array().unwrap().iter().map(|wait| wait.as_f64().unwrap()).collect())
+}
+
 #[test]
 fn clients_back_off_from_the_limits_of_a_key_as_from_those_of_close() {
     let simulator = Simulator::start(Options::new().accept(Accepted::api_key("sales", SECRET)));
     let simulator = RUNTIME.block_on(simulator).unwrap();
-    // A key each, so that none waits for another.
-    let keys = ["official", "close_dot", "tap"].map(|name| (name, format!("cgk_0123abcd_backing0off0{name:0<20}")));
-    let mut setup = gateway(simulator.address());
-    for (table, (name, key)) in ["keys.official", "keys.close-dot", "keys.tap"].into_iter().zip(&keys) {
-        let lines = format!("secret = {{ file = \"{name}.key\" }}\nroutes = [\"sales\"]\nrate = \"1/s\"\nburst = 1");
-        setup = setup.file(&format!("{name}.key"), key).set(table, &lines);
-    }
+    let (setup, keys) = keyed(gateway(simulator.address()), "rate = \"1/s\"\nburst = 1");
     let world = setup.start();
-    let base = format!("http://{}/sales/api/v1/", world.proxy);
-    let keys: serde_json::Map<String, Value> =
-        keys.map(|(name, key)| (name.to_owned(), key.into())).into_iter().collect();
-    let waits: Value = serde_json::from_slice(&python("patience.py", &json!({ "base": base, "keys": keys }))).unwrap();
-    for client in ["official", "close_dot", "tap"] {
-        let waited: Vec<f64> = waits[client].as_array().unwrap().iter().map(|wait| wait.as_f64().unwrap()).collect();
+    for waited in waited(&world, &keys) {
         // A second for each call but the first, as the gateway said; on a slow machine it may be over already.
-        assert!((1..=2).contains(&waited.len()) && waited.iter().all(|wait| *wait == 1.0), "{client}: {waits}");
+        assert!((1..=2).contains(&waited.len()) && waited.iter().all(|wait| *wait == 1.0), "{waited:?}");
     }
     let refused = world.metric("closegate_refused_requests_total{route=\"sales\",code=\"key_rate_limited\"}");
     assert!((3.0..=6.0).contains(&refused), "{refused}");
+    RUNTIME.block_on(simulator.stop());
+}
+
+#[test]
+fn clients_back_off_when_the_gateway_knows_that_the_limit_of_close_is_reached() {
+    let limited = Options::new().accept(Accepted::api_key("sales", SECRET));
+    let simulator = Simulator::start(limited.rate_limit(RateLimit::new(1, Duration::from_secs(2))));
+    let simulator = RUNTIME.block_on(simulator).unwrap();
+    let (setup, keys) = keyed(gateway(simulator.address()).set("pace", "max_wait = \"1ms\""), "");
+    let world = setup.start();
+    for waited in waited(&world, &keys) {
+        // Until the window of two seconds is over, as the gateway said.
+        assert!(!waited.is_empty() && waited.iter().all(|wait| (1.0..=2.0).contains(wait)), "{waited:?}");
+    }
+    let refused = world.metric("closegate_refused_requests_total{route=\"sales\",code=\"upstream_rate_limited\"}");
+    assert!(refused >= 3.0, "{refused}");
+    // Close had no request to refuse.
+    assert_eq!(simulator.seen().len(), 9);
     RUNTIME.block_on(simulator.stop());
 }

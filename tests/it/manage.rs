@@ -593,6 +593,8 @@ fn the_first_key_closes_routes_for_good() {
     assert_eq!(made.closed_routes, ["sales"]);
     let text = made.text.reveal().to_owned();
     assert_eq!(text.split('_').nth(1), made.key.id.as_deref());
+    let created = world.metric("closegate_key_created_timestamp_seconds{key=\"tool\"}");
+    assert_eq!(Some(created as i64), made.key.created_at.map(|at| at.as_second()));
     assert_eq!((status(&world, path), with_key(&world, path, &text)), (401, 200));
     assert_eq!(wait(management.create_key(new_key("other", &["sales"]), &by())).unwrap().closed_routes, [""; 0]);
     assert_eq!(code(management.create_key(new_key("tool", &["sales"]), &by())), Code::Conflict);

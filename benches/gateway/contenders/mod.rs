@@ -34,11 +34,23 @@ pub(crate) enum Contender {
     Envoy,
     /// Caddy.
     Caddy,
+    /// The least that can be built on Pingora: `benches/peers/pingora`.
+    Pingora,
     /// closegate with all its features.
     Closegate(Http),
     /// closegate with features up to this one; with none, it only injects.
     Upto(Option<Feature>),
 }
+
+/// All that closegate is compared with.
+const PEERS: [Contender; 6] = [
+    Contender::Nginx,
+    Contender::HaproxyH1,
+    Contender::HaproxyH2,
+    Contender::Envoy,
+    Contender::Caddy,
+    Contender::Pingora,
+];
 
 /// Where contenders find what they need.
 pub(crate) struct Place<'a> {
@@ -71,7 +83,7 @@ pub(crate) struct Stopped(pub(crate) Child);
 impl Contender {
     /// closegate and whatever else this machine has; says what is not there.
     pub(crate) fn found() -> Vec<Self> {
-        let mut all = vec![Self::Nginx, Self::HaproxyH1, Self::HaproxyH2, Self::Envoy, Self::Caddy];
+        let mut all = PEERS.to_vec();
         all.retain(|peer| match peer.program() {
             Some(_) => true,
             None => {
@@ -92,9 +104,8 @@ impl Contender {
 
     /// The one of this name.
     pub(crate) fn named(name: &str) -> Result<Self, String> {
-        let peers = [Self::Nginx, Self::HaproxyH1, Self::HaproxyH2, Self::Envoy, Self::Caddy];
         let own = [Http::Auto, Http::H1, Http::H2].map(Self::Closegate);
-        let all: Vec<_> = peers.into_iter().chain(own).collect();
+        let all: Vec<_> = PEERS.into_iter().chain(own).collect();
         let names = || all.iter().map(|contender| contender.name()).collect::<Vec<_>>().join(", ");
         let found = all.iter().find(|contender| contender.name() == name).copied();
         let found = found.ok_or_else(|| format!("no contender has this name; there are {}", names()))?;
@@ -110,6 +121,7 @@ impl Contender {
             Self::HaproxyH2 => "haproxy-h2",
             Self::Envoy => "envoy",
             Self::Caddy => "caddy",
+            Self::Pingora => "pingora",
             Self::Closegate(Http::Auto) => "closegate",
             Self::Closegate(Http::H1) => "closegate-h1",
             Self::Closegate(Http::H2) => "closegate-h2",
@@ -136,6 +148,7 @@ impl Contender {
             Self::HaproxyH1 | Self::HaproxyH2 => PathBuf::from("/usr/sbin/haproxy"),
             Self::Envoy => brought.join("bin/envoy"),
             Self::Caddy => brought.join("bin/caddy"),
+            Self::Pingora => brought.join("bin/pingora"),
             Self::Closegate(_) | Self::Upto(_) => return None,
         };
         file.exists().then_some(file)

@@ -31,6 +31,10 @@ pub(super) fn command(peer: Contender, place: &Place<'_>, port: u16) -> Result<C
             command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
             command.env("GOMAXPROCS", "1").env("HOME", folder).env("XDG_DATA_HOME", folder);
         }
+        Contender::Pingora => {
+            let (listen, origin) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", place.origin));
+            command.args([listen, origin]).arg(folder.join("ca.pem")).args([presented(), injected()]);
+        }
         Contender::Closegate(_) | Contender::Upto(_) => return Err("closegate is no peer of its own".into()),
     }
     Ok(command)

@@ -159,6 +159,7 @@ impl KeyBody {
             "description": description,
             "hash": self.hash,
             "former": former,
+            "created": self.created_at,
             "routes": routes,
             "scopes": scopes,
             "allow": allow,

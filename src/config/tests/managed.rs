@@ -167,6 +167,7 @@ fn no_file_can_say_what_only_the_store_does() {
         |extra: &str| format!("{SALES}[keys.k]\nroutes = [\"sales\"]\nhash = \"sha256:{}\"\n{extra}", "0".repeat(64));
     let former = format!("former = {{ hash = \"sha256:{}\", until = 2027-01-01T00:00:00Z }}", "1".repeat(64));
     assert_eq!(only(&text(&former), &[]).0, "keys.k.former");
+    assert_eq!(only(&text("created = 2027-01-01T00:00:00Z"), &[]).0, "keys.k.created");
     let faults = bad("[credentials.a]\napi_key = { stored = 1 }\n", &[]);
     assert!(faults.iter().any(|fault| fault.key == "credentials.a.api_key"), "{faults:?}");
 }

@@ -40,7 +40,7 @@ fn everything() -> String {
     record.paced = Duration::from_millis(700);
     core.begin(record.route);
     core.finish(&record);
-    telemetry.keys_stand([record.key]);
+    telemetry.keys_stand([(record.key, None)]);
     telemetry.key_expiries([(record.key, "2027-06-30T00:00:00Z".parse().unwrap())]);
     telemetry.stand([record.credential]);
     let meters = telemetry.credential_meters(record.credential);
