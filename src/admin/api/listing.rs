@@ -51,7 +51,7 @@ pub(super) struct KeyQuery {
     /// At most so many, in their order.
     #[param(minimum = 1, maximum = 500, default = 100)]
     limit: Option<u64>,
-    /// Where the page before this one ended: its `next`.
+    /// Where the page before this one ended: its `next`. In another order than by name, one that is gone meanwhile begins anew.
     #[param(pattern = "^[a-z0-9][a-z0-9-]{0,62}$")]
     cursor: Option<String>,
     /// Only those with this text in their name, description, id or routes; case does not matter.

@@ -147,16 +147,13 @@ impl<T: Listed> Part<T> {
     fn after(&self, cursor: &str, list: &[T]) -> Result<usize, Refusal> {
         // The names of all that is listed are of one shape.
         let name = opened("cursor", cursor)?;
-        let ended = |one: &T| one.name() == name.as_str();
-        match (list.iter().position(ended), self.order) {
-            (Some(place), _) => Ok(place + 1),
-            (None, None) => Ok(list.partition_point(|one| one.name() < name.as_str())),
-            // It was removed meanwhile, and with it the place that it had in this order.
-            (None, Some(_)) => {
-                Err(Refusal::new(Code::Malformed, "`cursor` is not the `next` of another page any more")
-                    .hint("begin without it"))
-            }
-        }
+        let ended = list.iter().position(|one| one.name() == name.as_str());
+        Ok(match (ended, self.order) {
+            (Some(place), _) => place + 1,
+            (None, None) => list.partition_point(|one| one.name() < name.as_str()),
+            // It was removed meanwhile, and with it the place that it had in this order: better twice than not at all.
+            (None, Some(_)) => 0,
+        })
     }
 }
 

@@ -90,10 +90,6 @@ export function usePages(name, load, asked, { every } = {}) {
   const loaded = useLoaded(`${what} ${cursor ?? ''}`, () => load({ ...asked, ...(cursor && { cursor }) }), { every });
   const before = useRef(undefined);
   if (loaded.data !== undefined) before.current = loaded.data;
-  // The place where a page began may be gone: then the list begins anew.
-  useEffect(() => {
-    if (cursor && loaded.fault?.status === 400) move({ what, cursors: [] });
-  }, [cursor, loaded.fault]);
   return {
     ...loaded,
     data: loaded.data ?? (loaded.fault ? undefined : before.current),

@@ -80,8 +80,7 @@ fn no_screen_asks_for_more_or_draws_more_with_2000_keys_and_200_credentials() {
 const ROUNDS: usize = 3;
 /// Room for what is counted in words, such as how many there are.
 const SLACK: f64 = 1.05;
-/// What a screen fetches at most, once the browser has the page itself: all keys would be eight times that, and `/metrics` has a
-/// bound of its own (`metrics.max_key_series`).
+/// What a screen fetches at most, once the browser has the page itself: all keys would be eight times that.
 const BYTES: f64 = 100_000.0;
 /// The requests that a screen makes of the API at most.
 const ASKED: f64 = 10.0;
