@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::HeaderValue;
 
 /// Why a text is no name.
@@ -203,7 +204,9 @@ impl RequestId {
         for (at, slot) in text.iter_mut().enumerate() {
             *slot = DIGITS[(bits >> (124 - 4 * at)) as usize & 15];
         }
-        HeaderValue::from_bytes(&text).map_or_else(|_| Self(HeaderValue::from_static("0")), Self)
+        // Its owner counts who shares it: no further allocation for the first copy.
+        let shared = HeaderValue::from_maybe_shared(Bytes::from_owner(text));
+        shared.map_or_else(|_| Self(HeaderValue::from_static("0")), Self)
     }
 
     /// The id as a header's value.

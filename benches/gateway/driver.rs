@@ -124,7 +124,7 @@ impl Connection {
     }
 }
 
-fn request(target: &Target, scenario: &Scenario) -> Vec<u8> {
+pub(crate) fn request(target: &Target, scenario: &Scenario) -> Vec<u8> {
     let (method, length) = match scenario.up {
         0 => ("GET", String::new()),
         up => ("POST", format!("Content-Type: application/json\r\nContent-Length: {up}\r\n")),

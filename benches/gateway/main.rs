@@ -4,7 +4,8 @@
 //! connections alive, on one worker; before anything is measured, each has to prove it. Contenders take turns, each
 //! round with fresh processes, and are compared within a round: a shared machine is slower now and then, but not for one
 //! of them alone. The others only inject and write no log; closegate does all that it can do. Who is not installed is
-//! left out (`benches/peers/install`). `--features` measures closegate alone, with one feature more at a time. Without
+//! left out (`benches/peers/install`). Commands measure what concerns closegate alone: the delays of others (`tails`), memory and
+//! starts (`connections`, `lasting`, `large`). `--features` measures closegate alone, with one feature more at a time. Without
 //! `--bench`, as under `cargo test`, one short round shows that all of it works.
 
 mod contenders;
@@ -15,7 +16,9 @@ mod origin;
 mod paced;
 mod proof;
 mod report;
+mod scale;
 mod scenario;
+mod tails;
 
 use std::error::Error;
 use std::fs;
@@ -33,6 +36,7 @@ use self::measure::{Sample, cpu_time, resident};
 use self::origin::Origin;
 use self::paced::Delays;
 use self::report::Report;
+use self::scale::Size;
 use self::scenario::Scenario;
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
@@ -43,7 +47,7 @@ struct Arguments {
     #[command(subcommand)]
     role: Option<Role>,
     /// Rounds a scenario; an odd number has a median of its own.
-    #[arg(long)]
+    #[arg(long, global = true)]
     rounds: Option<usize>,
     /// Small requests measured a contender and round, over all connections; of larger ones fewer.
     #[arg(long)]
@@ -67,16 +71,16 @@ struct Arguments {
     #[arg(long)]
     profile: Option<PathBuf>,
     /// Requests a second at which delays are measured; with 0 they are not.
-    #[arg(long)]
+    #[arg(long, global = true)]
     rate: Option<u32>,
     /// The closegate that is measured; by default the one built with the bench.
-    #[arg(long, default_value = env!("CARGO_BIN_EXE_closegate"))]
+    #[arg(long, global = true, default_value = env!("CARGO_BIN_EXE_closegate"))]
     program: PathBuf,
     /// Where the figures go as JSON.
     #[arg(long, default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/gateway.json"))]
     json: PathBuf,
     /// Given by `cargo bench`.
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, global = true)]
     bench: bool,
 }
 
@@ -85,6 +89,35 @@ enum Role {
     /// The process that plays Close: the measuring process starts it.
     #[command(hide = true)]
     Origin { folder: PathBuf },
+    /// What one client, or a reload, does to the delays of all others.
+    Tails,
+    /// How soon closegate answers after its start, and what idle connections take.
+    Connections {
+        /// Idle ones.
+        #[arg(long, default_value_t = 10_000)]
+        idle: usize,
+        /// Connections that are in use beside them.
+        #[arg(long, default_value_t = 256)]
+        active: usize,
+    },
+    /// Whether what is resident grows over some minutes of load.
+    Lasting {
+        /// How many.
+        #[arg(long, default_value_t = 10.0)]
+        minutes: f64,
+    },
+    /// Load time, memory and reload time of a large configuration.
+    Large {
+        /// Gateway keys.
+        #[arg(long, default_value_t = 100_000)]
+        keys: usize,
+        /// Routes.
+        #[arg(long, default_value_t = 10_000)]
+        routes: usize,
+        /// Credentials.
+        #[arg(long, default_value_t = 1_000)]
+        credentials: usize,
+    },
 }
 
 /// What is compared with what, and how often.
@@ -102,6 +135,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match &arguments.role {
         Some(Role::Origin { folder }) => origin::serve(folder),
+        Some(role) => alone(role, &arguments),
         None if arguments.count || arguments.check => count(&arguments),
         None => compare(&arguments),
     };
@@ -172,6 +206,25 @@ fn compare(arguments: &Arguments) -> Result<()> {
     println!("{}", report::summary(&reports));
     println!("as JSON: {}", arguments.json.display());
     if errors > 0 { Err(format!("{errors} requests failed").into()) } else { Ok(()) }
+}
+
+/// Measures what concerns closegate alone.
+fn alone(role: &Role, arguments: &Arguments) -> Result<()> {
+    let plan = Plan::of(arguments);
+    let folder = tempfile::tempdir()?;
+    let origin = Origin::start(folder.path())?;
+    let program = &arguments.program;
+    let place = Place { folder: folder.path(), origin: origin.port(), program, under: Under::Nothing };
+    if cfg!(debug_assertions) {
+        println!("a build for debugging: the figures say nothing about a release");
+    }
+    match *role {
+        Role::Origin { ref folder } => origin::serve(folder),
+        Role::Tails => tails::tails(&place, plan.rounds, plan.rate),
+        Role::Connections { idle, active } => scale::connections(&place, idle, active),
+        Role::Lasting { minutes } => scale::lasting(&place, minutes),
+        Role::Large { keys, routes, credentials } => scale::large(&place, Size { keys, routes, credentials }),
+    }
 }
 
 /// Counts the instructions of a request, of each contender.

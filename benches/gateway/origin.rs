@@ -45,6 +45,11 @@ impl Origin {
     /// Writes certificates into the folder, and starts a process that serves with them.
     pub(crate) fn start(folder: &Path) -> Result<Self> {
         certify(folder)?;
+        Self::another(folder)
+    }
+
+    /// Starts one more process that serves with the certificates of the folder.
+    pub(crate) fn another(folder: &Path) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("origin").arg(folder).stdout(Stdio::piped());
         let mut process = Stopped(command.spawn()?);
@@ -147,6 +152,11 @@ async fn exchange(head: Parts, mut body: RecvStream, mut respond: SendResponse<B
     Ok(())
 }
 
+/// After one request here the credential has used up its limit for some minutes, as the answer says.
+pub(crate) const EXHAUSTED: &str = "/api/v1/contact/";
+const NOTHING_LEFT: &str = "limit=100000, remaining=0, reset=250";
+const PLENTY_LEFT: &str = "limit=1000000, remaining=999999, reset=1";
+
 /// What plays Close.
 struct Close {
     /// The one `Authorization` that it takes.
@@ -177,7 +187,8 @@ impl Close {
         let headers = response.headers_mut();
         headers.insert(CONTENT_LENGTH, length);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert("ratelimit", HeaderValue::from_static("limit=1000000, remaining=999999, reset=1"));
+        let left = if request.uri.path() == EXHAUSTED { NOTHING_LEFT } else { PLENTY_LEFT };
+        headers.insert("ratelimit", HeaderValue::from_static(left));
         response
     }
 

@@ -16,7 +16,7 @@ use crate::driver::{Connection, Target};
 use crate::scenario::Scenario;
 
 /// How long requests are sent.
-const LASTING: Duration = Duration::from_secs(2);
+pub(crate) const LASTING: Duration = Duration::from_secs(2);
 
 /// Quantiles of the delays, in microseconds.
 #[derive(Clone, Copy)]

@@ -65,6 +65,16 @@ impl Scenario {
             .ok_or_else(|| format!("no scenario has this name; there are {}", names()))
     }
 
+    /// The same over so many connections.
+    pub(crate) fn over(self, connections: usize) -> Self {
+        Self { connections, ..self }
+    }
+
+    /// The same with so many bytes in an answer's body.
+    pub(crate) fn answered_with(self, down: usize) -> Self {
+        Self { down, ..self }
+    }
+
     /// How many requests are measured, of so many small ones.
     pub(crate) fn requests(&self, small: usize) -> usize {
         (small / self.weight).max(self.connections)

@@ -325,6 +325,10 @@ impl Permit {
     /// The target at the upstream, with the query of the request.
     pub(super) fn target(&self) -> Result<PathAndQuery, ProxyError> {
         let Self(found) = self;
+        // Nothing is taken from it, and nothing put before it.
+        if found.from == 0 && found.route.origin.base().is_empty() {
+            return Ok(found.target.clone());
+        }
         let target = found.route.upstream_target(found.rest(), found.target.query());
         target.map_err(|_| ProxyError::Wire(WireFault::UriTooLong))
     }

@@ -52,8 +52,26 @@ impl Feature {
     }
 }
 
+/// closegate with all its features, and with more tables behind those of its configuration.
+pub(crate) fn command_with(place: &Place<'_>, port: u16, more: &str) -> Result<Command> {
+    command_of(place, &(configuration(place, port, Http::Auto, Some(Feature::LAST))? + more))
+}
+
 /// closegate with its features up to this one.
 pub(super) fn command(place: &Place<'_>, port: u16, http: Http, last: Option<Feature>) -> Result<Command> {
+    command_of(place, &configuration(place, port, http, last)?)
+}
+
+/// closegate with this configuration, which goes into the file `closegate.toml`.
+fn command_of(place: &Place<'_>, configuration: &str) -> Result<Command> {
+    let file = place.folder.join("closegate.toml");
+    fs::write(&file, configuration)?;
+    let mut command = Command::new(place.program);
+    command.env_clear().arg("--config").arg(file).arg("serve");
+    Ok(command)
+}
+
+fn configuration(place: &Place<'_>, port: u16, http: Http, last: Option<Feature>) -> Result<String> {
     let has = |feature| Some(feature) <= last;
     let folder = place.folder.display();
     secret(&place.folder.join("credential"), CREDENTIAL)?;
@@ -105,14 +123,11 @@ credential = "bench"
     if has(Feature::Limits) {
         configuration.push_str("rate = \"1000000/s\"\nconcurrency = 10000\ndaily_quota = 1000000000\n");
     }
-    let file = place.folder.join("closegate.toml");
-    fs::write(&file, configuration)?;
-    let mut command = Command::new(place.program);
-    command.env_clear().arg("--config").arg(file).arg("serve");
-    Ok(command)
+    Ok(configuration)
 }
 
-fn secret(file: &Path, value: &str) -> Result<()> {
+/// A file that this user alone may read.
+pub(crate) fn secret(file: &Path, value: &str) -> Result<()> {
     fs::write(file, value)?;
     fs::set_permissions(file, fs::Permissions::from_mode(0o600))?;
     Ok(())

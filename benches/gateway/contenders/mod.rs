@@ -7,19 +7,19 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-pub(crate) use self::closegate::{Feature, Http};
+pub(crate) use self::closegate::{Feature, Http, command_with, secret};
 use crate::driver;
 use crate::{Result, count};
 
 /// What the tool presents, as the user name of Basic.
-const GATEWAY_KEY: &str = "bench-gateway-key-0123456789";
+pub(crate) const GATEWAY_KEY: &str = "bench-gateway-key-0123456789";
 /// What the origin accepts, as the user name of Basic.
-const CREDENTIAL: &str = "api_7b8KOSMa0OevK9qJvT6F9s.benchbenchbenchbenchbe";
+pub(crate) const CREDENTIAL: &str = "api_7b8KOSMa0OevK9qJvT6F9s.benchbenchbenchbenchbe";
 
 /// A proxy that is compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -165,20 +165,8 @@ impl Contender {
         if place.under == Under::Callgrind {
             command = count::under_callgrind(&command, place.folder);
         }
-        let errors = place.folder.join("stderr");
-        command.stdin(Stdio::null()).stdout(File::create(place.folder.join("stdout"))?).stderr(File::create(&errors)?);
-        let mut running = Running { port, process: Stopped(command.spawn()?) };
-        for _ in 0..6000 {
-            if driver::status(port, "/api/v1/lead/?size=64", Some(&presented())).is_ok_and(|status| status == 200) {
-                return Ok(running);
-            }
-            if running.process.0.try_wait()?.is_some() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let said = fs::read_to_string(errors)?;
-        Err(format!("{} does not answer: {}", self.name(), said.lines().last().unwrap_or("it says nothing")).into())
+        let running = Running::of(command, port, place)?;
+        running.answering(place, PATIENCE, |port| answers(port, ASKED))
     }
 
     /// The command of a peer, without arguments.
@@ -188,6 +176,34 @@ impl Contender {
 }
 
 impl Running {
+    /// Starts a command that is to listen on the port.
+    pub(crate) fn of(mut command: Command, port: u16, place: &Place<'_>) -> Result<Self> {
+        let output = |name| File::create(place.folder.join(name));
+        command.stdin(Stdio::null()).stdout(output("stdout")?).stderr(output("stderr")?);
+        Ok(Self { port, process: Stopped(command.spawn()?) })
+    }
+
+    /// The same process once it answers; how often that is tried says the pause.
+    pub(crate) fn answering(
+        mut self,
+        place: &Place<'_>,
+        pause: Duration,
+        answers: impl Fn(u16) -> bool,
+    ) -> Result<Self> {
+        let begun = Instant::now();
+        while begun.elapsed() < STUCK {
+            if answers(self.port) {
+                return Ok(self);
+            }
+            if self.process.0.try_wait()?.is_some() {
+                break;
+            }
+            std::thread::sleep(pause);
+        }
+        let said = fs::read_to_string(place.folder.join("stderr"))?;
+        Err(format!("it does not answer: {}", said.lines().last().unwrap_or("it says nothing")).into())
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -196,6 +212,20 @@ impl Running {
         self.process.0.id()
     }
 }
+
+/// Whether the target is answered with 200 to who has the key.
+pub(crate) fn answers(port: u16, target: &str) -> bool {
+    driver::status(port, target, Some(&presented())).is_ok_and(|status| status == 200)
+}
+
+/// What the origin answers with a small body.
+pub(crate) const ASKED: &str = "/api/v1/lead/?size=64";
+
+/// Between two looks at whether a contender answers.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(10);
+
+/// A contender that has not answered for so long never will.
+const STUCK: Duration = Duration::from_secs(600);
 
 impl Stopped {
     /// What the process prints.
@@ -227,6 +257,6 @@ pub(crate) fn basic(user: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:")))
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
