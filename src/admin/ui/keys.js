@@ -67,8 +67,8 @@ function Table({ page, pages, words, filter, route, credential, order }) {
         ${ORDERS.map(([key, label]) => html`<option key=${key} value=${key} selected=${key === order}>${label}</option>`)}</select></label></div>
     ${
       filter === 'unused' &&
-      html`<p class="soft small">Active, and without a request in the last 30 days. Since when there is a key of the configuration
-      is not known: it stands here if no use of it was seen.</p>`
+      html`<p class="soft small">Active, and without a request in the last 30 days. How long there has
+      been a key of the configuration is not known: it is listed if no use of it was seen.</p>`
     }
     <p class="hidden" role="status">${plural(page.total, 'key')} found</p>
     ${

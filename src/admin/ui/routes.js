@@ -181,7 +181,7 @@ function Form({ route: shown, path = '/api/v1/routes', onDone, onClose }) {
     <${Field} id="route-credential" label="Credential" hint="As whom requests are sent"
       fault=${tried && nameFault(credential) ? 'Choose a credential.' : fault?.of('credential')}>
       ${(control) => html`<input ...${control} value=${form.credential} list="route-credentials" onInput=${text('credential')}
-        placeholder=${near[0] ?? ''} autocomplete="off" autocapitalize="off" spellcheck=${false} />`}<//></div>
+        placeholder=${near.length === 1 ? near[0] : 'type to search'} autocomplete="off" autocapitalize="off" spellcheck=${false} />`}<//></div>
     <${Names} id="route-credentials" names=${near} />
     <${Field} id="route-allow" label="Allow only" optional fault=${fault?.of('allow')}
       hint="One rule a line, such as GET,HEAD /api/v1/**; with any, the rest is refused">${(control) => html`<textarea
