@@ -8,7 +8,7 @@ use crate::config::{Config, Listener, Tls};
 use crate::edge::{
     self, Bound, Doors, Entrance, HeadLimits, Inherited, Local, Offer, Rules, ServerTls, Session, Timeouts,
 };
-use crate::proxy::Door;
+use crate::proxy::{Door, Exposure};
 use crate::telemetry::Telemetry;
 
 /// What a gateway listens on.
@@ -168,7 +168,7 @@ pub(super) fn front(config: &Config, listening: Vec<Listening>, telemetry: &Tele
             listener.trusted_proxies.clone(),
             telemetry.listener(&label),
         );
-        front.doors.push(door(listener, sockets.iter().all(|socket| socket.local().is_local())));
+        front.doors.push(door(listener, exposure(&sockets)));
         front.rules.push(rules(listener, tls, doors.clone()));
         let entrance = |socket| Entrance { socket, listener: number, doors: doors.clone() };
         entrances.extend(sockets.into_iter().map(entrance));
@@ -176,9 +176,21 @@ pub(super) fn front(config: &Config, listening: Vec<Listening>, telemetry: &Tele
     (entrances, front)
 }
 
-/// Who may speak to a listener; whether it is on loopback is seen from its sockets.
-pub(super) fn door(listener: &Listener, loopback: bool) -> Door {
-    Door { loopback, hosts: listener.hosts.clone(), max_body: listener.max_body, body_timeout: listener.body_timeout }
+/// Who may speak to a listener.
+pub(super) fn door(listener: &Listener, exposure: Exposure) -> Door {
+    Door { exposure, hosts: listener.hosts.clone(), max_body: listener.max_body, body_timeout: listener.body_timeout }
+}
+
+/// From where sockets can be reached: the widest of them decides.
+fn exposure(sockets: &[Bound]) -> Exposure {
+    let all = |fits: fn(&Local) -> bool| sockets.iter().all(|socket| fits(socket.local()));
+    if all(|local| matches!(local, Local::Unix(_))) {
+        Exposure::Socket
+    } else if all(Local::is_local) {
+        Exposure::Loopback
+    } else {
+        Exposure::Network
+    }
 }
 
 /// The sizes that heads must keep at a listener.

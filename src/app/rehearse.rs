@@ -8,10 +8,10 @@ use super::assemble::{self, Slots};
 use super::listeners;
 use super::secrets::{Fault, History};
 use super::together::Together;
-use crate::config::{Config, Listener};
+use crate::config::{Address, Config, Listener};
 use crate::id::{CredentialId, CredentialName, KeyName, ListenerName, RouteName};
 use crate::keys;
-use crate::proxy::{Checkpoint, Explanation, Openness, Post, Question, Steps};
+use crate::proxy::{Checkpoint, Explanation, Exposure, Openness, Post, Question, Steps};
 use crate::telemetry::{Access, Options, Telemetry};
 use crate::vault::KeyText;
 
@@ -91,7 +91,12 @@ impl Rehearsal {
 
 /// What would decide at a listener.
 fn post(listener: &Listener) -> Post {
-    let door = listeners::door(listener, !listener.address.is_wide());
+    let exposure = match &listener.address {
+        Address::Unix(_) => Exposure::Socket,
+        address if address.is_wide() => Exposure::Network,
+        _ => Exposure::Loopback,
+    };
+    let door = listeners::door(listener, exposure);
     Post { door, limits: listeners::head_limits(listener) }
 }
 

@@ -25,8 +25,14 @@ use crate::telemetry::log::{self, Log};
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Args {
     /// Where the gateway listens, on loopback [default: 127.0.0.1:8080, or a free port where that is taken]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_loopback)]
     listen: Option<SocketAddr>,
+}
+
+/// Whoever reaches a demo may use it.
+fn parse_loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "an address and a port, such as 127.0.0.1:8080".to_owned())?;
+    if address.ip().is_loopback() { Ok(address) } else { Err("a demo stays on loopback: 127.0.0.1:PORT".to_owned()) }
 }
 
 /// A demo under way.

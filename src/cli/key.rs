@@ -74,7 +74,7 @@ pub(super) struct Create {
     #[arg(long, value_name = "RULE")]
     deny: Vec<String>,
     /// How many requests, such as 20/s
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     rate: Option<String>,
     /// How many requests at one moment before the rate holds
     #[arg(long, value_name = "N")]
@@ -127,6 +127,11 @@ fn parse_route(text: &str) -> Result<RouteName, String> {
 
 fn parse_scope(text: &str) -> Result<Scope, String> {
     serde_json::from_value(text.into()).map_err(|_| "read, write, delete, send, export, admin, or '*'".to_owned())
+}
+
+fn parse_rate(text: &str) -> Result<String, String> {
+    let rate = config::Rate::parse(text, None).map(|_| text.to_owned());
+    rate.ok_or_else(|| "20/s, 600/m or 5000/h".to_owned())
 }
 
 fn parse_end(text: &str) -> Result<Timestamp, String> {

@@ -208,15 +208,12 @@ fn route(walk: &mut Walk, at: &mut Section<'_>, name: &str, names: &Names, upstr
     let given = at.count(&["prefix"]) == 1;
     let prefix = prefix.or_else(|| Prefix::parse(&format!("/{name}")).ok().filter(|_| !given));
     let credential = route_credential(walk, at, name, names);
-    let route = Route {
-        prefix: prefix?,
-        credential: credential?,
-        upstream: at.or(walk, "upstream", upstream.clone(), kinds::origin),
-        rules: rules(walk, at),
-        anonymous: at.or(walk, "anonymous", false, kinds::flag),
-        danger_anonymous: at.or(walk, "danger_anonymous", false, kinds::flag),
-    };
-    Some(route)
+    // All of it is read before any of it is missed: every fault is named at once.
+    let upstream = at.or(walk, "upstream", upstream.clone(), kinds::origin);
+    let rules = rules(walk, at);
+    let anonymous = at.or(walk, "anonymous", false, kinds::flag);
+    let danger_anonymous = at.or(walk, "danger_anonymous", false, kinds::flag);
+    Some(Route { prefix: prefix?, credential: credential?, upstream, rules, anonymous, danger_anonymous })
 }
 
 impl Route {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -112,10 +112,14 @@ pub(super) fn choice<T: Copy>(words: &'static [(&'static str, T)]) -> impl FnOnc
     }
 }
 
-/// `IP:PORT` to listen on.
+/// `IP:PORT` to listen on; `localhost` is 127.0.0.1.
 pub(super) fn listener(node: &Node) -> Kind<SocketAddr> {
     let address = text(node)?;
-    address.parse().map_err(|_| {
+    let by_name = || {
+        let port = address.strip_prefix("localhost:")?.parse().ok()?;
+        Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    };
+    address.parse().ok().or_else(by_name).ok_or_else(|| {
         Wrong::new(
             "expected an IP address and a port",
             "such as `\"127.0.0.1:8080\"`, `\"[::1]:8080\"` or, for every interface, `\"0.0.0.0:8080\"`",

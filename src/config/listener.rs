@@ -222,6 +222,9 @@ fn address(at: &mut Section<'_>, walk: &mut Walk, said: Option<Address>) -> Opti
             let wrong = Wrong::new("only a Unix socket has it", "`address = \"unix:PATH\"`, or leave it out");
             walk.fault(at.key(key), place, wrong);
             let _ = (at.node(walk, "mode"), at.node(walk, "group"));
+        } else if said.is_none() && at.count(&["address"]) == 1 {
+            // What kind of address was meant is not known.
+            let _ = (at.or(walk, "mode", MODE, permissions), at.optional(walk, "group", self::group));
         }
         return said;
     };

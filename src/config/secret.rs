@@ -68,7 +68,7 @@ fn one_of_four(walk: &mut Walk, section: &mut Section<'_>) -> Option<SecretRef> 
         walk.fault(section.path(), section.place().clone(), Wrong::new(what, FORMS));
         return None;
     }
-    if argv.is_none() && refresh.is_some() {
+    if section.count(&["command"]) == 0 && refresh.is_some() {
         let wrong = Wrong::new(
             "only a `command` is run again",
             "leave it out: a file is read again when Close rejects its secret",

@@ -14,8 +14,8 @@ use crate::id::holds_key;
 /// The rules of one listener's door.
 #[derive(Debug, Clone)]
 pub struct Door {
-    /// Whether the listener is on loopback.
-    pub loopback: bool,
+    /// How far the listener reaches.
+    pub exposure: Exposure,
     /// The names it is called by (lower case, no port); none: loopback names on loopback, else any; `*`: any.
     pub hosts: Vec<String>,
     /// Most bytes of a request's body.
@@ -24,13 +24,31 @@ pub struct Door {
     pub body_timeout: Duration,
 }
 
+/// From where a listener can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    /// From other machines.
+    Network,
+    /// From this machine, by whatever speaks to loopback: a browser with somebody's page as well.
+    Loopback,
+    /// By processes of this machine that may open its socket, which no browser does.
+    Socket,
+}
+
+impl Exposure {
+    /// Whether only this machine's own processes get there.
+    pub(super) fn is_local(self) -> bool {
+        self != Self::Network
+    }
+}
+
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 impl Door {
     /// Lets a request in by its host name and origin.
     pub(super) fn admit(&self, parts: &Parts) -> Result<(), ProxyError> {
         self.admit_host(parts)?;
-        if self.loopback { admit_origin(&parts.headers) } else { Ok(()) }
+        if self.exposure.is_local() { admit_origin(&parts.headers) } else { Ok(()) }
     }
 
     fn admit_host(&self, parts: &Parts) -> Result<(), ProxyError> {
@@ -49,8 +67,8 @@ impl Door {
     fn accept(&self, authority: &str, absolute: bool) -> Result<(), ProxyError> {
         let host = host_of(authority);
         let listed = self.hosts.iter().any(|name| name == "*" || name.eq_ignore_ascii_case(host));
-        let any = self.hosts.is_empty() && !self.loopback && !absolute;
-        if listed || any || (self.loopback && is_loopback_name(host)) {
+        let any = self.hosts.is_empty() && self.exposure != Exposure::Loopback && !absolute;
+        if listed || any || (self.exposure.is_local() && is_loopback_name(host)) {
             return Ok(());
         }
         let quotable = !host.is_empty() && host.len() <= 253 && !holds_key(host.as_bytes());
@@ -111,7 +129,7 @@ mod tests {
 
     #[test]
     fn on_loopback_only_loopback_names_are_served() {
-        let door = Door { loopback: true, hosts: Vec::new(), max_body: 0, body_timeout: Duration::ZERO };
+        let door = Door { exposure: Exposure::Loopback, hosts: Vec::new(), max_body: 0, body_timeout: Duration::ZERO };
         for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:1", "127.8.8.8", "[::1]:8080", "a.localhost"] {
             assert!(asked(&door, "/", &[("host", host)]).is_ok(), "{host}");
         }
@@ -126,25 +144,35 @@ mod tests {
 
     #[test]
     fn a_listed_name_is_served_beside_loopback_names() {
-        let door =
-            Door { loopback: true, hosts: vec!["gate.internal".to_owned()], max_body: 0, body_timeout: Duration::ZERO };
+        let door = Door {
+            exposure: Exposure::Loopback,
+            hosts: vec!["gate.internal".to_owned()],
+            max_body: 0,
+            body_timeout: Duration::ZERO,
+        };
         assert!(asked(&door, "/", &[("host", "Gate.internal:80")]).is_ok());
         assert!(asked(&door, "/", &[("host", "localhost")]).is_ok());
         let wide = Door {
-            loopback: false,
+            exposure: Exposure::Network,
             hosts: vec!["gate.internal".to_owned()],
             max_body: 0,
             body_timeout: Duration::ZERO,
         };
         assert!(asked(&wide, "/", &[("host", "localhost")]).is_err());
-        let open = Door { loopback: false, hosts: Vec::new(), max_body: 0, body_timeout: Duration::ZERO };
+        let open = Door { exposure: Exposure::Network, hosts: Vec::new(), max_body: 0, body_timeout: Duration::ZERO };
         assert!(asked(&open, "/", &[("host", "whatever.example")]).is_ok());
         assert!(asked(&open, "http://whatever.example/", &[("host", "whatever.example")]).is_err());
+        let socket = Door { exposure: Exposure::Socket, ..open };
+        assert!(asked(&socket, "/", &[("host", "whatever.example")]).is_ok());
+        let named = Door { exposure: Exposure::Socket, ..wide };
+        assert!(asked(&named, "/", &[("host", "gate.internal")]).is_ok());
+        assert!(asked(&named, "/", &[("host", "localhost")]).is_ok());
+        assert!(asked(&named, "/", &[("host", "whatever.example")]).is_err());
     }
 
     #[test]
     fn pages_of_other_origins_are_refused() {
-        let door = Door { loopback: true, hosts: Vec::new(), max_body: 0, body_timeout: Duration::ZERO };
+        let door = Door { exposure: Exposure::Loopback, hosts: Vec::new(), max_body: 0, body_timeout: Duration::ZERO };
         let with = |name, value| asked(&door, "/", &[("host", "localhost:8080"), (name, value)]);
         assert!(with("origin", "http://localhost:8080").is_ok());
         assert!(with("sec-fetch-site", "same-origin").is_ok());

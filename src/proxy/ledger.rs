@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::error::ProxyError;
@@ -17,7 +18,7 @@ use crate::id::{RequestId, RouteName};
 use crate::keys::{Caller, Key, KeySet, Presented, Slot};
 use crate::pace::{Place, Share};
 use crate::routes::Route;
-use crate::telemetry::{Answerer, Client, Core, Label, Record, Retries};
+use crate::telemetry::{Answerer, Client, Core, Label, Record, Retries, masked};
 
 /// An open record; closes itself when dropped, then as that of a client that left.
 pub(super) struct Ledger {
@@ -62,7 +63,9 @@ impl Ledger {
         let sight = shown.sight(keys);
         let clean = |value: &&HeaderValue| !sight.finds_key(value.as_bytes());
         let text = |name: HeaderName| seen.and_then(|parts| parts.headers.get(name).filter(clean).cloned());
-        let target = seen.filter(|_| !shown.in_target).and_then(|parts| parts.uri.path_and_query().cloned());
+        // A path is written with what looks like a key masked; one that holds a key which does not is not written at all.
+        let is_clean = |target: &&PathAndQuery| !shown.in_target || !sight.finds_key(&masked(target.path().as_bytes()));
+        let target = seen.and_then(|parts| parts.uri.path_and_query()).filter(is_clean).cloned();
         let adopted = text(HeaderName::from_static("x-request-id")).and_then(|value| RequestId::adopt(&value));
         let record = Record {
             started: message.map_or_else(Instant::now, |message| message.at),

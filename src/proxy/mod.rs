@@ -45,7 +45,7 @@ use tower::Service;
 
 pub use body::{AnswerFault, Body};
 pub use decode::CodingFault;
-pub use door::Door;
+pub use door::{Door, Exposure};
 pub use error::ProxyError;
 pub use explain::{Checkpoint, Entry, Explanation, Post, Question, Refusal, Way};
 pub use inbound::{Inbound, Shown};

@@ -222,7 +222,7 @@ impl Access<'_> {
 
     /// On loopback, as long as no key was ever defined.
     fn needs_no_key(&self) -> bool {
-        self.door.loopback && !self.keys.ever_defined()
+        self.door.exposure.is_local() && !self.keys.ever_defined()
     }
 
     fn is_open(&self, route: &Route) -> bool {
@@ -231,7 +231,7 @@ impl Access<'_> {
 
     /// Whether callers of a route need a key.
     pub(super) fn openness(&self, route: &Route) -> Openness {
-        if route.anonymous && (self.door.loopback || route.danger_anonymous) {
+        if route.anonymous && (self.door.exposure.is_local() || route.danger_anonymous) {
             Openness::Open
         } else if self.needs_no_key() {
             Openness::Unguarded

@@ -173,6 +173,17 @@ impl Store {
         rows.iter().map(|row| row.text(0)).collect()
     }
 
+    /// Remembers for ever that a gateway key was defined, where it lies elsewhere than in the store. Nothing is made for that
+    /// where there is no store yet.
+    pub async fn note_keys(&self) -> Result<(), StoreError> {
+        let noted = async {
+            let Some(mut session) = self.change_known().await? else { return Ok(()) };
+            define_keys(&mut session).await?;
+            session.commit().await
+        };
+        self.heed(noted.await)
+    }
+
     /// Whether a gateway key was ever defined, be it gone.
     pub async fn keys_ever_defined(&self) -> Result<bool, StoreError> {
         let Some(mut session) = self.read().await? else { return Ok(false) };

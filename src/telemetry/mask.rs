@@ -7,6 +7,11 @@ use std::ops::Range;
 
 use percent_encoding::percent_decode;
 
+/// A text with every key in it hidden that looks like one.
+pub fn masked(text: &[u8]) -> Cow<'_, [u8]> {
+    if text.contains(&b'%') { encoded(text) } else { plain(text) }
+}
+
 /// A text without percent-encoding, with every key in it hidden.
 pub(super) fn plain(text: &[u8]) -> Cow<'_, [u8]> {
     let Some(mut key) = find(text, 0) else { return Cow::Borrowed(text) };

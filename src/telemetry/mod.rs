@@ -35,6 +35,7 @@ pub use self::core::Core;
 use self::core::{CoreState, Cores};
 use self::exposition::Exposition;
 pub use self::happening::Happening;
+pub use self::mask::masked;
 use self::meters::Meters;
 pub use self::meters::{CredentialMeters, LimitMeters, Refresh, Reload, Room, StoreState, UpstreamMeters};
 pub use self::names::Label;

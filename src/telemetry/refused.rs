@@ -104,7 +104,7 @@ impl Refused {
 
 /// A text of the client's, masked before it is cut: half a key is one as well.
 fn shown(text: &[u8]) -> String {
-    let masked = if text.contains(&b'%') { mask::encoded(text) } else { mask::plain(text) };
+    let masked = mask::masked(text);
     let text = String::from_utf8_lossy(&masked);
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -141,8 +141,9 @@ impl Scheme {
             Self::App(_) => Vec::new(),
             _ => needle::forms(&secret, pair.as_ref().map(|pair| pair.as_slice())),
         };
+        let key_id = matches!(self, Self::ApiKey).then(|| key_id(secret.expose())).flatten();
         let kept = matches!(self, Self::App(_)).then(|| Arc::new(secret));
-        Some(Candidate { header, forms: forms.into(), kept })
+        Some(Candidate { header, forms: forms.into(), kept, key_id })
     }
 }
 
@@ -152,18 +153,31 @@ pub(super) struct Candidate {
     header: HeaderValue,
     forms: Arc<[Form]>,
     kept: Option<Arc<Secret>>,
+    key_id: Option<Arc<str>>,
+}
+
+/// What Close shows of an API key.
+fn key_id(secret: &[u8]) -> Option<Arc<str>> {
+    let text = std::str::from_utf8(secret).ok()?;
+    let (id, rest) = text.split_once('.')?;
+    (id.starts_with("api_") && !rest.is_empty()).then(|| id.into())
 }
 
 impl Candidate {
     /// An access token.
     pub(super) fn token(token: &Secret) -> Option<Self> {
         let header = sensitive(joined(&[b"Bearer ", token.expose()])).filter(|_| token.is_visible())?;
-        Some(Self { header, forms: needle::forms(token, None).into(), kept: None })
+        Some(Self { header, forms: needle::forms(token, None).into(), kept: None, key_id: None })
     }
 
     /// The secret of an app, which a body may have to carry.
     pub(super) fn app_secret(&self) -> Option<&Secret> {
         self.kept.as_deref()
+    }
+
+    /// The part of an API key that Close shows and calls its id: what stands before the dot. A key without a dot has none.
+    pub(super) fn key_id(&self) -> Option<&Arc<str>> {
+        self.key_id.as_ref()
     }
 
     /// The header with which it is sent.

@@ -206,6 +206,14 @@ impl Entry {
         self.memory().get(slot)?.clone()
     }
 
+    /// The id of the API key in use; where none is, of the first one that could be read.
+    pub(super) fn key_id(&self) -> Option<Arc<str>> {
+        let (memory, used) = (self.memory(), self.authorization().ok());
+        let is_used = |one: &&Candidate| used.as_ref().is_some_and(|used| used.carries(&one.header()));
+        let known = || memory.iter().flatten();
+        known().find(is_used).or_else(|| known().next())?.key_id().cloned()
+    }
+
     /// Notes what a slot gave; `None`: it gives nothing any more.
     pub(super) fn remember(&self, slot: usize, read: Option<Candidate>) -> Change {
         let mut memory = self.memory();

@@ -287,6 +287,11 @@ impl Vault {
         self.place(name).map_or(0, |place| self.entries[place].uses())
     }
 
+    /// What Close calls the API key that is in use, or would be: the part of it that is no secret.
+    pub fn key_id(&self, name: &CredentialName) -> Option<Arc<str>> {
+        self.entries[self.place(name)?].key_id()
+    }
+
     /// How every credential stands, by name.
     pub fn states(&self) -> Vec<(CredentialName, State)> {
         self.entries.iter().map(|entry| (entry.name().clone(), entry.state())).collect()

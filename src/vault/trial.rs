@@ -10,10 +10,7 @@ use super::secret::Secret;
 use crate::config::OAuth2;
 
 /// A secret that is not in use: Close can be asked about it, and it can be sealed.
-pub struct Trial {
-    candidate: Candidate,
-    key_id: Option<String>,
-}
+pub struct Trial(Candidate);
 
 /// The secret cannot stand in a header: it is empty, has a blank, a line break or a character beyond ASCII.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +20,7 @@ pub struct Unfit;
 impl Trial {
     /// An API key: Basic, the key as user name.
     pub fn api_key(secret: &SecretText) -> Result<Self, Unfit> {
-        Ok(Self { key_id: key_id(secret.expose()), ..Self::of(&Scheme::ApiKey, secret)? })
+        Self::of(&Scheme::ApiKey, secret)
     }
 
     /// A token made elsewhere.
@@ -43,32 +40,32 @@ impl Trial {
 
     /// An access token that was just given.
     pub(super) fn token(candidate: Candidate) -> Self {
-        Self { candidate, key_id: None }
+        Self(candidate)
     }
 
     fn of(scheme: &Scheme, secret: &SecretText) -> Result<Self, Unfit> {
         let fit = Some(secret).filter(|secret| !secret.is_empty() && secret.is_visible()).ok_or(Unfit)?;
         let secret = Secret::new(fit.expose().to_vec().into());
         let candidate = scheme.candidate(secret).ok_or(Unfit)?;
-        Ok(Self { candidate, key_id: None })
+        Ok(Self(candidate))
     }
 
     /// The part of an API key that Close shows and calls its id: what stands before the dot. A key without a dot has none.
     pub fn key_id(&self) -> Option<&str> {
-        self.key_id.as_deref()
+        self.0.key_id().map(AsRef::as_ref)
     }
 
     pub(super) fn authorization(&self) -> Authorization {
-        self.candidate.authorization(0, Arc::default())
+        self.0.authorization(0, Arc::default())
     }
 
     pub(super) fn candidate(&self) -> &Candidate {
-        &self.candidate
+        &self.0
     }
 
     /// Whether a request with that authorization carries this secret.
     pub(super) fn is_what_carries(&self, authorization: &Authorization) -> bool {
-        authorization.carries(&self.candidate.header())
+        authorization.carries(&self.0.header())
     }
 }
 
@@ -76,12 +73,6 @@ impl fmt::Debug for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
     }
-}
-
-fn key_id(secret: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(secret).ok()?;
-    let (id, rest) = text.split_once('.')?;
-    (id.starts_with("api_") && !rest.is_empty()).then(|| id.to_owned())
 }
 
 #[cfg(test)]

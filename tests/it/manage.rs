@@ -314,6 +314,14 @@ fn a_credential_that_is_added_again_never_has_the_number_of_a_former_secret() {
 }
 
 #[test]
+fn of_a_key_of_the_file_that_is_shown_which_close_shows() {
+    let close = Close::start(&[SECRET]);
+    let world = managed(close.address()).start();
+    let shown = wait(world.management().credential(&credential("sales"))).unwrap();
+    assert_eq!(shown.key_id.as_deref(), Some("api_7b8KOSMa0OevK9qJvT6F9s"));
+}
+
+#[test]
 fn a_store_that_comes_into_use_remembers_the_keys_of_the_file() {
     let close = Close::start(&[SECRET, ADDED]);
     let world = managed(close.address()).key("\"sales\"").start();

@@ -658,6 +658,20 @@ fn two_variables_make_a_gateway() {
 }
 
 #[test]
+fn what_is_wrong_with_an_argument_is_a_matter_of_usage() {
+    let folder = TempDir::new().unwrap();
+    let create = ["key", "create", "tool", "--route", "sales", "--scope", "read"];
+    for wrong in [["--rate", "20"], ["--expires", "soon"], ["--scope", "all"]] {
+        let ended = called(folder.path(), &[&create[..], &wrong].concat());
+        assert_eq!(ended.code, USAGE, "{wrong:?}: {ended:?}");
+    }
+    for beyond in ["0.0.0.0:0", "192.0.2.1:8080", "localhost"] {
+        let ended = called(folder.path(), &["demo", "--listen", beyond]);
+        assert_eq!(ended.code, USAGE, "{beyond}: {ended:?}");
+    }
+}
+
+#[test]
 fn the_demo_prints_lines_that_work_as_they_stand() {
     let folder = TempDir::new().unwrap();
     let mut command = closegate(folder.path());

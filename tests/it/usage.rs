@@ -72,6 +72,19 @@ fn usage_is_counted_by_key_route_endpoint_credential_and_status_and_survives_a_r
     assert_eq!(last as i64, used.as_second(), "the metric remembers as well");
 }
 
+#[test]
+fn a_route_that_a_key_of_the_file_has_closed_stays_closed_when_the_key_is_gone() {
+    let origin = Origin::plain();
+    let world = gateway(origin.address).key("\"sales\"").start();
+    assert_eq!(ask(&world, "GET", LEADS, KEY), 200);
+    let folder = world.stop();
+    let open = gateway(origin.address).in_folder(folder).start();
+    assert_eq!(open.get(LEADS, "").status, 401, "once a key has ever been defined");
+    // One that nothing was ever written for has nothing to remember it by.
+    let fresh = gateway(origin.address).start();
+    assert_eq!(fresh.get(LEADS, "").status, 200);
+}
+
 fn expect_all(desk: &dyn Management) {
     let rows = |by| usage(desk, by_name(by));
     let keys = rows(UsageBy::Key);

@@ -55,7 +55,10 @@ pub(super) fn credential(
         standing: if known.verified_at.is_some() { Standing::Verified } else { Standing::Unverified },
         organization: known.organization,
         user: known.user,
-        key_id: managed.and_then(|kept| kept.body.key_id.clone()),
+        key_id: match managed {
+            Some(kept) => kept.body.key_id.clone(),
+            None => effective.vault.as_ref().and_then(|vault| vault.key_id(name)).map(|id| id.to_string()),
+        },
         client_id,
         redirect_uri,
         routes: routes_of(&effective.loaded.config, name),

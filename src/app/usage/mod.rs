@@ -8,6 +8,7 @@ mod pending;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,12 +35,15 @@ pub(super) struct Books {
     /// Who writes, or reads what must not be written meanwhile.
     turn: Semaphore,
     quotas: Quotas,
+    /// Whether the store is known to remember that there were keys.
+    has_noted_keys: AtomicBool,
 }
 
 impl Books {
     pub(super) fn new(telemetry: Arc<Telemetry>, store: Store, effective: watch::Receiver<Arc<Effective>>) -> Self {
         let pending = Mutex::new(Pending::new(writer()));
-        Self { telemetry, store, effective, pending, turn: Semaphore::new(1), quotas: Quotas::default() }
+        let (turn, quotas, has_noted_keys) = (Semaphore::new(1), Quotas::default(), AtomicBool::new(false));
+        Self { telemetry, store, effective, pending, turn, quotas, has_noted_keys }
     }
 
     /// The same that also gives out parts of daily quotas.
@@ -142,7 +146,20 @@ impl Books {
             }
             self.pending().written();
         }
+        self.note_keys().await;
         true
+    }
+
+    /// Has a store that is there remember that there are keys, be they of the file: what they close stays closed when they
+    /// are gone at the next start.
+    async fn note_keys(&self) {
+        let has_keys = !self.effective.borrow().loaded.config.keys.is_empty();
+        if !has_keys || self.has_noted_keys.load(Ordering::Relaxed) {
+            return;
+        }
+        if let (Ok(Presence::Open), Ok(())) = (self.store.prepare().await, self.store.note_keys().await) {
+            self.has_noted_keys.store(true, Ordering::Relaxed);
+        }
     }
 
     fn next(&self) -> Option<Arc<Batch>> {

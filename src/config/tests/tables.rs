@@ -450,3 +450,36 @@ fn keys_have_scopes_and_limits() {
         assert_eq!(only(&key(lines), &[]).0, at);
     }
 }
+
+#[test]
+fn what_is_faulty_hides_no_other_fault_and_makes_none() {
+    let keys = |text: &str| {
+        let faults = bad(&format!("{SALES}{text}"), &HELD);
+        faults.into_iter().map(|fault| (fault.key, fault.what.to_string())).collect::<Vec<_>>()
+    };
+    let only = |text: &str, expected: &[&str]| {
+        let found = keys(text);
+        let mut names: Vec<&str> = found.iter().map(|(key, _)| key.as_str()).collect();
+        names.sort_unstable();
+        assert_eq!(names, expected, "{found:#?}");
+        assert!(found.iter().all(|(_, what)| !what.contains("unknown setting")), "{found:#?}");
+    };
+    let route = "upstream = \"https://a.example\"\nallow = [\"GET /x\"]\ndeny = [\"GET\"]\nanonymous = true\n";
+    only(&format!("[routes.sales]\nprefix = \"nope\"\n{route}"), &["routes.sales.deny[0]", "routes.sales.prefix"]);
+    only(&format!("[routes.sales]\ncredential = 5\n{route}"), &["routes.sales.credential", "routes.sales.deny[0]"]);
+    only("[listen]\naddress = \"here\"\nmode = \"0660\"\ngroup = \"tools\"\n", &["listen.address"]);
+    only("[listen]\naddress = \"here\"\nmode = \"rw\"\n", &["listen.address", "listen.mode"]);
+    only(
+        "[credentials.other]\nbearer = { command = \"x\", refresh = \"15m\" }\n",
+        &["credentials.other.bearer.command"],
+    );
+}
+
+#[test]
+fn localhost_is_a_place_to_listen_at() {
+    let listens = |text: &str| good(&format!("{SALES}[listen]\naddress = \"{text}\"\n"), &HELD).config.listen.address;
+    assert_eq!(listens("localhost:8080"), Address::Tcp("127.0.0.1:8080".parse().unwrap()));
+    for wrong in ["localhost", "localhost:", "localhost:99999", "localhost:http"] {
+        bad(&format!("{SALES}[listen]\naddress = \"{wrong}\"\n"), &HELD);
+    }
+}

@@ -11,6 +11,7 @@ use crate::id::{CredentialId, KeyName, RouteName};
 use crate::keys::{self, Quota};
 use crate::origin::Origin;
 use crate::path::Prefix;
+use crate::proxy::door::Exposure;
 use crate::rule::Rules;
 use crate::scope::Scopes;
 
@@ -54,7 +55,7 @@ fn fault(key: Option<&'static str>, path: &str) -> Option<ProxyError> {
     let (routes, keys, door) = (
         routes(),
         keys(Scopes::ALL),
-        Door { loopback: true, hosts: Vec::new(), max_body: 0, body_timeout: Duration::ZERO },
+        Door { exposure: Exposure::Loopback, hosts: Vec::new(), max_body: 0, body_timeout: Duration::ZERO },
     );
     let access = Access { keys: &keys, routes: &routes, door: &door, uid: None };
     let mut headers = HeaderMap::new();
@@ -99,8 +100,11 @@ impl Witness for Nobody {
 
 /// What becomes of a request of a key with these scopes.
 fn decided(scopes: Scopes, method: &str, target: &str, line: Option<(&str, &str)>) -> Result<(), ProxyError> {
-    let (routes, keys, door) =
-        (routes(), keys(scopes), Door { loopback: true, hosts: Vec::new(), max_body: 0, body_timeout: Duration::ZERO });
+    let (routes, keys, door) = (
+        routes(),
+        keys(scopes),
+        Door { exposure: Exposure::Loopback, hosts: Vec::new(), max_body: 0, body_timeout: Duration::ZERO },
+    );
     let access = Access { keys: &keys, routes: &routes, door: &door, uid: None };
     let mut request = Request::builder().method(method).uri(target).header("closegate-key", "the-key-of-the-tool");
     if let Some((name, value)) = line {

@@ -205,10 +205,7 @@ impl Keeper {
             .take()
             .and_then(|held| if held.tokens.is_same(&tokens) { held.before } else { Some(held.candidate) });
         self.entry.meters().token_expiry.store(tokens.expires().as_second(), Relaxed);
-        self.renewal(|renewal| {
-            renewal.renewed(self.generation + 1, age);
-            renewal.keep(Some(Arc::clone(&tokens)));
-        });
+        self.renewal(|renewal| renewal.keep(Some(Arc::clone(&tokens))));
         self.pause = Pause::default();
         self.due = Some(now + early(tokens.lifetime()).saturating_sub(age));
         let ends = now + left.unwrap_or_default();
@@ -225,8 +222,6 @@ impl Keeper {
     fn admit(&mut self) {
         if let Some(authorization) = self.authorization() {
             self.generation += 1;
-            let age = self.held.as_ref().map_or(Duration::ZERO, |held| held.tokens.age());
-            self.renewal(|renewal| renewal.renewed(self.generation, age));
             self.entry.admit(authorization);
         }
     }
@@ -256,11 +251,20 @@ impl Keeper {
         if generation != self.generation || self.held.is_none() {
             return self.renewal(Renewal::moved);
         }
+        let was_tried = self.entry.renewal().is_some_and(|renewal| renewal.was_tried(generation));
         match self.work {
-            None => self.refresh(),
+            // What came to nothing just now is not tried again for every request that is refused meanwhile.
+            None if was_tried => self.renewal(Renewal::failed),
+            None => self.replace(),
             // After it, unless it brings another token itself.
             Some(_) => self.due = Some(Instant::now()),
         }
+    }
+
+    /// Asks for another token in the place of one that was refused.
+    fn replace(&mut self) {
+        self.renewal(|renewal| renewal.replacing(self.generation));
+        self.refresh();
     }
 
     /// Begins a refresh beside.
@@ -352,7 +356,7 @@ impl Keeper {
     fn judge(&mut self, origin: Origin, verdict: &Verdict) {
         self.next_question = Instant::now() + SHORTEST_PAUSE;
         self.entry.suspicion().clear();
-        let renewable = self.entry.renewal().is_some_and(|renewal| renewal.renewable_from() <= Instant::now());
+        let renewable = self.entry.renewal().is_some_and(|renewal| !renewal.is_replacement(self.generation));
         match (verdict, &self.rejected) {
             (Verdict::Accepted, Some(_)) => {
                 tracing::info!(credential = %self.entry.name(), "the credential is available again");
@@ -360,7 +364,7 @@ impl Keeper {
                 self.pause = Pause::default();
                 self.admit();
             }
-            (Verdict::Rejected, None) if renewable => self.refresh(),
+            (Verdict::Rejected, None) if renewable => self.replace(),
             (Verdict::Rejected, None) => {
                 self.entry.meters().rejections.fetch_add(1, Relaxed);
                 tracing::warn!(credential = %self.entry.name(), "Close refuses this credential; it is not sent until Close takes it again");

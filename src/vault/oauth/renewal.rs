@@ -18,7 +18,7 @@ pub(in crate::vault) struct Renewal {
     bell: Notify,
     /// How many tries have failed; touched whenever the credential stands otherwise than before.
     failures: watch::Sender<u64>,
-    /// Not before then is another token asked for than that of this generation: it is too new to blame its age.
+    /// The generation in whose place another token was asked for last, and from when on that one may be replaced in turn.
     renewable_from: Mutex<(u64, Instant)>,
     /// The tokens in use, for whoever keeps the credential after a reload that changes it.
     kept: Mutex<Option<Arc<Tokens>>>,
@@ -73,20 +73,22 @@ impl Renewal {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// From when on the newest token may be asked to be renewed before its time.
-    pub(super) fn renewable_from(&self) -> Instant {
-        self.renewable_from.lock().unwrap_or_else(PoisonError::into_inner).1
+    /// Whether the token of a generation was asked for just now, because the one before it was refused: that it is refused as
+    /// well is no matter of its age.
+    pub(super) fn is_replacement(&self, generation: u64) -> bool {
+        let (refused, from) = *self.renewable_from.lock().unwrap_or_else(PoisonError::into_inner);
+        generation > refused && from > Instant::now()
     }
 
-    /// Whether the token of a generation is too new to be renewed.
-    fn is_new(&self, generation: u64) -> bool {
-        let (newest, from) = *self.renewable_from.lock().unwrap_or_else(PoisonError::into_inner);
-        newest == generation && from > Instant::now()
+    /// Whether another token in the place of that of a generation was asked for just now.
+    pub(super) fn was_tried(&self, generation: u64) -> bool {
+        let (refused, from) = *self.renewable_from.lock().unwrap_or_else(PoisonError::into_inner);
+        generation == refused && from > Instant::now()
     }
 
-    /// The token of a generation, which requests are about to carry, was given so long ago.
-    pub(super) fn renewed(&self, generation: u64, age: Duration) {
-        let from = Instant::now() + SHORTEST_LIFE.saturating_sub(age);
+    /// Another token is asked for in the place of the one of this generation, which was refused.
+    pub(super) fn replacing(&self, generation: u64) {
+        let from = Instant::now() + SHORTEST_LIFE;
         *self.renewable_from.lock().unwrap_or_else(PoisonError::into_inner) = (generation, from);
     }
 }
@@ -97,29 +99,35 @@ pub struct Awaiting {
     /// Content with no token but one of a later generation.
     beyond: u64,
     failures: watch::Receiver<u64>,
+    /// How many tries had failed before it asked.
+    failed: u64,
 }
 
 impl Awaiting {
     /// Waits for a token of whatever generation; none where a credential has no tokens to wait for.
     pub(in crate::vault) fn any(entry: &Arc<Entry>) -> Option<Self> {
-        let failures = entry.renewal()?.failures.subscribe();
-        Some(Self { entry: Arc::clone(entry), beyond: 0, failures })
+        Some(Self::new(entry, entry.renewal()?, 0))
     }
 
-    /// Asks for a token beyond one that was refused; none where there is none to be had, or where the refused one is too
-    /// new for that.
+    /// Asks for a token beyond one that was refused; none where there is none to be had, or where the refused one was itself
+    /// asked for in this way just now.
     pub(in crate::vault) fn beyond(entry: &Arc<Entry>, generation: u64) -> Option<Self> {
         let renewal = entry.renewal()?;
-        let failures = renewal.failures.subscribe();
-        let awaiting = Self { entry: Arc::clone(entry), beyond: generation, failures };
+        let awaiting = Self::new(entry, renewal, generation);
         let current = entry.authorization().ok().map(|authorization| authorization.generation());
         if current == Some(generation) {
-            if renewal.is_new(generation) {
+            if renewal.is_replacement(generation) {
                 return None;
             }
             renewal.want(generation);
         }
         Some(awaiting)
+    }
+
+    fn new(entry: &Arc<Entry>, renewal: &Renewal, beyond: u64) -> Self {
+        let failures = renewal.failures.subscribe();
+        let failed = *failures.borrow();
+        Self { entry: Arc::clone(entry), beyond, failures, failed }
     }
 
     /// The token, once it is there; why there is none, once that is known, or after 15 s.
@@ -132,14 +140,15 @@ impl Awaiting {
     }
 
     async fn settled(&mut self, patience: Instant) -> Result<Authorization, Unavailable> {
-        let failures = *self.failures.borrow_and_update();
         loop {
+            // Whatever changes from here on wakes it.
+            let failed = *self.failures.borrow_and_update();
             if let Some(told) = self.entry.prospect(self.beyond, patience) {
                 return told;
             }
             // It has a token, and it is the refused one: what else could be done for it has failed.
             let still_has_one = self.entry.authorization().is_ok();
-            if still_has_one && *self.failures.borrow_and_update() > failures {
+            if still_has_one && failed > self.failed {
                 return Err(Unavailable { reason: "its access token could not be renewed", retry_after: 1 });
             }
             // The entry holds the sender.
@@ -148,7 +157,7 @@ impl Awaiting {
     }
 }
 
-/// A token this new was not refused for its age, nor by an old revocation.
+/// A token that was asked for in the place of a refused one is not replaced itself before it is so old.
 const SHORTEST_LIFE: Duration = Duration::from_secs(10);
 /// How long a request waits: as long as a question to the token endpoint may take, and its answer to be stored.
 const PATIENCE: Duration = Duration::from_secs(15);
