@@ -1,5 +1,5 @@
 // The page: who is signed in, which screen is shown, and the frame around it.
-import { html, render, useEffect, useState, forgetLoaded, useLoaded } from './view.js';
+import { html, render, useEffect, useRef, useState, forgetLoaded, useLoaded } from './view.js';
 import * as api from './api.js';
 import { go, replace, to, useAddress } from './address.js';
 import { holding, mayLeave } from './hold.js';
@@ -48,7 +48,10 @@ function App() {
   // Who is signed in: nothing yet, nobody (and why not), or somebody.
   const [session, set] = useState({ known: false, identity: null, fault: null });
   const address = useAddress();
+  // How often somebody has entered: what was asked before says nothing of who did since.
+  const entries = useRef(0);
   const enter = (identity) => {
+    entries.current++;
     api.keepIdentity(identity);
     set({ known: true, identity, fault: null });
   };
@@ -66,13 +69,13 @@ function App() {
         timer = setTimeout(again, api.PATIENCE);
       } else otherwise();
     };
-    const begin = (refused) =>
+    const begin = (refused, before = entries.current) =>
       api.read(api.SESSION).then(
         (identity) => {
           enter(identity);
           if (refused) toast('That link was used already, or is over. You are signed in as before.');
         },
-        (fault) => unless(fault, () => begin(refused), () => leave(refused)),
+        (fault) => unless(fault, () => begin(refused), () => before === entries.current && leave(refused)),
       );
     const follow = (token) =>
       api.create(api.SESSION, { token }).then(enter, (fault) =>

@@ -1,12 +1,13 @@
 // What would be lost if the screen went away: nobody leaves it without having been asked.
-import { useEffect } from './view.js';
+import { useLayoutEffect } from './view.js';
 
 let held = null;
 let asks = () => {};
 
 /** While `what` says something, leaving the screen is asked for first, and so is leaving the page. */
 export function useHold(what) {
-  useEffect(() => {
+  // At once, and not after the next frame: nobody is asked in vain, and nobody slips out.
+  useLayoutEffect(() => {
     if (!what) return undefined;
     const mine = { what };
     held = mine;
