@@ -44,6 +44,10 @@ pub(in crate::vault) struct Keeper {
     pause: Pause,
     /// When it is refreshed, or looked for, next.
     due: Option<Instant>,
+    /// Whether the work is a refresh.
+    refreshing: bool,
+    /// Not before then is the token endpoint asked again, whoever wants it: it failed.
+    respite: Instant,
     /// Not before then is Close asked about another suspicion.
     next_question: Instant,
 }
@@ -61,7 +65,8 @@ struct Held {
 /// A piece of work that is done.
 enum Done {
     Refreshed(Outcome),
-    Asked(Origin, Verdict),
+    /// What Close says of a token.
+    Asked(Origin, Candidate, Verdict),
 }
 
 enum Event {
@@ -97,6 +102,8 @@ impl Keeper {
             rejected: None,
             pause: Pause::default(),
             due: Some(now),
+            refreshing: false,
+            respite: now,
             next_question: now,
         };
         let is_of_app = |kept: &Arc<Tokens>| kept.client_id == keeper.app.client_id && kept.left().is_some();
@@ -117,7 +124,7 @@ impl Keeper {
         loop {
             match self.event().await {
                 Event::Done(Done::Refreshed(outcome)) => self.conclude(outcome),
-                Event::Done(Done::Asked(origin, verdict)) => self.judge(origin, &verdict),
+                Event::Done(Done::Asked(origin, asked, verdict)) => self.judge(origin, &asked, &verdict),
                 Event::Suspected(origin) => self.question(origin).await,
                 Event::Wanted(generation) => self.renew(generation),
                 Event::Due if self.held.is_none() => self.look().await,
@@ -183,11 +190,11 @@ impl Keeper {
                 let now = Instant::now();
                 held.ends = now + tokens.left().unwrap_or_default();
                 self.due = Some(now + early(tokens.lifetime()).saturating_sub(tokens.age()));
-                self.pause = Pause::default();
                 self.entry.meters().token_expiry.store(tokens.expires().as_second(), Relaxed);
                 held.tokens = Arc::new(tokens);
                 let kept = Arc::clone(&held.tokens);
                 self.renewal(|renewal| renewal.keep(Some(kept)));
+                self.recover();
             }
             _ => self.install(tokens),
         }
@@ -206,7 +213,7 @@ impl Keeper {
             .and_then(|held| if held.tokens.is_same(&tokens) { held.before } else { Some(held.candidate) });
         self.entry.meters().token_expiry.store(tokens.expires().as_second(), Relaxed);
         self.renewal(|renewal| renewal.keep(Some(Arc::clone(&tokens))));
-        self.pause = Pause::default();
+        self.recover();
         self.due = Some(now + early(tokens.lifetime()).saturating_sub(age));
         let ends = now + left.unwrap_or_default();
         self.held = Some(Held { tokens, candidate, before, ends, ended: left.is_none() });
@@ -218,10 +225,20 @@ impl Keeper {
         }
     }
 
+    /// There are tokens: what had failed has not any more. What Close refuses is asked about ever more rarely all the same,
+    /// whatever new tokens there are.
+    fn recover(&mut self) {
+        self.respite = Instant::now();
+        if self.rejected.is_none() {
+            self.pause = Pause::default();
+        }
+    }
+
     /// Has requests carry the token that is held.
     fn admit(&mut self) {
         if let Some(authorization) = self.authorization() {
             self.generation += 1;
+            self.renewal(|renewal| renewal.replaced(self.generation));
             self.entry.admit(authorization);
         }
     }
@@ -251,20 +268,30 @@ impl Keeper {
         if generation != self.generation || self.held.is_none() {
             return self.renewal(Renewal::moved);
         }
-        let was_tried = self.entry.renewal().is_some_and(|renewal| renewal.was_tried(generation));
-        match self.work {
+        if self.refreshing {
+            // Its end tells whoever waits.
+        } else if self.is_replaceable() {
+            self.replace();
+        } else {
             // What came to nothing just now is not tried again for every request that is refused meanwhile.
-            None if was_tried => self.renewal(Renewal::failed),
-            None => self.replace(),
-            // After it, unless it brings another token itself.
-            Some(_) => self.due = Some(Instant::now()),
+            self.renewal(Renewal::failed);
         }
     }
 
-    /// Asks for another token in the place of one that was refused.
+    /// Whether another token may be asked for in the place of the one in use: it did not come in the place of another just
+    /// now, that was not tried in vain just now, and the token endpoint is not to be left alone.
+    fn is_replaceable(&self) -> bool {
+        let lately = |renewal: &Renewal| renewal.is_replacement(self.generation) || renewal.was_tried(self.generation);
+        self.respite <= Instant::now() && !self.entry.renewal().is_some_and(lately)
+    }
+
+    /// Asks for another token in the place of one that was refused, after the work that is under way.
     fn replace(&mut self) {
         self.renewal(|renewal| renewal.replacing(self.generation));
-        self.refresh();
+        match self.work {
+            None => self.refresh(),
+            Some(_) => self.due = Some(Instant::now()),
+        }
     }
 
     /// Begins a refresh beside.
@@ -273,6 +300,7 @@ impl Keeper {
         let entry = Arc::clone(&self.entry);
         let (app, manner) = (self.app.clone(), self.manner.clone());
         let stale = self.held.as_ref().map(|held| Arc::clone(&held.tokens));
+        self.refreshing = true;
         self.begin_work(
             "a refresh",
             async move { Done::Refreshed(refreshed(&means, &entry, app, manner, stale).await) },
@@ -291,6 +319,7 @@ impl Keeper {
     }
 
     fn conclude(&mut self, outcome: Outcome) {
+        self.refreshing = false;
         let name = self.entry.name().clone();
         match outcome {
             Outcome::Renewed(tokens, by) => {
@@ -320,6 +349,7 @@ impl Keeper {
             self.pause.next().min(LONGEST_PAUSE).max(setback.retry_after().unwrap_or_default().min(LONGEST_RETRY));
         let now = Instant::now();
         let mut next = now + pause;
+        self.respite = next;
         tracing::warn!(credential = %self.entry.name(), "its access token is not renewed, and is tried again in {} s: {setback}", pause.as_secs());
         match &self.held {
             Some(held) if !held.ended => next = next.min(held.ends.max(now + SHORTEST_PAUSE)),
@@ -337,11 +367,14 @@ impl Keeper {
     }
 
     fn ask(&mut self, origin: Origin) {
-        let Some(authorization) = self.authorization() else { return self.entry.suspicion().clear() };
+        let asked = self.held.as_ref().map(|held| held.candidate.clone());
+        let (Some(authorization), Some(asked)) = (self.authorization(), asked) else {
+            return self.entry.suspicion().clear();
+        };
         let means = self.means();
         self.begin_work("a question to Close", async move {
             let verdict = means.ask(&origin, authorization).await;
-            Done::Asked(origin, verdict)
+            Done::Asked(origin, asked, verdict)
         });
     }
 
@@ -352,11 +385,16 @@ impl Keeper {
         }
     }
 
-    /// What Close says of the token that is held.
-    fn judge(&mut self, origin: Origin, verdict: &Verdict) {
-        self.next_question = Instant::now() + SHORTEST_PAUSE;
+    /// What Close says of a token that was held when it was asked.
+    fn judge(&mut self, origin: Origin, asked: &Candidate, verdict: &Verdict) {
+        let now = Instant::now();
+        self.next_question = now + SHORTEST_PAUSE;
         self.entry.suspicion().clear();
-        let renewable = self.entry.renewal().is_some_and(|renewal| !renewal.is_replacement(self.generation));
+        if self.held.as_ref().is_none_or(|held| !held.candidate.is_same(asked)) {
+            // Of another one it says nothing.
+            return self.ask_anew();
+        }
+        let is_due = self.due.is_some_and(|due| due <= now);
         match (verdict, &self.rejected) {
             (Verdict::Accepted, Some(_)) => {
                 tracing::info!(credential = %self.entry.name(), "the credential is available again");
@@ -364,7 +402,9 @@ impl Keeper {
                 self.pause = Pause::default();
                 self.admit();
             }
-            (Verdict::Rejected, None) if renewable => self.replace(),
+            // Another token is asked for already.
+            (Verdict::Rejected, None) if is_due => {}
+            (Verdict::Rejected, None) if self.is_replaceable() => self.replace(),
             (Verdict::Rejected, None) => {
                 self.entry.meters().rejections.fetch_add(1, Relaxed);
                 tracing::warn!(credential = %self.entry.name(), "Close refuses this credential; it is not sent until Close takes it again");
@@ -377,7 +417,7 @@ impl Keeper {
 
     /// A new token was refused: the next one is tried later.
     fn reject(&mut self, origin: Origin) {
-        let until = Instant::now() + self.pause.next();
+        let until = self.respite.max(Instant::now() + self.pause.next());
         self.rejected = Some(origin);
         self.due = Some(until);
         self.entry.withdraw(Outage::Rejected, until);

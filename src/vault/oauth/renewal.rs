@@ -1,7 +1,7 @@
 //! How requests wait for a token: they share one refresh, and one that leaves takes nothing with it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -19,7 +19,7 @@ pub(in crate::vault) struct Renewal {
     /// How many tries have failed; touched whenever the credential stands otherwise than before.
     failures: watch::Sender<u64>,
     /// The generation in whose place another token was asked for last, and from when on that one may be replaced in turn.
-    renewable_from: Mutex<(u64, Instant)>,
+    renewable_from: Mutex<Option<(u64, Instant)>>,
     /// The tokens in use, for whoever keeps the credential after a reload that changes it.
     kept: Mutex<Option<Arc<Tokens>>>,
 }
@@ -27,8 +27,8 @@ pub(in crate::vault) struct Renewal {
 impl Default for Renewal {
     fn default() -> Self {
         let failures = watch::Sender::new(0);
-        let renewable_from = Mutex::new((0, Instant::now()));
-        Self { wanted: AtomicU64::new(0), bell: Notify::new(), failures, renewable_from, kept: Mutex::default() }
+        let (wanted, bell, renewable_from, kept) = Default::default();
+        Self { wanted, bell, failures, renewable_from, kept }
     }
 }
 
@@ -76,20 +76,36 @@ impl Renewal {
     /// Whether the token of a generation was asked for just now, because the one before it was refused: that it is refused as
     /// well is no matter of its age.
     pub(super) fn is_replacement(&self, generation: u64) -> bool {
-        let (refused, from) = *self.renewable_from.lock().unwrap_or_else(PoisonError::into_inner);
-        generation > refused && from > Instant::now()
+        self.refused_lately().is_some_and(|refused| generation > refused)
     }
 
     /// Whether another token in the place of that of a generation was asked for just now.
     pub(super) fn was_tried(&self, generation: u64) -> bool {
-        let (refused, from) = *self.renewable_from.lock().unwrap_or_else(PoisonError::into_inner);
-        generation == refused && from > Instant::now()
+        self.refused_lately() == Some(generation)
+    }
+
+    /// The generation that was to be replaced, if that is not long ago.
+    fn refused_lately(&self) -> Option<u64> {
+        let (refused, from) = (*self.renewable_from())?;
+        (from > Instant::now()).then_some(refused)
     }
 
     /// Another token is asked for in the place of the one of this generation, which was refused.
     pub(super) fn replacing(&self, generation: u64) {
-        let from = Instant::now() + SHORTEST_LIFE;
-        *self.renewable_from.lock().unwrap_or_else(PoisonError::into_inner) = (generation, from);
+        *self.renewable_from() = Some((generation, Instant::now() + SHORTEST_LIFE));
+    }
+
+    /// The token of a generation is in use from now on; its time begins with that where it is the one that was asked for.
+    pub(super) fn replaced(&self, generation: u64) {
+        if let Some((refused, from)) = &mut *self.renewable_from()
+            && *refused + 1 == generation
+        {
+            *from = Instant::now() + SHORTEST_LIFE;
+        }
+    }
+
+    fn renewable_from(&self) -> MutexGuard<'_, Option<(u64, Instant)>> {
+        self.renewable_from.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -151,8 +167,14 @@ impl Awaiting {
             if still_has_one && failed > self.failed {
                 return Err(Unavailable { reason: "its access token could not be renewed", retry_after: 1 });
             }
-            // The entry holds the sender.
-            let _ = self.failures.changed().await;
+            tokio::select! {
+                // The entry holds the sender.
+                _ = self.failures.changed() => {}
+                // Nobody renews it any more: another entry stands in its place, or none.
+                () = self.entry.retired() => {
+                    return Err(Unavailable { reason: "its credential was changed meanwhile", retry_after: 1 });
+                }
+            }
         }
     }
 }

@@ -120,6 +120,26 @@ async fn a_refused_token_that_cannot_be_renewed_is_told_and_goes_on_being_used()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_endpoint_that_asks_to_be_left_alone_is_whoever_is_refused() {
+    let scene = Scene::granted().await;
+    let busy = http::Response::builder().status(429).header("retry-after", "120").body(bytes::Bytes::new()).unwrap();
+    scene.simulator.script(Fault::new(Trouble::Answer(busy)).under("/oauth2/token/").always());
+    scene.simulator.script(
+        Fault::new(Trouble::Status(http::StatusCode::UNAUTHORIZED, bytes::Bytes::new())).under("/api/").always(),
+    );
+    let asked = scene.asked().len();
+    for _ in 0..60 {
+        if let Some(awaiting) = scene.vault().renewed(PARTNER, 1) {
+            assert!(awaiting.token().await.is_err());
+        }
+        scene.vault().suspect(PARTNER, 1, &Origin::close());
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    assert_eq!(scene.asked().len() - asked, 1, "in a minute, of two that it named");
+    assert_eq!(scene.state(), State::Rejected, "Close refuses it, and there is no other");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_new_token_that_close_refuses_takes_the_credential_out_of_use_until_it_is_taken() {
     let scene = Scene::granted().await;
     let origin = Origin::close();
@@ -135,6 +155,9 @@ async fn a_new_token_that_close_refuses_takes_the_credential_out_of_use_until_it
     scene.until(|| scene.state() == State::Rejected).await;
     assert_eq!(scene.replicas[0].meters.rejections.load(Ordering::Relaxed), 1);
     assert_eq!(scene.vault().authorization(PARTNER).unwrap_err().reason, "Close refused it");
+    let asked = scene.asked().len();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!((1..=7).contains(&(scene.asked().len() - asked)), "ever more rarely: {}", scene.asked().len() - asked);
     scene.simulator.clear_faults();
     scene.until(|| scene.state() == State::Ready).await;
     assert_eq!((scene.carried().await, scene.at_close().1), (scene.newest(), false));
