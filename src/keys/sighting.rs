@@ -37,19 +37,16 @@ impl KeySet {
 impl Sight<'_> {
     /// Whether a text holds a key.
     pub fn finds_key(&self, text: &[u8]) -> bool {
-        if self.finds_key_shown(text) {
-            return true;
-        }
-        let mut shown = Cow::Borrowed(text);
-        for _ in 0..LAYERS {
-            // Borrowed where there was nothing to undo.
-            let Cow::Owned(inner) = Cow::from(percent_decode(&shown)) else { return false };
-            if self.finds_key_shown(&inner) {
-                return true;
-            }
-            shown = Cow::Owned(inner);
-        }
-        false
+        shows(text, |text| self.finds_key_shown(text))
+    }
+
+    /// Whether a text holds a key that nobody would know by its shape.
+    pub fn finds_opaque_key(&self, text: &[u8]) -> bool {
+        shows(text, |text| self.knows_opaque() && self.finds_opaque(text, longest_word(text)))
+    }
+
+    fn knows_opaque(&self) -> bool {
+        !self.keys.opaque.is_empty() || self.own.is_some()
     }
 
     fn finds_key_shown(&self, text: &[u8]) -> bool {
@@ -63,8 +60,7 @@ impl Sight<'_> {
                     && marks_in_hexadecimal(text)
                         .any(|digits| hexadecimal(digits).is_some_and(|text| keyshape::mentions_key(&text)))
         };
-        longest >= TELLING && is_shaped()
-            || (!self.keys.opaque.is_empty() || self.own.is_some()) && self.finds_opaque(text, longest)
+        longest >= TELLING && is_shaped() || self.knows_opaque() && self.finds_opaque(text, longest)
     }
 
     /// A key that does not have the shape of one, in a text with a longest word of this length.
@@ -104,6 +100,23 @@ impl Sight<'_> {
             engine.decode(encoded).is_ok_and(|decoded| self.is_opaque_in(&Zeroizing::new(decoded)))
         })
     }
+}
+
+/// Whether a text shows what is looked for, as it is or percent-encoded up to three times over.
+fn shows(text: &[u8], finds: impl Fn(&[u8]) -> bool) -> bool {
+    if finds(text) {
+        return true;
+    }
+    let mut shown = Cow::Borrowed(text);
+    for _ in 0..LAYERS {
+        // Borrowed where there was nothing to undo.
+        let Cow::Owned(inner) = Cow::from(percent_decode(&shown)) else { return false };
+        if finds(&inner) {
+            return true;
+        }
+        shown = Cow::Owned(inner);
+    }
+    false
 }
 
 /// The length of the longest run of what keys of our making, Base64 of either alphabet, and hexadecimal are written in.

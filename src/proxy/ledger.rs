@@ -64,7 +64,10 @@ impl Ledger {
         let clean = |value: &&HeaderValue| !sight.finds_key(value.as_bytes());
         let text = |name: HeaderName| seen.and_then(|parts| parts.headers.get(name).filter(clean).cloned());
         // A path is written with what looks like a key masked; one that holds a key which does not is not written at all.
-        let is_clean = |target: &&PathAndQuery| !shown.in_target || !sight.finds_key(&masked(target.path().as_bytes()));
+        let is_clean = |target: &&PathAndQuery| {
+            let path = target.path().as_bytes();
+            !shown.in_target || !sight.finds_opaque_key(path) && !sight.finds_key(&masked(path))
+        };
         let target = seen.and_then(|parts| parts.uri.path_and_query()).filter(is_clean).cloned();
         let adopted = text(HeaderName::from_static("x-request-id")).and_then(|value| RequestId::adopt(&value));
         let record = Record {

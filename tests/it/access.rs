@@ -755,6 +755,23 @@ fn a_key_in_the_path_or_query_is_refused_and_not_recorded() {
 }
 
 #[test]
+fn no_part_of_a_key_of_another_shape_is_recorded() {
+    // What looks like a key ends before the colon, this one does not.
+    const OPAQUE: &str = "cgk_my-team-01:9f8a7c6d5e";
+    let origin = Origin::plain();
+    let setup = gateway(origin.address).file("tool.key", OPAQUE);
+    let world = setup.set("keys.tool", "secret = { file = \"tool.key\" }\nroutes = [\"sales\"]").start();
+    let encoded = OPAQUE.replace(':', "%3A");
+    for path in [format!("/sales/{OPAQUE}/"), format!("/sales/x{OPAQUE}"), format!("/sales/{encoded}")] {
+        told(&ask(&world, &format!("GET {path}"), ""), 400, "request_malformed");
+    }
+    told(&ask(&world, &format!("GET /sales/api/v1/me/?key={OPAQUE}"), ""), 400, "request_malformed");
+    let paths: Vec<_> = world.records.wait_for(4).into_iter().map(|record| record["path"].clone()).collect();
+    assert_eq!(paths, [Value::Null, Value::Null, Value::Null, "/sales/api/v1/me/".into()]);
+    assert!(find(&world.records.bytes(), b"9f8a7c6d5e").is_none());
+}
+
+#[test]
 fn a_key_of_any_shape_goes_no_further_than_the_gateway() {
     const OPAQUE: &str = "a-tools-own-secret-123456";
     let origin = Origin::plain();
