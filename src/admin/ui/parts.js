@@ -234,7 +234,7 @@ export const Segments = ({ label, options, value, onPick }) => html`<div class="
 
 /** The pages of a list (`usePages`), of `size` each: which one is shown, and the way to the others. */
 export function Pager({ pages: { data, page, next, back }, size, noun }) {
-  if (!data || data.total <= size) return null;
+  if (!data || (data.total <= size && page === 0)) return null;
   const first = page * size;
   return html`<nav class="pager" aria-label=${`Pages of ${noun}`}>
     <span aria-live="polite">${count(first + 1)}–${count(first + data.data.length)} of ${count(data.total)} ${noun}</span>

@@ -157,8 +157,12 @@ impl Books {
         if !has_keys || self.has_noted_keys.load(Ordering::Relaxed) {
             return;
         }
-        if let (Ok(Presence::Open), Ok(())) = (self.store.prepare().await, self.store.note_keys().await) {
-            self.has_noted_keys.store(true, Ordering::Relaxed);
+        if !matches!(self.store.prepare().await, Ok(Presence::Open)) {
+            return;
+        }
+        match self.store.note_keys().await {
+            Ok(()) => self.has_noted_keys.store(true, Ordering::Relaxed),
+            Err(fault) => tracing::warn!("that there are keys is not remembered: {fault}; hint: {}", fault.hint()),
         }
     }
 
