@@ -245,9 +245,10 @@ impl Process {
         self.status("VmRSS:")
     }
 
-    /// The most memory that was ever resident, in KiB.
-    pub(crate) fn peak_memory(&self) -> u64 {
-        self.status("VmHWM:")
+    /// How much more memory was ever resident than that, in KiB. The kernel adds up what a page costs now and then only
+    /// (proc_pid_status(5)), so that a peak may be told as less than what was read before.
+    pub(crate) fn grown_beyond(&self, before: u64) -> u64 {
+        self.status("VmHWM:").saturating_sub(before)
     }
 
     fn status(&self, name: &str) -> u64 {

@@ -185,7 +185,7 @@ fn play(door: &impl Door, world: &Spawned, manner: Manner, settings: &[(u16, u32
     let mut flooder = Flooder::enter(door, manner, settings);
     let end = flooder.pour(flood.0, flood.1, &mut other);
     (0..200).for_each(|_| other.is_served());
-    (end, world.peak_memory() - before)
+    (end, world.grown_beyond(before))
 }
 
 /// Plays a flood in a manner at both doors, and holds it to its bound.
