@@ -13,7 +13,8 @@ COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 RUN mkdir src benches \
     && touch src/lib.rs \
-    && echo 'fn main() {}' | tee src/main.rs > benches/gateway.rs \
+    && echo 'fn main() {}' > src/main.rs \
+    && for bench in $(sed -n '/^\[\[bench\]\]$/{n;s/^name = "\(.*\)"$/\1/p}' Cargo.toml); do cp src/main.rs "benches/$bench.rs"; done \
     && cargo build --release --locked --bin closegate
 
 COPY build.rs build.rs

@@ -1,5 +1,10 @@
-"""Holds the files of compose and Prometheus to each other, to the Dockerfile and to what is promised of a container."""
+"""Holds the files of compose and Prometheus to each other, to the Dockerfile and to what is promised of a container, and the
+Dockerfile to the manifest."""
 
+import shutil
+import subprocess
+import tempfile
+import tomllib
 from pathlib import Path
 
 import yaml
@@ -38,6 +43,18 @@ def main():
         assert host in compose["services"], target
         assert port in exposed(dockerfile), target
     print("compose.yaml and prometheus.yml agree with the Dockerfile")
+    make_empty_crate(dockerfile)
+    print("the Dockerfile makes an empty crate that fits the manifest")
+
+
+def make_empty_crate(dockerfile):
+    """Does what the image's first layer does before it builds the dependencies: every bench of the manifest must be there."""
+    command = dockerfile.split("RUN mkdir src", 1)[1].split("&& cargo build", 1)[0].replace("\\\n", "")
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy("Cargo.toml", folder)
+        subprocess.run(["sh", "-c", f"mkdir src{command}"], cwd=folder, check=True)
+        for bench in tomllib.loads(Path("Cargo.toml").read_text())["bench"]:
+            assert Path(folder, "benches", f"{bench['name']}.rs").is_file(), bench["name"]
 
 
 def exposed(dockerfile):
