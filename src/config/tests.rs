@@ -1,6 +1,8 @@
 //! Tests of the loader: faults, environment, look-up of the file, the documented file.
 
 mod managed;
+mod oauth;
+mod starter;
 mod storage;
 mod tables;
 
