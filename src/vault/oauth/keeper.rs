@@ -3,6 +3,8 @@
 //! The work that takes time, a refresh or a question to Close, is done beside it, one piece at a time, and is not
 //! dropped with it: tokens may be on their way.
 
+mod questions;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -358,69 +360,6 @@ impl Keeper {
         }
         self.due = Some(next);
         self.renewal(Renewal::failed);
-    }
-
-    /// An upstream answered 401 and another token was not to be had, or was new: Close is asked, at most once a second.
-    async fn question(&mut self, origin: Origin) {
-        tokio::time::sleep_until(self.next_question).await;
-        self.ask(origin);
-    }
-
-    fn ask(&mut self, origin: Origin) {
-        let asked = self.held.as_ref().map(|held| held.candidate.clone());
-        let (Some(authorization), Some(asked)) = (self.authorization(), asked) else {
-            return self.entry.suspicion().clear();
-        };
-        let means = self.means();
-        self.begin_work("a question to Close", async move {
-            let verdict = means.ask(&origin, authorization).await;
-            Done::Asked(origin, asked, verdict)
-        });
-    }
-
-    /// Of tokens other than those that Close refused, Close is asked again; work that is under way ends with that as well.
-    fn ask_anew(&mut self) {
-        if let Some(origin) = self.rejected.clone().filter(|_| self.work.is_none()) {
-            self.ask(origin);
-        }
-    }
-
-    /// What Close says of a token that was held when it was asked.
-    fn judge(&mut self, origin: Origin, asked: &Candidate, verdict: &Verdict) {
-        let now = Instant::now();
-        self.next_question = now + SHORTEST_PAUSE;
-        self.entry.suspicion().clear();
-        if self.held.as_ref().is_none_or(|held| !held.candidate.is_same(asked)) {
-            // Of another one it says nothing.
-            return self.ask_anew();
-        }
-        let is_due = self.due.is_some_and(|due| due <= now);
-        match (verdict, &self.rejected) {
-            (Verdict::Accepted, Some(_)) => {
-                tracing::info!(credential = %self.entry.name(), "the credential is available again");
-                self.rejected = None;
-                self.pause = Pause::default();
-                self.admit();
-            }
-            // Another token is asked for already.
-            (Verdict::Rejected, None) if is_due => {}
-            (Verdict::Rejected, None) if self.is_replaceable() => self.replace(),
-            (Verdict::Rejected, None) => {
-                self.entry.meters().rejections.fetch_add(1, Relaxed);
-                tracing::warn!(credential = %self.entry.name(), "Close refuses this credential; it is not sent until Close takes it again");
-                self.reject(origin);
-            }
-            (Verdict::Rejected | Verdict::Undecided(_), Some(_)) => self.reject(origin),
-            (Verdict::Accepted | Verdict::Undecided(_), None) => {}
-        }
-    }
-
-    /// A new token was refused: the next one is tried later.
-    fn reject(&mut self, origin: Origin) {
-        let until = self.respite.max(Instant::now() + self.pause.next());
-        self.rejected = Some(origin);
-        self.due = Some(until);
-        self.entry.withdraw(Outage::Rejected, until);
     }
 
     /// There is nothing to send until somebody does something, which the store will tell of.
