@@ -120,6 +120,21 @@ async fn a_refused_token_that_cannot_be_renewed_is_told_and_goes_on_being_used()
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_a_token_of_a_credential_that_is_changed_meanwhile_is_told_at_once() {
+    let scene = Scene::granted().await;
+    scene.grants.close_gate();
+    let awaiting = scene.vault().renewed(PARTNER, 1).unwrap();
+    let entry = &scene.vault().entries[0];
+    let began = tokio::time::Instant::now();
+    let (told, ()) = tokio::join!(awaiting.token(), async {
+        tokio::task::yield_now().await;
+        entry.retire();
+    });
+    assert_eq!(told.unwrap_err().reason, "its credential was changed meanwhile");
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_endpoint_that_asks_to_be_left_alone_is_whoever_is_refused() {
     let scene = Scene::granted().await;
     let busy = http::Response::builder().status(429).header("retry-after", "120").body(bytes::Bytes::new()).unwrap();
