@@ -22,9 +22,11 @@ use clap::Parser;
 use closegate::app::Gateway;
 use closegate::config::{self, Environment, Sources};
 use closegate::sim::{self, Accepted, Simulator};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use serde::Deserialize;
+
+#[path = "gateway/certificate.rs"]
+mod certificate;
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -138,15 +140,9 @@ fn origin(folder: &Path) -> Result<SocketAddr> {
     Ok(address.recv()?)
 }
 
-/// A root, `ca.pem`, and under it what a server called `localhost` shows.
+/// What a server called `localhost` shows, under a root in `ca.pem`.
 fn certify(folder: &Path) -> Result<Arc<rustls::ServerConfig>> {
-    let mut root = CertificateParams::new(Vec::new())?;
-    root.distinguished_name.push(DnType::CommonName, "root of the bench");
-    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let root_key = KeyPair::generate()?;
-    fs::write(folder.join("ca.pem"), root.self_signed(&root_key)?.pem())?;
-    let key = KeyPair::generate()?;
-    let leaf = CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&key, &Issuer::new(root, root_key))?;
+    let (leaf, key) = certificate::issue(folder)?;
     let key = PrivateKeyDer::try_from(key.serialize_der())?;
     let config = rustls::ServerConfig::builder().with_no_client_auth();
     Ok(Arc::new(config.with_single_cert(vec![leaf.der().clone()], key)?))

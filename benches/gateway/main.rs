@@ -8,6 +8,7 @@
 //! starts (`connections`, `lasting`, `large`). `--features` measures closegate alone, with one feature more at a time. Without
 //! `--bench`, as under `cargo test`, one short round shows that all of it works.
 
+mod certificate;
 mod contenders;
 mod count;
 mod driver;
@@ -22,7 +23,7 @@ mod tails;
 
 use std::error::Error;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -172,6 +173,14 @@ impl Plan {
     }
 }
 
+/// Says where figures are none of a release.
+fn warn(arguments: &Arguments) {
+    let built_here = arguments.program == Path::new(env!("CARGO_BIN_EXE_closegate"));
+    if cfg!(debug_assertions) && built_here {
+        println!("a build for debugging: the figures say nothing about a release");
+    }
+}
+
 /// Proves what contenders do, runs all scenarios, and prints a table for each.
 fn compare(arguments: &Arguments) -> Result<()> {
     let plan = Plan::of(arguments);
@@ -179,9 +188,7 @@ fn compare(arguments: &Arguments) -> Result<()> {
     let origin = Origin::start(folder.path())?;
     let program = &arguments.program;
     let place = Place { folder: folder.path(), origin: origin.port(), program, under: Under::Nothing };
-    if cfg!(debug_assertions) {
-        println!("a build for debugging: the figures say nothing about a release");
-    }
+    warn(arguments);
     let mut proofs = Vec::new();
     for contender in &plan.contenders {
         let proof = proof::prove(*contender, &contender.start(&place)?, &origin)?;
@@ -215,9 +222,7 @@ fn alone(role: &Role, arguments: &Arguments) -> Result<()> {
     let origin = Origin::start(folder.path())?;
     let program = &arguments.program;
     let place = Place { folder: folder.path(), origin: origin.port(), program, under: Under::Nothing };
-    if cfg!(debug_assertions) {
-        println!("a build for debugging: the figures say nothing about a release");
-    }
+    warn(arguments);
     match *role {
         Role::Origin { ref folder } => origin::serve(folder),
         Role::Tails => tails::tails(&place, plan.rounds, plan.rate),

@@ -22,7 +22,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -32,6 +31,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::Result;
+use crate::certificate;
 use crate::contenders::{Stopped, injected};
 
 /// The origin's process.
@@ -198,15 +198,9 @@ impl Close {
     }
 }
 
-/// A root, `ca.pem`, and under it `origin.pem` and `origin.key` for `localhost`.
+/// What it shows: `origin.pem` and `origin.key`.
 fn certify(folder: &Path) -> Result<()> {
-    let mut root = CertificateParams::new(Vec::new())?;
-    root.distinguished_name.push(DnType::CommonName, "root of the bench");
-    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let root_key = KeyPair::generate()?;
-    fs::write(folder.join("ca.pem"), root.self_signed(&root_key)?.pem())?;
-    let key = KeyPair::generate()?;
-    let leaf = CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&key, &Issuer::new(root, root_key))?;
+    let (leaf, key) = certificate::issue(folder)?;
     fs::write(folder.join("origin.pem"), leaf.pem())?;
     fs::write(folder.join("origin.key"), key.serialize_pem())?;
     Ok(())

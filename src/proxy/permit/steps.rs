@@ -92,7 +92,7 @@ impl<'a> Steps<'a> {
 }
 
 /// Takes no note.
-struct Nobody;
+pub(super) struct Nobody;
 
 impl Witness for Nobody {
     fn identified(&mut self, _: &Key) {}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request};
 
+use super::steps::Nobody;
 use super::*;
 use crate::catalogue::{Catalogue, Demand};
 use crate::config::{Limits, Mode};
@@ -85,17 +86,6 @@ fn a_key_leads_to_its_own_routes() {
         assert!(matches!(known(path), Some(ProxyError::NoRoute)), "{path}");
     }
     assert!(matches!(known("//sales/x"), Some(ProxyError::Path(_))));
-}
-
-/// Nobody who wants to know.
-struct Nobody;
-
-impl Witness for Nobody {
-    fn identified(&mut self, _: &Key) {}
-
-    fn resolved(&mut self, _: &Found, _: &Inbound, _: Judgement) {}
-
-    fn objected(&mut self, _: &ProxyError) {}
 }
 
 /// What becomes of a request of a key with these scopes.
