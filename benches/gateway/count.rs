@@ -2,6 +2,8 @@
 //!
 //! What a start costs is not counted, nor the first requests: they open connections and count a key for the first time.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,10 +22,14 @@ const GROWTH_ELSEWHERE: f64 = 1.25;
 /// Where figures are recorded.
 const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
 
+/// First-level caches as small as those of most servers, so that figures of two machines can be compared.
+const CACHES: [&str; 4] = ["--cache-sim=yes", "--I1=32768,8,64", "--D1=32768,8,64", "--LL=1048576,16,64"];
+
 /// The command, run by callgrind, which counts nothing until it is told to.
-pub(crate) fn under_callgrind(command: &Command, folder: &Path) -> Command {
+pub(crate) fn under_callgrind(command: &Command, folder: &Path, caches: bool) -> Command {
     let mut wrapped = Command::new("valgrind");
     wrapped.args(["--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes"]);
+    wrapped.args(CACHES.iter().filter(|_| caches));
     wrapped.arg(format!("--callgrind-out-file={}", folder.join("callgrind").display()));
     wrapped.arg(command.get_program()).args(command.get_args());
     let given = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
@@ -39,8 +45,22 @@ pub(crate) struct Count<'a> {
     pub(crate) profile: Option<&'a Path>,
 }
 
-/// Instructions a request of a contender; the place has it started under callgrind.
-pub(crate) fn count(contender: Contender, place: &Place<'_>, count: &Count<'_>) -> Result<f64> {
+/// What a request takes of a contender.
+pub(crate) struct Counted {
+    pub(crate) instructions: f64,
+    /// What had to be fetched from beyond the first-level caches, where they were simulated: instructions, and data.
+    misses: Option<(f64, f64)>,
+}
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>10.0} instructions", self.instructions)?;
+        self.misses.map_or(Ok(()), |(code, data)| write!(f, "{code:>8.0} misses of code{data:>7.0} of data"))
+    }
+}
+
+/// Counts what a request takes of a contender; the place has it started under callgrind.
+pub(crate) fn count(contender: Contender, place: &Place<'_>, count: &Count<'_>) -> Result<Counted> {
     let (scenario, requests) = (&count.scenario, count.requests);
     let running = contender.start(place)?;
     let target = Target { port: running.port(), authorization: presented() };
@@ -53,7 +73,10 @@ pub(crate) fn count(contender: Contender, place: &Place<'_>, count: &Count<'_>) 
     if failed > 0 {
         return Err(format!("{}: {failed} requests failed", contender.name()).into());
     }
-    Ok(busiest(place.folder, count.profile)? as f64 / requests as f64)
+    let events = busiest(place.folder, count.profile)?;
+    let each = |event: &str| events.get(event).map(|total| *total as f64 / requests as f64);
+    let read = each("D1mr").zip(each("D1mw")).map(|(read, written)| read + written);
+    Ok(Counted { instructions: each("Ir").ok_or("no instructions")?, misses: each("I1mr").zip(read) })
 }
 
 /// Fails where a figure has grown beyond the one that `docs/performance.md` records for this build.
@@ -108,30 +131,41 @@ fn control(order: &str, pid: u32) -> Result<()> {
     if status.success() { Ok(()) } else { Err(format!("callgrind_control {order} failed").into()) }
 }
 
+/// Events by their names.
+type Events = HashMap<String, u64>;
+
 /// What the busiest thread has counted: the one that serves. The others do what the clock tells them to.
-fn busiest(folder: &Path, profile: Option<&Path>) -> Result<u64> {
-    let mut most: Option<(u64, PathBuf)> = None;
+fn busiest(folder: &Path, profile: Option<&Path>) -> Result<Events> {
+    let mut most: Option<(Events, PathBuf)> = None;
+    let total = |events: &Events| events.get("Ir").copied().unwrap_or_default();
     for entry in fs::read_dir(folder)? {
         let dump = entry?.path();
         if !dump.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"callgrind.")) {
             continue;
         }
-        let text = fs::read_to_string(&dump)?;
-        let line = text.lines().rev().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
-        let total = line.ok_or("a dump without a total")?.trim().parse()?;
+        let events = events(&fs::read_to_string(&dump)?).ok_or("a dump without totals")?;
         match &most {
-            Some((before, _)) if *before >= total => fs::remove_file(dump)?,
+            Some((before, _)) if total(before) >= total(&events) => fs::remove_file(dump)?,
             _ => {
-                if let Some((_, less)) = most.replace((total, dump)) {
+                if let Some((_, less)) = most.replace((events, dump)) {
                     fs::remove_file(less)?;
                 }
             }
         }
     }
-    let (total, dump) = most.ok_or("callgrind has written nothing")?;
+    let (events, dump) = most.ok_or("callgrind has written nothing")?;
     if let Some(profile) = profile {
         fs::copy(&dump, profile)?;
     }
     fs::remove_file(dump)?;
-    Ok(total)
+    Ok(events)
+}
+
+/// The totals of a dump: a line names the events, and another one has as many numbers.
+fn events(dump: &str) -> Option<Events> {
+    let names = dump.lines().find_map(|line| line.strip_prefix("events: "))?.split_whitespace();
+    let totals =
+        dump.lines().rev().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")))?;
+    let totals = totals.split_whitespace().map(|total| total.parse().ok());
+    names.zip(totals).map(|(name, total)| Some((name.to_owned(), total?))).collect()
 }

@@ -62,9 +62,12 @@ struct Arguments {
     /// closegate alone: without any feature, then with one more each.
     #[arg(long, conflicts_with = "peers")]
     features: bool,
-    /// Count instructions with valgrind's callgrind, instead of CPU time, with one connection.
+    /// Count instructions with valgrind's callgrind, instead of CPU time; of `1k-1`, if no scenarios are named.
     #[arg(long)]
     count: bool,
+    /// Count also what misses a first-level cache of 32 KB each for instructions and data.
+    #[arg(long, requires = "count")]
+    caches: bool,
     /// Count those of closegate, and fail where they exceed what docs/performance.md records for this build by 5 %.
     #[arg(long, conflicts_with_all = ["peers", "features"])]
     check: bool,
@@ -239,19 +242,25 @@ fn count(arguments: &Arguments) -> Result<()> {
         Arguments { peers, .. } if !peers.is_empty() => peers.clone(),
         _ => vec![Contender::Closegate(Http::Auto)],
     };
-    let (scenario, requests) = (Scenario::named("1k-1")?, arguments.requests.unwrap_or(1000));
-    let count = Count { scenario, requests, profile: arguments.profile.as_deref() };
+    let scenarios = match arguments.scenarios.as_slice() {
+        [] => vec![Scenario::named("1k-1")?],
+        chosen => chosen.to_vec(),
+    };
     let folder = tempfile::tempdir()?;
     let origin = Origin::start(folder.path())?;
-    let program = &arguments.program;
-    let place = Place { folder: folder.path(), origin: origin.port(), program, under: Under::Callgrind };
-    let mut first = None;
-    for contender in contenders {
-        let counted = count::count(contender, &place, &count)?;
-        let share = (counted / *first.get_or_insert(counted) - 1.0) * 100.0;
-        println!("{:<14}{counted:>10.0} instructions a request{share:>+8.1} %", contender.name());
-        if arguments.check {
-            count::check(counted)?;
+    let (program, under) = (&arguments.program, Under::Callgrind { caches: arguments.caches });
+    let place = Place { folder: folder.path(), origin: origin.port(), program, under };
+    for scenario in scenarios {
+        let requests = arguments.requests.unwrap_or_else(|| scenario.requests(1000));
+        let count = Count { scenario, requests, profile: arguments.profile.as_deref() };
+        let mut first = None;
+        for contender in &contenders {
+            let counted = count::count(*contender, &place, &count)?;
+            let share = (counted.instructions / *first.get_or_insert(counted.instructions) - 1.0) * 100.0;
+            println!("{:<12}{:<14}{counted} a request{share:>+8.1} %", scenario.name, contender.name());
+            if arguments.check {
+                count::check(counted.instructions)?;
+            }
         }
     }
     Ok(())

@@ -67,8 +67,8 @@ pub(crate) struct Place<'a> {
 pub(crate) enum Under {
     /// The kernel alone.
     Nothing,
-    /// valgrind, which counts its instructions.
-    Callgrind,
+    /// valgrind, which counts its instructions, and what misses the caches where that is asked for.
+    Callgrind { caches: bool },
 }
 
 /// A contender that answers.
@@ -162,8 +162,8 @@ impl Contender {
             Self::Upto(last) => closegate::command(place, port, Http::Auto, last)?,
             peer => peers::command(peer, place, port)?,
         };
-        if place.under == Under::Callgrind {
-            command = count::under_callgrind(&command, place.folder);
+        if let Under::Callgrind { caches } = place.under {
+            command = count::under_callgrind(&command, place.folder, caches);
         }
         let running = Running::of(command, port, place)?;
         running.answering(place, PATIENCE, |port| answers(port, ASKED))
