@@ -4,9 +4,10 @@
 //! connections alive, on one worker; before anything is measured, each has to prove it. Contenders take turns, each
 //! round with fresh processes, and are compared within a round: a shared machine is slower now and then, but not for one
 //! of them alone. The others only inject and write no log; closegate does all that it can do. Who is not installed is
-//! left out (`benches/peers/install`). Commands measure what concerns closegate alone: the delays of others (`tails`), memory and
-//! starts (`connections`, `lasting`, `large`). `--features` measures closegate alone, with one feature more at a time. Without
-//! `--bench`, as under `cargo test`, one short round shows that all of it works.
+//! left out (`benches/peers/install`). Commands measure what concerns closegate alone: the delays of others (`tails`),
+//! memory and starts (`connections`, `lasting`, `large`); `train` makes traffic, and measures nothing. `--features` measures
+//! closegate alone, with one feature more at a time. Without `--bench`, as under `cargo test`, one short round shows that all
+//! of it works.
 
 mod certificate;
 mod contenders;
@@ -20,6 +21,7 @@ mod report;
 mod scale;
 mod scenario;
 mod tails;
+mod train;
 
 use std::error::Error;
 use std::fs;
@@ -122,6 +124,8 @@ enum Role {
         #[arg(long, default_value_t = 1_000)]
         credentials: usize,
     },
+    /// Traffic for an instrumented build, which profile-guided optimisation learns from (`benches/pgo/build`).
+    Train,
 }
 
 /// What is compared with what, and how often.
@@ -231,6 +235,7 @@ fn alone(role: &Role, arguments: &Arguments) -> Result<()> {
         Role::Tails => tails::tails(&place, plan.rounds, plan.rate),
         Role::Connections { idle, active } => scale::connections(&place, idle, active),
         Role::Lasting { minutes } => scale::lasting(&place, minutes),
+        Role::Train => train::train(&place, plan.requests),
         Role::Large { keys, routes, credentials } => scale::large(&place, Size { keys, routes, credentials }),
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) use self::closegate::{Feature, Http, command_with, secret};
 use crate::driver;
@@ -210,6 +211,13 @@ impl Running {
 
     pub(crate) fn pid(&self) -> u32 {
         self.process.0.id()
+    }
+
+    /// Has it end in good order.
+    pub(crate) fn end(mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.process.0), Signal::TERM)?;
+        let status = self.process.0.wait()?;
+        if status.success() { Ok(()) } else { Err(format!("it ended with {status}").into()) }
     }
 }
 
