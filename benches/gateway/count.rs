@@ -13,7 +13,7 @@ use crate::contenders::{Contender, Place, presented};
 use crate::driver::{self, Target};
 use crate::scenario::Scenario;
 
-/// What is sent before anything is counted.
+/// What is sent at least before anything is counted.
 const WARM: usize = 200;
 /// By how much a figure may exceed the one recorded for the same compiler.
 const GROWTH: f64 = 1.05;
@@ -64,9 +64,11 @@ pub(crate) fn count(contender: Contender, place: &Place<'_>, count: &Count<'_>) 
     let (scenario, requests) = (&count.scenario, count.requests);
     let running = contender.start(place)?;
     let target = Target { port: running.port(), authorization: presented() };
-    let mut failed = driver::drive(&target, scenario, WARM)?;
+    // Each connection takes part before, and opens what it needs towards the origin.
+    let warm = WARM.max(4 * scenario.connections);
+    let mut failed = driver::drive(&target, scenario, warm)?;
     control("--instr=on", running.pid())?;
-    failed += driver::drive(&target, scenario, WARM)?;
+    failed += driver::drive(&target, scenario, warm)?;
     control("--zero", running.pid())?;
     failed += driver::drive(&target, scenario, requests)?;
     control("--dump", running.pid())?;
