@@ -86,9 +86,25 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
+/// The system's roots, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name in their place.
+///
+/// A system that has them in one file has them once more in a folder, one by one: to read that as well takes most of a start.
+fn system() -> Vec<CertificateDer<'static>> {
+    let named = [openssl_probe::ENV_CERT_FILE, openssl_probe::ENV_CERT_DIR].map(std::env::var_os);
+    // Elsewhere a file stands beside what the system keeps in another way.
+    if cfg!(target_os = "linux") && named.iter().all(Option::is_none) {
+        let bundle = openssl_probe::probe().cert_file;
+        let found = rustls_native_certs::load_certs_from_paths(bundle.as_deref(), None).certs;
+        if !found.is_empty() {
+            return found;
+        }
+    }
+    rustls_native_certs::load_native_certs().certs
+}
+
 fn roots(extra: Option<&Path>) -> Result<RootCertStore, NetFault> {
     let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    store.add_parsable_certificates(system());
     if store.is_empty() {
         store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }

@@ -11,6 +11,7 @@ use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned, Support
 
 use crate::faults::{WHOLE, assert_error, exchange, get, record};
 use crate::raw::find;
+use crate::spawned::closegate;
 use crate::world::{INJECTED, SECRET, Setup, gateway};
 
 const STUCK: Duration = Duration::from_secs(30);
@@ -239,6 +240,22 @@ fn line_40_the_system_s_roots_do_not_make_a_stranger_of_the_tests_trusted() {
     let upstream = format!("url = \"https://close.test\"\naddress = \"{}\"", origin.address);
     let world = gateway(origin.address).key("\"sales\"").replace("upstream", &upstream).start();
     assert_error(&world.get("/sales/api/v1/me/", ""), 502, "upstream_tls", "no `ca`");
+}
+
+#[test]
+fn line_40_variables_name_other_roots_than_the_system_s() {
+    let authority = Authority::new();
+    let origin = TlsOrigin::plain(authority.sign(&["close.test"], |_| ()));
+    let upstream = format!("url = \"https://close.test\"\naddress = \"{}\"", origin.address);
+    for (variable, place) in [("SSL_CERT_FILE", "roots.pem"), ("SSL_CERT_DIR", ".")] {
+        let setup = gateway(origin.address).key("\"sales\"").file("roots.pem", &authority.pem);
+        let world = setup.replace("upstream", &upstream).spawn_as(|folder| {
+            let mut command = closegate(folder);
+            command.env(variable, folder.join(place));
+            command
+        });
+        assert_eq!(exchange(&mut world.connect(), &get()).status, 200, "{variable}");
+    }
 }
 
 #[test]
