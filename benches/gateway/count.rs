@@ -22,14 +22,23 @@ const GROWTH_ELSEWHERE: f64 = 1.25;
 /// Where figures are recorded.
 const RECORD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md");
 
+/// What is counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Events {
+    /// Instructions.
+    Instructions,
+    /// Instructions, and what misses the caches.
+    Misses,
+}
+
 /// First-level caches as small as those of most servers, so that figures of two machines can be compared.
 const CACHES: [&str; 4] = ["--cache-sim=yes", "--I1=32768,8,64", "--D1=32768,8,64", "--LL=1048576,16,64"];
 
 /// The command, run by callgrind, which counts nothing until it is told to.
-pub(crate) fn under_callgrind(command: &Command, folder: &Path, caches: bool) -> Command {
+pub(crate) fn under_callgrind(command: &Command, folder: &Path, events: Events) -> Command {
     let mut wrapped = Command::new("valgrind");
     wrapped.args(["--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes"]);
-    wrapped.args(CACHES.iter().filter(|_| caches));
+    wrapped.args(CACHES.iter().filter(|_| events == Events::Misses));
     wrapped.arg(format!("--callgrind-out-file={}", folder.join("callgrind").display()));
     wrapped.arg(command.get_program()).args(command.get_args());
     let given = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
@@ -133,13 +142,13 @@ fn control(order: &str, pid: u32) -> Result<()> {
     if status.success() { Ok(()) } else { Err(format!("callgrind_control {order} failed").into()) }
 }
 
-/// Events by their names.
-type Events = HashMap<String, u64>;
+/// How often each event came, by its name.
+type Totals = HashMap<String, u64>;
 
 /// What the busiest thread has counted: the one that serves. The others do what the clock tells them to.
-fn busiest(folder: &Path, profile: Option<&Path>) -> Result<Events> {
-    let mut most: Option<(Events, PathBuf)> = None;
-    let total = |events: &Events| events.get("Ir").copied().unwrap_or_default();
+fn busiest(folder: &Path, profile: Option<&Path>) -> Result<Totals> {
+    let mut most: Option<(Totals, PathBuf)> = None;
+    let total = |events: &Totals| events.get("Ir").copied().unwrap_or_default();
     for entry in fs::read_dir(folder)? {
         let dump = entry?.path();
         if !dump.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"callgrind.")) {
@@ -164,7 +173,7 @@ fn busiest(folder: &Path, profile: Option<&Path>) -> Result<Events> {
 }
 
 /// The totals of a dump: a line names the events, and another one has as many numbers.
-fn events(dump: &str) -> Option<Events> {
+fn events(dump: &str) -> Option<Totals> {
     let names = dump.lines().find_map(|line| line.strip_prefix("events: "))?.split_whitespace();
     let totals =
         dump.lines().rev().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")))?;

@@ -33,7 +33,7 @@ use clap::{Parser, Subcommand};
 use serde_json::json;
 
 use self::contenders::{Contender, Http, Place, Under, injected, presented};
-use self::count::Count;
+use self::count::{Count, Events};
 use self::driver::Target;
 use self::measure::{Sample, cpu_time, resident};
 use self::origin::Origin;
@@ -253,7 +253,8 @@ fn count(arguments: &Arguments) -> Result<()> {
     };
     let folder = tempfile::tempdir()?;
     let origin = Origin::start(folder.path())?;
-    let (program, under) = (&arguments.program, Under::Callgrind { caches: arguments.caches });
+    let events = if arguments.caches { Events::Misses } else { Events::Instructions };
+    let (program, under) = (&arguments.program, Under::Callgrind(events));
     let place = Place { folder: folder.path(), origin: origin.port(), program, under };
     for scenario in scenarios {
         let requests = arguments.requests.unwrap_or_else(|| scenario.requests(1000));

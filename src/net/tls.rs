@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use openssl_probe::ProbeResult;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls_native_certs::load_certs_from_paths;
 
 use super::fault::NetFault;
 
@@ -87,19 +89,23 @@ impl ServerCertVerifier for Pinned {
 }
 
 /// The system's roots, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name in their place.
-///
-/// A system that has them in one file has them once more in a folder, one by one: to read that as well takes most of a start.
 fn system() -> Vec<CertificateDer<'static>> {
     let named = [openssl_probe::ENV_CERT_FILE, openssl_probe::ENV_CERT_DIR].map(std::env::var_os);
     // Elsewhere a file stands beside what the system keeps in another way.
     if cfg!(target_os = "linux") && named.iter().all(Option::is_none) {
-        let bundle = openssl_probe::probe().cert_file;
-        let found = rustls_native_certs::load_certs_from_paths(bundle.as_deref(), None).certs;
-        if !found.is_empty() {
-            return found;
-        }
+        return kept_in(&openssl_probe::probe());
     }
     rustls_native_certs::load_native_certs().certs
+}
+
+/// The roots of a bundle, or, without one, those of folders: a system that has a bundle has its roots once more in a folder,
+/// one by one, and to read that as well takes most of a start.
+fn kept_in(places: &ProbeResult) -> Vec<CertificateDer<'static>> {
+    let found = load_certs_from_paths(places.cert_file.as_deref(), None).certs;
+    if !found.is_empty() {
+        return found;
+    }
+    places.cert_dir.iter().flat_map(|folder| load_certs_from_paths(None, Some(folder)).certs).collect()
 }
 
 fn roots(extra: Option<&Path>) -> Result<RootCertStore, NetFault> {
@@ -118,4 +124,35 @@ fn roots(extra: Option<&Path>) -> Result<RootCertStore, NetFault> {
         }
     }
     Ok(store)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A certificate in a file of its own.
+    fn root(folder: &TempDir, name: &str) -> (PathBuf, CertificateDer<'static>) {
+        let certificate = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap().cert;
+        let path = folder.path().join(format!("{name}.pem"));
+        std::fs::write(&path, certificate.pem()).unwrap();
+        (path, certificate.der().clone())
+    }
+
+    #[test]
+    fn folders_of_roots_are_read_only_where_no_bundle_has_any() {
+        let (beside, folder) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let (bundle, first) = root(&beside, "first");
+        let (_, second) = root(&folder, "second");
+        let empty = beside.path().join("empty.pem");
+        std::fs::write(&empty, "").unwrap();
+        let kept = |cert_file| kept_in(&ProbeResult { cert_file, cert_dir: vec![folder.path().to_owned()] });
+        assert!(kept(Some(bundle)).iter().eq([&first]));
+        for without in [None, Some(empty), Some(PathBuf::from("/nowhere"))] {
+            assert!(kept(without).iter().eq([&second]));
+        }
+    }
 }

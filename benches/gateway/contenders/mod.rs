@@ -14,8 +14,9 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) use self::closegate::{Feature, Http, command_with, secret};
+use crate::Result;
+use crate::count::{self, Events};
 use crate::driver;
-use crate::{Result, count};
 
 /// What the tool presents, as the user name of Basic.
 pub(crate) const GATEWAY_KEY: &str = "bench-gateway-key-0123456789";
@@ -68,8 +69,8 @@ pub(crate) struct Place<'a> {
 pub(crate) enum Under {
     /// The kernel alone.
     Nothing,
-    /// valgrind, which counts its instructions, and what misses the caches where that is asked for.
-    Callgrind { caches: bool },
+    /// valgrind, which counts.
+    Callgrind(Events),
 }
 
 /// A contender that answers.
@@ -163,8 +164,8 @@ impl Contender {
             Self::Upto(last) => closegate::command(place, port, Http::Auto, last)?,
             peer => peers::command(peer, place, port)?,
         };
-        if let Under::Callgrind { caches } = place.under {
-            command = count::under_callgrind(&command, place.folder, caches);
+        if let Under::Callgrind(events) = place.under {
+            command = count::under_callgrind(&command, place.folder, events);
         }
         let running = Running::of(command, port, place)?;
         running.answering(place, PATIENCE, |port| answers(port, ASKED))
