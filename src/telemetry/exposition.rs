@@ -5,22 +5,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, LazyLock};
 
-use metrics::{Counter, Gauge, Key, Level, Metadata, Recorder as _, SharedString};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+use metrics::{Counter, Gauge, Recorder as _, SharedString};
+use metrics_exporter_prometheus::PrometheusRecorder;
 
-use super::families::{self as family, Family, Kind};
+use super::families::{self as family, Family};
 use super::meters::{Meters, Refresh, Reload, StoreState};
 use super::names::{Label, Names};
 use super::process;
+use super::recorder::{METADATA, described, key};
 use super::table::{EndpointSeries, RequestCell, RequestSeries, RouteCell, Table};
 use crate::histogram::Histogram;
 
 /// The totals since the start.
 pub(super) struct Exposition {
-    recorder: PrometheusRecorder,
+    /// Made when it is read or written first: it calibrates a clock that is not used here, for milliseconds.
+    recorder: LazyLock<PrometheusRecorder>,
     names: Arc<Names>,
     durations: BTreeMap<Arc<str>, Histogram>,
     first_bytes: BTreeMap<Arc<str>, Histogram>,
@@ -39,10 +41,10 @@ pub(super) struct Exposition {
 
 impl Exposition {
     pub(super) fn new(names: Arc<Names>) -> Self {
-        let recorder = PrometheusBuilder::new().build_recorder();
+        let recorder = LazyLock::new(described as fn() -> PrometheusRecorder);
         let (durations, first_bytes, paced, last_used) = Default::default();
         let (keys, credentials_up, token_expiries, expiries, limits) = Default::default();
-        let exposition = Self {
+        Self {
             recorder,
             names,
             durations,
@@ -54,11 +56,7 @@ impl Exposition {
             token_expiries,
             expiries,
             limits,
-        };
-        exposition.describe_all();
-        let build = [env!("CARGO_PKG_VERSION"), REVISION, RUSTC];
-        exposition.gauge(&family::BUILD_INFO, build.map(SharedString::const_str)).set(1.0);
-        exposition
+        }
     }
 
     /// Adds what one core counted since the last time.
@@ -206,43 +204,6 @@ impl Exposition {
     fn gauge<const LABELS: usize>(&self, family: &Family<LABELS>, values: [SharedString; LABELS]) -> Gauge {
         self.recorder.register_gauge(&key(family, values), &METADATA)
     }
-
-    fn describe_all(&self) {
-        self.describe(&family::REQUESTS);
-        self.describe(&family::ENDPOINT_REQUESTS);
-        self.describe(&family::IN_FLIGHT);
-        self.describe(&family::REQUEST_BYTES);
-        self.describe(&family::RESPONSE_BYTES);
-        self.describe(&family::REFUSED);
-        self.describe(&family::RETRIES);
-        self.describe(&family::TRUNCATED);
-        self.describe(&family::REDACTIONS);
-        self.describe(&family::REJECTIONS);
-        self.describe(&family::PROMOTIONS);
-        self.describe(&family::REFRESHES);
-        self.describe(&family::UPSTREAM_CONNECTIONS);
-        self.describe(&family::CONNECTIONS);
-        self.describe(&family::RELOADS);
-        self.describe(&family::RELOADED);
-        self.describe(&family::RELOADED_AT);
-        self.describe(&family::STORE_UP);
-        self.describe(&family::DROPPED_RECORDS);
-        self.describe(&family::BUILD_INFO);
-    }
-
-    fn describe<const LABELS: usize>(&self, family: &Family<LABELS>) {
-        let (name, help) = (family.name.into(), family.help.into());
-        match family.kind {
-            Kind::Counter => self.recorder.describe_counter(name, None, help),
-            Kind::Gauge => self.recorder.describe_gauge(name, None, help),
-            Kind::Histogram => self.recorder.describe_histogram(name, None, help),
-        }
-    }
-}
-
-fn key<const LABELS: usize>(family: &Family<LABELS>, values: [SharedString; LABELS]) -> Key {
-    let pairs = family.labels.into_iter().zip(values);
-    Key::from_parts(family.name, pairs.map(|(name, value)| metrics::Label::new(name, value)).collect::<Vec<_>>())
 }
 
 fn write_histograms(family: &Family<1>, totals: &BTreeMap<Arc<str>, Histogram>, text: &mut String) {
@@ -276,18 +237,6 @@ fn escaped(value: &str) -> String {
 fn number(flag: bool) -> f64 {
     f64::from(u8::from(flag))
 }
-
-const METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
-
-/// What the build script found out; a build without it does not know.
-const REVISION: &str = match option_env!("CLOSEGATE_BUILD_REVISION") {
-    Some(revision) => revision,
-    None => "unknown",
-};
-const RUSTC: &str = match option_env!("CLOSEGATE_BUILD_RUSTC") {
-    Some(rustc) => rustc,
-    None => "unknown",
-};
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ mod meters;
 mod names;
 mod process;
 mod record;
+mod recorder;
 mod refused;
 mod request_id;
 mod table;
