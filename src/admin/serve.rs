@@ -59,7 +59,10 @@ impl Surface {
     fn router(self) -> Router {
         let probes = probes(Sources { telemetry: self.telemetry, health: self.health });
         match self.api {
-            Some(api) => strict(probes).merge(api.router()),
+            Some(api) => {
+                let api = Arc::new(api);
+                strict(probes).fallback(move |request| api.clone().answer(request))
+            }
             None => closed(probes),
         }
     }

@@ -1,8 +1,11 @@
 //! The admin API: what can be asked, under which path; the document of it is made from the same lines.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use axum::extract::Request;
+use axum::response::Response;
 use axum::{Router, middleware};
+use tower::ServiceExt as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -53,7 +56,10 @@ pub struct Desk {
 }
 
 /// The admin API of a listener.
-pub struct Api(Arc<Desk>);
+pub struct Api {
+    desk: Arc<Desk>,
+    router: OnceLock<Router>,
+}
 
 impl Desk {
     /// What an API is made of.
@@ -109,15 +115,22 @@ impl Desk {
 impl Api {
     /// An API on this desk.
     pub fn new(desk: Desk) -> Self {
-        Self(Arc::new(desk))
+        Self { desk: Arc::new(desk), router: OnceLock::new() }
     }
 
-    pub(super) fn router(self) -> Router {
-        let (router, document) = paths().split_for_parts();
-        let document = document::finished(document);
-        let router = router.merge(document::router(&document)).merge(ui::routes()).with_state(self.0.clone());
-        closed(router).layer(middleware::from_fn_with_state(self.0, gate::admit))
+    /// Answers a request. Paths and document are made for the first one: neither a start nor a gateway that nobody
+    /// manages pays for them.
+    pub(super) async fn answer(self: Arc<Self>, request: Request) -> Response {
+        let router = self.router.get_or_init(|| router(&self.desk)).clone();
+        router.oneshot(request).await.unwrap_or_else(|never| match never {})
     }
+}
+
+fn router(desk: &Arc<Desk>) -> Router {
+    let (router, document) = paths().split_for_parts();
+    let document = document::finished(document);
+    let router = router.merge(document::router(&document)).merge(ui::routes()).with_state(Arc::clone(desk));
+    closed(router).layer(middleware::from_fn_with_state(Arc::clone(desk), gate::admit))
 }
 
 /// The document of the API, in OpenAPI 3.1.
