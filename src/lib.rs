@@ -10,7 +10,7 @@
 //! | 3 | `proxy`, `admin` |
 //! | 2 | `vault`, `keys`, `routes`, `upstream`, `pace`, `edge` |
 //! | 1 | `config`, `telemetry`, `store`, `sim`, `net`, `catalogue` |
-//! | 0 | `id`, `path`, `origin`, `rule`, `scope`, `chunked`, `clock`, `fingerprint`, `keyshape`, `histogram`, `layer`, `usage`, `task` |
+//! | 0 | `id`, `path`, `origin`, `rule`, `scope`, `chunked`, `clock`, `fingerprint`, `heap`, `keyshape`, `histogram`, `layer`, `usage`, `task` |
 
 pub mod admin;
 pub mod app;
@@ -21,6 +21,7 @@ pub mod clock;
 pub mod config;
 pub mod edge;
 pub mod fingerprint;
+pub mod heap;
 pub mod histogram;
 pub mod id;
 pub mod keys;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
 use super::Stage;
 use super::part::Parts;
@@ -18,6 +19,7 @@ use super::reload::{Effective, Reloader};
 use super::usage::Books;
 use crate::admin::{self, Details, Health, Surface};
 use crate::edge::{Acceptor, ServerTls};
+use crate::heap;
 use crate::pace::Dispatcher;
 use crate::store;
 use crate::task;
@@ -118,6 +120,14 @@ pub(super) fn spawn(
             task::spawn("quotas", async move {
                 let _part = giving;
                 match given.give_out().await {}
+            });
+            task::spawn("heap", async {
+                let mut ebb = tokio::time::interval(heap::EBB);
+                ebb.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                loop {
+                    ebb.tick().await;
+                    heap::give_back();
+                }
             });
             for (Post { socket, tls, surface }, part) in posts {
                 let served = admin::serve(socket, tls, surface, gone(stage.clone()));

@@ -17,6 +17,7 @@ use super::reload::Renewal;
 use super::{Stage, part};
 use crate::clock::{Sweep, TICK};
 use crate::edge::{Accepted, Drain, Edge, Rules, serve};
+use crate::heap;
 use crate::proxy::{Door, Proxy};
 use crate::task;
 use crate::telemetry::Telemetry;
@@ -100,6 +101,8 @@ async fn work(
     let open = Open::default();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ebb = tokio::time::interval(heap::EBB);
+    ebb.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut taking = true;
     loop {
         tokio::select! {
@@ -123,6 +126,7 @@ async fn work(
                 sweep.tick();
                 pool.sweep();
             }
+            _ = ebb.tick() => heap::give_back(),
             changed = stage.changed() => {
                 let now = changed.map_or(Stage::Gone, |()| *stage.borrow_and_update());
                 match now {

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::{CONFIGURATION, notify};
 use crate::app::{self, Bell, End, Fault, Gateway, Provenance, Secrets, StartFaults};
 use crate::config::{Config, Loaded, Sources};
+use crate::heap;
 use crate::telemetry::log::{self, LogFault};
 
 /// Runs the gateway of a configuration, and goes by what the sources say later.
@@ -57,6 +58,8 @@ pub(super) fn run(loaded: &Loaded, sources: &Sources) -> ExitCode {
     };
     announce(&gateway, loaded);
     notify::ready();
+    // This thread has made much that it will not make again.
+    heap::give_back();
     runtime.block_on(async {
         let hangups = reload_at(hangup, gateway.bell());
         tokio::select! {

@@ -75,6 +75,30 @@ fn ten_thousand_idle_connections_cost_less_than_10_kb_each() {
     }
 }
 
+#[test]
+fn what_a_burst_has_used_is_given_back_while_nothing_more_happens() {
+    raise_the_limit_of_files();
+    let origin = Origin::plain();
+    let world = gateway(origin.address).key("\"sales\"").spawn_as(|folder| closegate_with_files(folder, BURST + 500));
+    let before = world.memory();
+    let mut burst: Vec<Raw> = (0..BURST).map(|_| world.connect()).collect();
+    for client in &mut burst {
+        assert_eq!(exchange(client, &get()).status, 200);
+    }
+    let used = world.memory() - before;
+    drop(burst);
+    // The kernel tells nobody when memory comes back to it.
+    let began = Instant::now();
+    let kept = || world.memory().saturating_sub(before);
+    while kept() > used / 2 && began.elapsed() < STUCK {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(kept() <= used / 2, "of {used} KiB {} are kept", kept());
+}
+
+/// How many connections a burst has.
+const BURST: usize = 2_000;
+
 /// A test that hangs fails; nothing is measured by it.
 const STUCK: Duration = Duration::from_secs(30);
 
