@@ -68,6 +68,8 @@ pub struct Connector {
 }
 
 const READ_AHEAD: usize = 64 * 1024;
+/// What TLS takes before the socket has taken it: a head, and 64 KiB of a body behind it.
+const WRITTEN_AT_ONCE: usize = 72 * 1024;
 
 impl Connector {
     /// Prepares TLS; nothing is connected to yet.
@@ -132,7 +134,8 @@ impl Connector {
             .map_err(|error| ConnectError::Tls(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
         let io = BufReader::with_capacity(READ_AHEAD, Socket(socket));
         let connector = TlsConnector::from(self.tls.clone());
-        let stream = connector.with_alpn(offer.protocols()).connect(name, io).await.map_err(ConnectError::Tls)?;
+        let mut stream = connector.with_alpn(offer.protocols()).connect(name, io).await.map_err(ConnectError::Tls)?;
+        stream.get_mut().1.set_buffer_limit(Some(WRITTEN_AT_ONCE));
         Ok(Stream::Tls(Box::new(stream)))
     }
 }
