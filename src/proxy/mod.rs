@@ -23,6 +23,7 @@ mod outbound;
 mod peeked;
 mod permit;
 mod respond;
+mod turn;
 mod upload;
 
 use std::cell::RefCell;

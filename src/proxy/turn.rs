@@ -1,0 +1,72 @@
+//! A long answer lets others have their turn: its task goes to the end of the worker's queue after every piece of it.
+
+use std::task::{Context, Poll};
+
+/// How much of an answer has gone on in this turn of its task.
+#[derive(Default)]
+pub(super) struct Turn {
+    given: usize,
+}
+
+impl Turn {
+    /// Ready while the turn lasts; once it is over the task is woken for its next one.
+    pub(super) fn poll_goes_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.given < LONGEST {
+            return Poll::Ready(());
+        }
+        self.end();
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// So many bytes went on.
+    pub(super) fn give(&mut self, bytes: usize) {
+        self.given += bytes;
+    }
+
+    /// The turn has ended by itself: the task waits.
+    pub(super) fn end(&mut self) {
+        self.given = 0;
+    }
+}
+
+/// The bytes of one turn: about a tenth of a millisecond, and what one write to a client takes.
+const LONGEST: usize = 128 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_turn_ends_after_its_bytes_and_the_next_one_comes() {
+        let woken = Arc::<Woken>::default();
+        let waker = Arc::clone(&woken).into();
+        let cx = &mut Context::from_waker(&waker);
+        let mut turn = Turn::default();
+        for _ in 0..3 {
+            turn.give(LONGEST - 1);
+            assert!(turn.poll_goes_on(cx).is_ready());
+            turn.give(1);
+            let before = woken.0.load(Ordering::Relaxed);
+            assert!(turn.poll_goes_on(cx).is_pending());
+            assert_eq!(woken.0.load(Ordering::Relaxed), before + 1);
+            assert!(turn.poll_goes_on(cx).is_ready());
+        }
+        turn.give(LONGEST);
+        turn.end();
+        assert!(turn.poll_goes_on(cx).is_ready());
+    }
+}
