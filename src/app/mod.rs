@@ -368,8 +368,8 @@ async fn begin(
     let (config, key_texts) = (loaded.config.clone(), material.key_texts.clone());
     let meters = Arc::clone(telemetry);
     let (pacer, dispatcher) = Pacer::new(move |credential, group| meters.limit_meters(credential, group));
-    // Without sources nothing is kept.
-    let allotments = loaded.base.as_ref().map(|_| Arc::default());
+    // Without sources nothing is kept. Of a store that nobody else has no parts are asked for: a key counts by itself.
+    let allotments = loaded.base.as_ref().filter(|_| archive.store().is_lasting()).map(|_| Arc::default());
     let (parts, watches) = assemble::parts(&config, material, telemetry, &Lasting { pacer, allotments }, None)?;
     usage::remind(archive.store(), &parts.gate.keys).await;
     let standing = if snapshot.is_read { Standing::Whole } else { Standing::Partial };
