@@ -39,7 +39,7 @@ const ALL: [Scenario; 7] = [
     Scenario { name: "1k-256", connections: 256, paced: false, ..SMALL },
     Scenario { name: "16k-32", down: 16 * 1024, weight: 2, paced: false, ..SMALL },
     Scenario { name: "256k-8", connections: 8, down: 256 * 1024, weight: 10, paced: false, ..SMALL },
-    Scenario { name: "post-64k-32", up: 64 * 1024, down: 64, weight: 4, paced: false, ..SMALL },
+    Scenario { name: "post-64k-32", up: 64 * 1024, down: 64, weight: 1, paced: false, ..SMALL },
     Scenario { name: "short-8", connections: 8, life: Life::Short, weight: 8, paced: false, ..SMALL },
 ];
 

@@ -28,6 +28,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::app::{self, Fault, Secrets};
 use crate::config::{self, Config, Faults, Loaded, Sources};
+use crate::net;
 use crate::telemetry::log;
 use crate::vault;
 
@@ -128,7 +129,11 @@ pub fn main() -> ExitCode {
         },
     };
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => configured(serve::faults_of_part, &|loaded| serve::run(loaded, &sources)),
+        Command::Serve => {
+            // While the configuration is read.
+            net::read_roots_ahead();
+            configured(serve::faults_of_part, &|loaded| serve::run(loaded, &sources))
+        }
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => configured(Secrets::faults_of_part, &|loaded| check::run(&args, loaded, cli.output)),
         Command::Health => needing(Needs::Bearings, &|loaded| health::run(&loaded.config.admin)),
