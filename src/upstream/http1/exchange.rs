@@ -43,10 +43,15 @@ impl<B: Upload> Waiting<B> {
     pub(in crate::upstream) fn poll(&mut self, cx: &mut Context<'_>, pool: &Inner) -> Poll<Result<Head, SendFault>> {
         if self.broken.is_none() {
             match self.sending.poll(&mut self.link, cx) {
+                Poll::Ready(Err(Unsent::Stale)) => return Poll::Ready(Err(SendFault::Closed(None))),
                 Poll::Ready(Err(Unsent::Body)) => return Poll::Ready(Err(SendFault::Upload)),
                 Poll::Ready(Err(Unsent::Connection(error))) => self.broken = Some(error),
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
+        }
+        if self.sending.is_held() {
+            // Whatever came now would be no answer to it. Its next turn is on the way.
+            return Poll::Pending;
         }
         if let Poll::Ready(head) = self.poll_head(cx) {
             return Poll::Ready(head);

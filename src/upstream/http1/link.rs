@@ -75,7 +75,7 @@ impl Link {
 
     pub(in crate::upstream) fn progress(&self) -> Progress {
         match (self.written, self.read) {
-            (0, 0) => Progress::Nothing,
+            (0, _) => Progress::Nothing,
             (_, 0) => Progress::Written,
             _ => Progress::Answered,
         }

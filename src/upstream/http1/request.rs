@@ -25,8 +25,7 @@ pub(super) struct Sending<B> {
     touched: bool,
     /// Whether everything that came of the body is written.
     waits: bool,
-    /// Whether the head has waited for the body.
-    held_back: bool,
+    hold: Hold,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,9 +46,20 @@ enum Stage {
     Done,
 }
 
+/// Whether the head waits for the body. A codec hands over what it has of a body once it was asked, a turn later: then one
+/// write takes both.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    NotYet,
+    Now,
+    Over,
+}
+
 /// Why a request was not written to its end.
 #[derive(Debug)]
 pub(super) enum Unsent {
+    /// While the head was held back the idle connection was closed, or bytes came that nobody asked for. Nothing is written.
+    Stale,
     /// The connection does not take more.
     Connection(io::Error),
     /// Its own body ended early, or is not as long as was said.
@@ -79,7 +89,7 @@ impl<B: Upload> Sending<B> {
         let announced = Announced::of(request.method(), &body);
         let (framing, owed) = (frame(outbox, &announced), Owed::of(&announced));
         let (piece, stage) = (Bytes::new(), Stage::Body);
-        Self { body, framing, owed, at: 0, piece, stage, touched: false, waits: false, held_back: false }
+        Self { body, framing, owed, at: 0, piece, stage, touched: false, waits: false, hold: Hold::NotYet }
     }
 
     /// Whether the next move is the client's: a piece of the body has not come yet.
@@ -92,6 +102,11 @@ impl<B: Upload> Sending<B> {
         self.stage == Stage::Done
     }
 
+    /// Whether nothing is written yet because the head waits for the body, until the next turn.
+    pub(super) fn is_held(&self) -> bool {
+        self.hold == Hold::Now
+    }
+
     /// The body, if nothing of it was taken: then the request may be sent again.
     pub(super) fn into_untouched(self) -> Option<B> {
         (!self.touched).then_some(self.body)
@@ -99,6 +114,12 @@ impl<B: Upload> Sending<B> {
 
     /// Writes on until everything is written.
     pub(super) fn poll(&mut self, link: &mut Link, cx: &mut Context<'_>) -> Poll<Result<(), Unsent>> {
+        if self.is_held() {
+            self.hold = Hold::Over;
+            if link.reused && !link.proves_alive() {
+                return Poll::Ready(Err(Unsent::Stale));
+            }
+        }
         loop {
             if self.stage == Stage::Done {
                 return Poll::Ready(Ok(()));
@@ -106,8 +127,8 @@ impl<B: Upload> Sending<B> {
             // A first piece that is there already goes out with the head.
             let waits = self.stage == Stage::Body && self.piece.is_empty() && self.encode_next(link, cx)?.is_pending();
             self.waits = false;
-            if waits && link.written() == 0 && !std::mem::replace(&mut self.held_back, true) {
-                // A codec hands over what it has of a body once it was asked, a turn later: one write takes both.
+            if waits && link.written() == 0 && self.hold == Hold::NotYet {
+                self.hold = Hold::Now;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -206,17 +227,19 @@ fn frame(outbox: &mut Vec<u8>, announced: &Announced) -> Framing {
 mod tests {
     use std::convert::Infallible;
     use std::sync::Arc;
-    use std::task::Waker;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
     use std::time::Duration;
 
     use hyper::body::{Body, Frame};
+    use tokio::io::AsyncWriteExt as _;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::config::Http;
     use crate::net::{Connector, Options, Stream};
-    use crate::upstream::Shared;
     use crate::upstream::seat::Seat;
+    use crate::upstream::{Progress, Shared};
 
     /// Gives its piece from the second time on that it is asked, as hyper's body does with what has come with the head.
     struct Late(Option<&'static [u8]>, bool);
@@ -246,21 +269,51 @@ mod tests {
         (Link::over(Stream::Plain(stream), seat), listener.accept().await.unwrap().0)
     }
 
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A request whose head has waited one turn, and been woken for the next one.
+    async fn held(piece: Option<&'static [u8]>) -> (Box<Link>, TcpStream, Sending<Late>) {
+        let woken = Arc::<Woken>::default();
+        let (mut link, other) = link().await;
+        let request = Request::post("/a").body(()).unwrap();
+        let mut sending = Sending::begin(&mut link, &request, Late(piece, false));
+        assert!(sending.poll(&mut link, &mut Context::from_waker(&Arc::clone(&woken).into())).is_pending());
+        assert!(sending.is_held());
+        assert_eq!((link.written(), woken.0.load(Ordering::Relaxed)), (0, 1));
+        (link, other, sending)
+    }
+
     #[tokio::test]
     async fn a_head_waits_one_turn_for_a_body_that_is_there_and_no_longer() {
         let cx = &mut Context::from_waker(Waker::noop());
         for (piece, first) in [(Some(&b"piece"[..]), "\r\n\r\n5\r\npiece"), (None, "\r\n\r\n")] {
-            let (mut link, other) = link().await;
-            let request = Request::post("/a").body(()).unwrap();
-            let mut sending = Sending::begin(&mut link, &request, Late(piece, false));
-            assert!(sending.poll(&mut link, cx).is_pending());
-            assert_eq!(link.written(), 0);
+            let (mut link, other, mut sending) = held(piece).await;
             assert!(sending.poll(&mut link, cx).is_pending());
             assert!(sending.waits_for_body());
             other.readable().await.unwrap();
             let mut read = [0; 100];
             let count = other.try_read(&mut read).unwrap();
             assert!(read[..count].ends_with(first.as_bytes()), "{:?}", &read[..count]);
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_where_something_came_while_the_head_waited() {
+        let cx = &mut Context::from_waker(Waker::noop());
+        for unasked in ["", "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n"] {
+            let (mut link, mut other, mut sending) = held(Some(b"piece")).await;
+            link.reused = true;
+            other.write_all(unasked.as_bytes()).await.unwrap();
+            drop(other);
+            assert!(matches!(sending.poll(&mut link, cx), Poll::Ready(Err(Unsent::Stale))), "{unasked}");
+            assert_eq!((link.written(), link.progress()), (0, Progress::Nothing));
         }
     }
 }
