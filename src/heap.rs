@@ -8,12 +8,12 @@ use std::time::Duration;
 /// How often threads that live as long as the process give back.
 pub const EBB: Duration = Duration::from_secs(2);
 
-/// Gives back what this thread has freed, and what threads left that have ended.
+/// Gives back what this thread has freed, with what others have freed for it, and whole pages of threads that have ended.
 ///
-/// It looks at each page that the thread holds: 64 KiB of small things, tens of nanoseconds. In a program that has
-/// another allocator it does nothing.
+/// It looks at each page that the thread holds (64 KiB of small things) and at what was freed there since the last time, and
+/// has the system take back what is free of any thread. In a program that has another allocator it does nothing.
 #[expect(unsafe_code, reason = "mimalloc is told to give back by a function of C, of which there is no safe binding")]
 pub fn give_back() {
-    // SAFETY: any thread may call it at any time (mimalloc.h). It frees nothing that is in use.
+    // SAFETY: it works on the heap of the thread that calls it, outside of any allocation, and frees nothing that is in use.
     unsafe { libmimalloc_sys::mi_collect(true) }
 }

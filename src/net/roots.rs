@@ -54,7 +54,10 @@ static AHEAD: Mutex<Option<JoinHandle<RootCertStore>>> = Mutex::new(None);
 
 /// The system's roots, and those of `extra`, a PEM file, beside them.
 pub(super) fn trusted(extra: Option<&Path>) -> Result<RootCertStore, NetFault> {
-    let ahead = AHEAD.lock().unwrap_or_else(PoisonError::into_inner).take();
+    beside(AHEAD.lock().unwrap_or_else(PoisonError::into_inner).take(), extra)
+}
+
+fn beside(ahead: Option<JoinHandle<RootCertStore>>, extra: Option<&Path>) -> Result<RootCertStore, NetFault> {
     let mut store = ahead.and_then(|reading| reading.join().ok()).unwrap_or_else(own);
     if let Some(path) = extra {
         let unreadable = |why: String| NetFault::Roots { path: path.to_owned(), why };
@@ -85,12 +88,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_ahead_is_what_is_trusted() {
-        let read = own();
-        assert!(!read.is_empty());
-        read_ahead();
-        for _ in 0..2 {
-            assert_eq!(trusted(None).unwrap().roots, read.roots);
+    fn what_was_read_ahead_is_trusted_and_without_it_what_is_read_now() {
+        let folder = TempDir::new().unwrap();
+        let (_, certificate) = root(&folder, "ahead");
+        let mut store = RootCertStore::empty();
+        store.add(certificate).unwrap();
+        let read = store.roots.clone();
+        assert_eq!(beside(Some(std::thread::spawn(|| store)), None).unwrap().roots, read);
+        let broken = std::thread::spawn(|| panic!("as told"));
+        for ahead in [None, Some(broken)] {
+            assert_eq!(beside(ahead, None).unwrap().roots, own().roots);
         }
     }
 
