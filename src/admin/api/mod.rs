@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::Request;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::{Router, middleware};
 use tower::ServiceExt as _;
 use utoipa_axum::router::OpenApiRouter;
@@ -121,20 +121,8 @@ impl Api {
     /// Answers a request. Paths and document are made for the first one: neither a start nor a gateway that nobody
     /// manages pays for them.
     pub(super) async fn answer(self: Arc<Self>, request: Request) -> Response {
-        match self.made().await {
-            Some(router) => router.oneshot(request).await.unwrap_or_else(|never| match never {}),
-            None => Refusal::internal().into_response(),
-        }
-    }
-
-    /// What answers, made on a thread of its own: others wait on this one. None where that panicked.
-    async fn made(&self) -> Option<Router> {
-        if let Some(router) = self.router.get() {
-            return Some(router.clone());
-        }
-        let desk = Arc::clone(&self.desk);
-        let made = tokio::task::spawn_blocking(move || router(&desk)).await.ok()?;
-        Some(self.router.get_or_init(|| made).clone())
+        let router = self.router.get_or_init(|| router(&self.desk)).clone();
+        router.oneshot(request).await.unwrap_or_else(|never| match never {})
     }
 }
 
