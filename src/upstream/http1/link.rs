@@ -116,5 +116,13 @@ impl Link {
     }
 }
 
+#[cfg(test)]
+impl Link {
+    /// Waits until the reactor knows that something has come.
+    pub(super) async fn arrival(&self) {
+        self.stream.socket().readable().await.unwrap();
+    }
+}
+
 /// Room for what an idle connection should not have to say.
 const LITTLE: usize = 512;

@@ -9,3 +9,6 @@ mod response;
 pub(super) use body::Reading;
 pub(super) use exchange::Waiting;
 pub(super) use link::Link;
+
+#[cfg(test)]
+mod tests;
