@@ -5,8 +5,14 @@
 
 use std::time::Duration;
 
-/// How often threads that live as long as the process give back.
-pub const EBB: Duration = Duration::from_secs(2);
+use tokio::time::{Interval, MissedTickBehavior};
+
+/// When a thread that lives as long as the process gives back: every two seconds.
+pub fn ebb() -> Interval {
+    let mut ebb = tokio::time::interval(Duration::from_secs(2));
+    ebb.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ebb
+}
 
 /// Gives back what this thread has freed, with what others have freed for it, and whole pages of threads that have ended.
 ///

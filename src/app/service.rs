@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
 
 use super::Stage;
 use super::part::Parts;
@@ -122,8 +121,7 @@ pub(super) fn spawn(
                 match given.give_out().await {}
             });
             task::spawn("heap", async {
-                let mut ebb = tokio::time::interval(heap::EBB);
-                ebb.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                let mut ebb = heap::ebb();
                 loop {
                     ebb.tick().await;
                     heap::give_back();

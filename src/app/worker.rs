@@ -101,8 +101,7 @@ async fn work(
     let open = Open::default();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ebb = tokio::time::interval(heap::EBB);
-    ebb.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ebb = heap::ebb();
     let mut taking = true;
     loop {
         tokio::select! {

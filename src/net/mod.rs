@@ -15,6 +15,6 @@ mod tunnel;
 pub use address::Prohibited;
 pub use connect::{Connector, Offer, Options};
 pub use fault::{ConnectError, NetFault, TunnelFault};
-pub use roots::read_ahead as read_roots_ahead;
+pub use roots::read_roots_ahead;
 pub use stream::Stream;
 pub use tls::pinned;

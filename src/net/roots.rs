@@ -44,7 +44,7 @@ fn own() -> RootCertStore {
 
 /// Begins to read the system's roots on a thread of its own: whoever needs them first finds them read. Without a thread
 /// for it they are read then.
-pub fn read_ahead() {
+pub fn read_roots_ahead() {
     let reading = std::thread::Builder::new().name("roots".to_owned()).spawn(own);
     *AHEAD.lock().unwrap_or_else(PoisonError::into_inner) = reading.ok();
 }

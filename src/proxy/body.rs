@@ -9,7 +9,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use super::decode::{CodingFault, Decoder, Pulled};
 use super::ledger::Ledger;
 use super::peeked::Peeked;
-use super::turn::Turn;
+use super::turns::Turns;
 use crate::upstream::BodyFault;
 use crate::vault::Redactor;
 
@@ -42,14 +42,13 @@ pub enum AnswerFault {
 
 /// An upstream's body with what happens to it on the way.
 struct Streaming<D: HttpBody> {
-    data: Peeked<D>,
+    data: Turns<Peeked<D>>,
     scrub: Scrub,
     ledger: Box<Ledger>,
     /// An HTTP/1.0 client takes the end of the connection for the end of the body.
     old: bool,
     /// Why the body ends early, once it does and until the client was given everything before.
     cut: Option<AnswerFault>,
-    turn: Turn,
 }
 
 impl Scrub {
@@ -71,7 +70,8 @@ impl<D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin> Body<D> {
             ledger.close();
             return Self::whole(Bytes::new());
         }
-        Self(Kind::Streaming(Box::new(Streaming { data, scrub, ledger, old, cut: None, turn: Turn::default() })))
+        let data = Turns::of(data);
+        Self(Kind::Streaming(Box::new(Streaming { data, scrub, ledger, old, cut: None })))
     }
 }
 
@@ -80,21 +80,16 @@ impl<D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin> Streaming<D> {
         if let Some(fault) = self.cut.take() {
             return Poll::Ready(Some(Err(self.end_early(fault))));
         }
-        ready!(self.turn.poll_goes_on(cx));
         loop {
-            let piece = match self.poll_piece(cx) {
-                Poll::Pending => {
-                    self.turn.end();
-                    return Poll::Pending;
-                }
-                Poll::Ready(Some(Ok(piece))) => piece,
-                Poll::Ready(Some(Err(fault))) => {
+            let piece = match ready!(self.poll_piece(cx)) {
+                Some(Ok(piece)) => piece,
+                Some(Err(fault)) => {
                     // The codec drops what it has not written yet when the body fails: it gets a turn before that.
                     self.cut = Some(fault);
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Poll::Ready(None) => {
+                None => {
                     let tail = self.scrub.redactor.as_mut().and_then(Redactor::finish).unwrap_or_default();
                     self.ledger.record.response_bytes += tail.len() as u64;
                     self.close();
@@ -103,7 +98,6 @@ impl<D: HttpBody<Data = Bytes, Error = BodyFault> + Unpin> Streaming<D> {
             };
             let piece = self.scrub(piece);
             self.ledger.record.response_bytes += piece.len() as u64;
-            self.turn.give(piece.len());
             let over = self.is_over();
             if over {
                 self.close();

@@ -23,7 +23,7 @@ mod outbound;
 mod peeked;
 mod permit;
 mod respond;
-mod turn;
+mod turns;
 mod upload;
 
 use std::cell::RefCell;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::errors::{told, told_limit};
 use crate::origin::Origin;
 use crate::raw::Raw;
-use crate::world::{KEY, OTHER_KEY, World, gateway};
+use crate::world::{KEY, OTHER_KEY, Setup, World, gateway};
 
 fn world(origin: &Origin, lines: &str) -> World {
     gateway(origin.address).set("keys.main", lines).key("\"sales\"").start()
@@ -205,9 +205,18 @@ fn a_day_is_shared() -> Box<dyn FnOnce()> {
 
 #[test]
 fn a_reload_forgets_nothing_of_what_was_used() {
+    forgets_nothing(|setup| setup);
+}
+
+#[test]
+fn a_reload_forgets_nothing_where_no_store_counts_the_day() {
+    forgets_nothing(|setup| setup.set("store", "url = \"memory:\""));
+}
+
+fn forgets_nothing(stored: fn(Setup) -> Setup) {
     let origin = Origin::plain();
     let lines = "description = \"first\"\nrate = \"1/h\"\nburst = 3\ndaily_quota = 10";
-    let world = gateway(origin.address).set("keys.main", lines).key("\"sales\"").start_reloading();
+    let world = stored(gateway(origin.address)).set("keys.main", lines).key("\"sales\"").start_reloading();
     assert_eq!(world.get(TARGET, "").status, 200);
     world.edit("description = \"first\"", "description = \"second\"");
     world.reload().unwrap();
