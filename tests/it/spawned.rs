@@ -157,9 +157,9 @@ impl Spawned {
         client.answer()
     }
 
-    /// The memory that is resident, in KiB, once the gateway has written down what was used of it so far: by then what it
-    /// needs of the program for that is there.
-    pub(crate) fn memory_at_rest(&self) -> u64 {
+    /// The most memory that was ever resident, in KiB, once the gateway has written down what was used of it so far: by then
+    /// what it needs of the program for that is there.
+    pub(crate) fn peak_at_rest(&self) -> u64 {
         let path = self.folder.path().join("closegate/closegate.db");
         let question = Question { span: Span::Day, from: 0, step: u64::MAX, by: By::Key, only: Only::default() };
         let written = async || {
@@ -174,7 +174,7 @@ impl Spawned {
         while !RUNTIME.block_on(written()) {
             changes.recv_timeout(STUCK).expect("it writes something down");
         }
-        self.memory()
+        self.peak()
     }
 
     /// A GET with [`KEY`].
@@ -245,10 +245,16 @@ impl Process {
         self.status("VmRSS:")
     }
 
-    /// How much more memory was ever resident than that, in KiB. The kernel adds up what a page costs now and then only
-    /// (proc_pid_status(5)), so that a peak may be told as less than what was read before.
-    pub(crate) fn grown_beyond(&self, before: u64) -> u64 {
-        self.status("VmHWM:").saturating_sub(before)
+    /// The most memory that was ever resident, in KiB. The kernel adds up what a page costs now and then only
+    /// (proc_pid_status(5)), so that a peak may be told as less than what is there now.
+    pub(crate) fn peak(&self) -> u64 {
+        self.status("VmHWM:").max(self.memory())
+    }
+
+    /// How much higher the peak is than it was, in KiB. What is compared is peak with peak: a gateway gives back what it does
+    /// not need, and takes it again for the next request.
+    pub(crate) fn grown_beyond(&self, peak: u64) -> u64 {
+        self.peak().saturating_sub(peak)
     }
 
     fn status(&self, name: &str) -> u64 {

@@ -42,7 +42,7 @@ fn warm(world: &Spawned) -> u64 {
     for _ in 0..100 {
         assert_eq!(exchange(&mut world.connect(), &get()).status, 200);
     }
-    world.memory_at_rest()
+    world.peak_at_rest()
 }
 
 #[test]

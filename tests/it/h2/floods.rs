@@ -181,7 +181,7 @@ impl Upstream {
 fn play(door: &impl Door, world: &Spawned, manner: Manner, settings: &[(u16, u32)], flood: (u32, Piece)) -> (End, u64) {
     let mut other = Other(world.connect());
     (0..200).for_each(|_| other.is_served());
-    let before = world.memory();
+    let before = world.peak();
     let mut flooder = Flooder::enter(door, manner, settings);
     let end = flooder.pour(flood.0, flood.1, &mut other);
     (0..200).for_each(|_| other.is_served());

@@ -343,7 +343,7 @@ fn line_35_an_unread_decoded_answer_costs_little_memory() {
         for _ in 0..100 {
             assert_eq!(world.get("/sales/a").status, 200);
         }
-        let before = world.memory_at_rest();
+        let before = world.peak_at_rest();
         let mut stalled = world.connect();
         stalled.send(head("GET", "/sales/big", ""));
         let answer = stalled.head();

@@ -367,7 +367,7 @@ fn line_35_stalled_readers_cost_little_memory_and_starve_nobody() {
     for _ in 0..100 {
         assert_eq!(exchange(&mut world.connect(), &get()).status, 200);
     }
-    let before = world.memory_at_rest();
+    let before = world.peak_at_rest();
     let mut stalled: Vec<_> = (0..STALLED).map(|_| world.connect()).collect();
     let heads: Vec<_> = stalled
         .iter_mut()
@@ -408,7 +408,7 @@ fn line_35_an_upload_into_a_wide_window_costs_little_memory() {
     for _ in 0..100 {
         assert_eq!(exchange(&mut world.connect(), &get()).status, 200);
     }
-    let before = world.memory_at_rest();
+    let before = world.peak_at_rest();
     let uploading = std::thread::spawn({
         let mut client = world.connect();
         move || {
@@ -456,7 +456,7 @@ fn line_35_an_upload_that_nobody_takes_costs_little_memory() {
     let world = speaking_h2(origin.address).set("listen", "max_body = \"100MiB\"").spawn();
     // The pages of the program itself come in as they are first run.
     assert_eq!(exchange(&mut world.connect(), &get()).status, 200);
-    let before = world.memory_at_rest();
+    let before = world.peak_at_rest();
     let uploading = std::thread::spawn({
         let mut client = world.connect();
         move || {
