@@ -18,6 +18,8 @@ pub(super) struct Budget {
     limit: Option<u32>,
     /// Left of the window when the last of it was told, less what ended since without telling.
     remaining: u32,
+    /// The least that was told of the window; none while nothing was, or after a 429.
+    least: Option<Least>,
     /// Sent, and not ended yet.
     in_flight: u32,
     /// When the window ends; none while it is not known whether one has begun.
@@ -42,6 +44,16 @@ pub(super) struct Budget {
 struct End {
     earliest: Instant,
     latest: Instant,
+}
+
+/// The answer that told of the least left in a window.
+#[derive(Debug, Clone, Copy)]
+struct Least {
+    remaining: u32,
+    /// When it came.
+    back: Instant,
+    /// Requests that ended in the window since then.
+    ended: u32,
 }
 
 /// When a request went out, and when its answer came.
@@ -69,6 +81,7 @@ impl Budget {
         Self {
             limit: None,
             remaining: 0,
+            least: None,
             in_flight: 0,
             end: None,
             length: Duration::ZERO,
@@ -141,7 +154,7 @@ impl Budget {
     /// A request has ended, and nothing was told of this limit.
     pub(super) fn end_untold(&mut self) {
         self.give_back();
-        self.ended += 1;
+        self.count_ended();
         self.remaining = self.remaining.saturating_sub(1);
         if self.end.is_none() && self.remaining == 0 && self.in_flight == 0 {
             // Nobody tells of it any more: it bounds nothing.
@@ -151,7 +164,9 @@ impl Budget {
 
     /// A request has ended, and its answer tells of this limit.
     pub(super) fn end_told(&mut self, reading: Reading, trip: Trip) {
-        self.ended += u32::from(self.learn(reading, trip));
+        if self.learn(reading, trip) {
+            self.count_ended();
+        }
         self.give_back();
     }
 
@@ -162,10 +177,17 @@ impl Budget {
         if end.latest <= trip.back || self.end.is_some_and(|known| end.latest < known.earliest) {
             return false;
         }
-        // It was under way when the window before ended, and tells of one that is nearly used up: most likely that.
-        if self.turned_at.is_some_and(|turned| trip.sent < turned) && reading.remaining <= reading.limit / 2 {
-            self.remaining = self.remaining.saturating_sub(1);
-            return true;
+        if self.turned_at.is_some_and(|turned| trip.sent < turned) {
+            // It was under way when the window before ended, so its end may be that one's.
+            if reading.remaining <= reading.limit / 2 {
+                // It tells of one that is nearly used up: most likely that.
+                self.remaining = self.remaining.saturating_sub(1);
+                return true;
+            }
+            if self.limit == Some(reading.limit) {
+                self.remaining = self.remaining.min(reading.remaining);
+                return true;
+            }
         }
         self.told_at = Some(trip.back);
         if self.limit != Some(reading.limit) {
@@ -174,19 +196,39 @@ impl Budget {
             self.limit = Some(reading.limit);
         }
         self.length = self.length.max(reading.reset);
+        let later = self.tells_of_a_later_window(&reading, end, trip);
+        let told = Least { remaining: reading.remaining, back: trip.back, ended: 0 };
         match &mut self.end {
-            Some(known) if end.earliest <= known.latest => {
+            Some(known) if !later => {
                 self.remaining = self.remaining.min(reading.remaining);
                 known.earliest = known.earliest.max(end.earliest);
                 known.latest = known.latest.min(end.latest);
+                self.least = self.least.map(|least| if told.remaining < least.remaining { told } else { least });
             }
             Some(_) => {
-                (self.remaining, self.end, self.ended) = (reading.remaining, Some(end), 0);
-                self.turned_at = Some(trip.sent);
+                // Those that it accounts for, and those that may have been counted after it and ended before it.
+                self.ended = reading.limit - reading.remaining.min(reading.limit);
+                self.ended += self.least.map_or(0, |least| least.ended);
+                (self.remaining, self.end, self.least) = (reading.remaining, Some(end), Some(told));
+                self.turned_at = Some(trip.back);
             }
-            None => (self.remaining, self.end) = (reading.remaining, Some(end)),
+            None => (self.remaining, self.end, self.least) = (reading.remaining, Some(end), Some(told)),
         }
         true
+    }
+
+    /// Whether an answer tells of a window after the one that is known to be under way: it ends later, or more was left
+    /// of it although the request went out when an answer had told of less.
+    fn tells_of_a_later_window(&self, reading: &Reading, end: End, trip: Trip) -> bool {
+        self.end.is_some_and(|known| end.earliest > known.latest)
+            || self.least.is_some_and(|least| trip.sent >= least.back && reading.remaining > least.remaining)
+    }
+
+    fn count_ended(&mut self) {
+        self.ended += 1;
+        if let Some(least) = &mut self.least {
+            least.ended += 1;
+        }
     }
 
     /// An answer came that is no 429.
@@ -227,7 +269,8 @@ impl Budget {
         if self.limit.is_none() {
             self.ramp = Some(1);
         }
-        self.remaining = 0;
+        // Nothing that is told of another limit beside it ends the wait.
+        (self.remaining, self.least) = (0, None);
         self.end = Some(end);
         self.length = self.length.max(end.latest - now);
     }
@@ -254,7 +297,7 @@ impl Budget {
             // account says little, and it costs nothing to assume it of all.
             self.ended = if self.remaining <= limit / 2 { self.ended.saturating_sub(used) } else { self.ended };
             self.remaining = limit.saturating_sub(self.ended);
-            self.end = None;
+            (self.end, self.least) = (None, None);
             self.turned_at = Some(now);
             if self.wary > 0 {
                 self.ramp = Some(1);
