@@ -18,17 +18,19 @@ pub(super) struct Budget {
     limit: Option<u32>,
     /// Left of the window when the last of it was told, less what ended since without telling.
     remaining: u32,
-    /// The least that was told of the window; none while nothing was, or after a 429.
+    /// The least that was told of the window, from its beginning; none while nothing was, after a 429, and in a window that
+    /// was assumed.
     least: Option<Least>,
+    rise: Rise,
     /// Sent, and not ended yet.
     in_flight: u32,
     /// When the window ends; none while it is not known whether one has begun.
     end: Option<End>,
     /// About how long a window is: the longest time to its end that was told.
     length: Duration,
-    /// Requests that ended in the window.
+    /// Requests that ended in the window, with those before it that may have been counted in it.
     ended: u32,
-    /// When it was decided that the window before was over.
+    /// When it was decided that the window before was over: what went out earlier may have been counted in either.
     turned_at: Option<Instant>,
     /// 429s in a row that did not say how long to wait.
     strikes: u32,
@@ -52,27 +54,56 @@ struct Least {
     remaining: u32,
     /// When it came.
     back: Instant,
-    /// Requests that ended in the window since then.
+    /// Requests that ended in the window after it.
     ended: u32,
+}
+
+/// What it means that more is left than was before.
+///
+/// Of one limit it can only mean a later window. Where Close counts requests apart that are one group here, two limits
+/// are told of in turn, and it means nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rise {
+    LaterWindow,
+    /// It began the window that there is now, in which nothing has shown yet that it was another limit.
+    OnTrial,
+    Nothing,
 }
 
 /// When a request went out, and when its answer came.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Trip {
-    pub(super) sent: Instant,
-    pub(super) back: Instant,
+    sent: Instant,
+    back: Instant,
+    /// Whether it is known, rather than assumed, when the request went out.
+    noted: bool,
 }
 
 impl Trip {
+    pub(super) fn noted(sent: Instant, back: Instant) -> Self {
+        Self { sent, back, noted: true }
+    }
+
+    pub(super) fn back(self) -> Instant {
+        self.back
+    }
+
     /// The trip of a request of which nobody noted when it went out.
     pub(super) fn unnoted(back: Instant) -> Self {
-        Self { sent: back.checked_sub(LATEST_COUNT).unwrap_or(back), back }
+        Self { sent: back.checked_sub(LATEST_COUNT).unwrap_or(back), back, noted: false }
     }
 
     /// When the request was counted at the latest: soon after it was sent, however long its answer took.
     fn counted(self) -> Instant {
         self.sent + self.back.saturating_duration_since(self.sent).min(LATEST_COUNT)
     }
+}
+
+/// Whether a request counted as under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counted {
+    Yes,
+    No,
 }
 
 impl Budget {
@@ -82,6 +113,7 @@ impl Budget {
             limit: None,
             remaining: 0,
             least: None,
+            rise: Rise::LaterWindow,
             in_flight: 0,
             end: None,
             length: Duration::ZERO,
@@ -141,6 +173,11 @@ impl Budget {
         self.remaining.saturating_sub(self.in_flight)
     }
 
+    /// Whether more may be thought to be left than is, because two limits were taken for one.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.rise == Rise::OnTrial
+    }
+
     /// A request goes out.
     pub(super) fn begin(&mut self) {
         self.in_flight = self.in_flight.saturating_add(1);
@@ -154,7 +191,7 @@ impl Budget {
     /// A request has ended, and nothing was told of this limit.
     pub(super) fn end_untold(&mut self) {
         self.give_back();
-        self.count_ended();
+        self.count_ended(Counted::Yes);
         self.remaining = self.remaining.saturating_sub(1);
         if self.end.is_none() && self.remaining == 0 && self.in_flight == 0 {
             // Nobody tells of it any more: it bounds nothing.
@@ -164,29 +201,31 @@ impl Budget {
 
     /// A request has ended, and its answer tells of this limit.
     pub(super) fn end_told(&mut self, reading: Reading, trip: Trip) {
-        if self.learn(reading, trip) {
-            self.count_ended();
-        }
+        self.apply(reading, trip, Counted::Yes);
         self.give_back();
     }
 
-    /// An answer tells of the limit; whether it tells of the window that there is now.
-    pub(super) fn learn(&mut self, reading: Reading, trip: Trip) -> bool {
+    /// An answer tells of the limit whose request was not counted as under way.
+    pub(super) fn learn(&mut self, reading: Reading, trip: Trip) {
+        self.apply(reading, trip, Counted::No);
+    }
+
+    fn apply(&mut self, reading: Reading, trip: Trip, counted: Counted) {
         self.turn(trip.back);
         let end = End::of(&reading, trip);
         if end.latest <= trip.back || self.end.is_some_and(|known| end.latest < known.earliest) {
-            return false;
+            return;
         }
         if self.turned_at.is_some_and(|turned| trip.sent < turned) {
             // It was under way when the window before ended, so its end may be that one's.
             if reading.remaining <= reading.limit / 2 {
                 // It tells of one that is nearly used up: most likely that.
                 self.remaining = self.remaining.saturating_sub(1);
-                return true;
+                return self.count_ended(counted);
             }
             if self.limit == Some(reading.limit) {
                 self.remaining = self.remaining.min(reading.remaining);
-                return true;
+                return self.count_ended(counted);
             }
         }
         self.told_at = Some(trip.back);
@@ -196,36 +235,75 @@ impl Budget {
             self.limit = Some(reading.limit);
         }
         self.length = self.length.max(reading.reset);
-        let later = self.tells_of_a_later_window(&reading, end, trip);
+        let ends_later = self.end.is_some_and(|known| end.earliest > known.latest);
+        if ends_later || self.has_risen(reading, trip) {
+            self.begin_told(reading, end, trip, counted);
+            self.rise = if ends_later { self.rise } else { Rise::OnTrial };
+            return;
+        }
         let told = Least { remaining: reading.remaining, back: trip.back, ended: 0 };
         match &mut self.end {
-            Some(known) if !later => {
-                self.remaining = self.remaining.min(reading.remaining);
+            Some(known) => {
                 known.earliest = known.earliest.max(end.earliest);
                 known.latest = known.latest.min(end.latest);
+                // More requests were counted than went out: it is another limit, unless somebody else uses this one.
+                let beyond = reading.remaining < self.remaining.saturating_sub(self.in_flight);
+                if self.rise == Rise::OnTrial && trip.noted && beyond {
+                    self.rise = Rise::Nothing;
+                }
+                self.remaining = self.remaining.min(reading.remaining);
+                self.count_ended(counted);
                 self.least = self.least.map(|least| if told.remaining < least.remaining { told } else { least });
             }
-            Some(_) => {
-                // Those that it accounts for, and those that may have been counted after it and ended before it.
-                self.ended = reading.limit - reading.remaining.min(reading.limit);
-                self.ended += self.least.map_or(0, |least| least.ended);
+            None => {
+                self.carry(reading, counted);
                 (self.remaining, self.end, self.least) = (reading.remaining, Some(end), Some(told));
-                self.turned_at = Some(trip.back);
             }
-            None => (self.remaining, self.end, self.least) = (reading.remaining, Some(end), Some(told)),
         }
-        true
     }
 
-    /// Whether an answer tells of a window after the one that is known to be under way: it ends later, or more was left
-    /// of it although the request went out when an answer had told of less.
-    fn tells_of_a_later_window(&self, reading: &Reading, end: End, trip: Trip) -> bool {
-        self.end.is_some_and(|known| end.earliest > known.latest)
-            || self.least.is_some_and(|least| trip.sent >= least.back && reading.remaining > least.remaining)
+    /// Begins a window that follows on one that was thought to be under way still.
+    fn begin_told(&mut self, reading: Reading, end: End, trip: Trip, counted: Counted) {
+        // They may have been counted after the request that tells of it, and ended before it.
+        let overtook = self.least.map_or(0, |least| least.ended);
+        self.carry(reading, counted);
+        self.ended = self.ended.saturating_add(overtook);
+        self.remaining = reading.remaining.saturating_sub(overtook);
+        self.end = Some(end);
+        self.least = Some(Least { remaining: reading.remaining, back: trip.back, ended: 0 });
+        self.turned_at = Some(trip.back);
+        self.settle_rise();
     }
 
-    fn count_ended(&mut self) {
-        self.ended += 1;
+    /// Of those that ended before the first answer that tells of a window no more were counted in it than it says.
+    fn carry(&mut self, reading: Reading, counted: Counted) {
+        let used = reading.limit - reading.remaining;
+        self.ended = self.ended.min(used.saturating_sub(u32::from(counted == Counted::Yes)));
+        self.count_ended(counted);
+    }
+
+    /// Whether an answer tells of a later window by what is left: more than an answer had told that came before its request
+    /// went out, and by now this window may be over.
+    fn has_risen(&self, reading: Reading, trip: Trip) -> bool {
+        let more = |least: Least| trip.sent >= least.back && reading.remaining > least.remaining;
+        trip.noted
+            && self.rise != Rise::Nothing
+            && self.least.is_some_and(more)
+            && self.end.is_some_and(|end| end.earliest <= trip.back)
+    }
+
+    /// The window that a rise may have begun is over, and nothing spoke against it.
+    fn settle_rise(&mut self) {
+        if self.rise == Rise::OnTrial {
+            self.rise = Rise::LaterWindow;
+        }
+    }
+
+    fn count_ended(&mut self, counted: Counted) {
+        if counted == Counted::No {
+            return;
+        }
+        self.ended = self.ended.saturating_add(1);
         if let Some(least) = &mut self.least {
             least.ended += 1;
         }
@@ -247,6 +325,9 @@ impl Budget {
     pub(super) fn exceed(&mut self, wait: Option<Duration>, limit: Option<u32>, told: Option<Reading>, trip: Trip) {
         let now = trip.back;
         self.turn(now);
+        if self.rise == Rise::OnTrial {
+            self.rise = Rise::Nothing;
+        }
         if self.limit.is_some() && self.end.is_none() {
             self.wary = WARY;
         }
@@ -283,7 +364,7 @@ impl Budget {
         }
         if self.end.is_none() {
             self.length = length;
-            self.remaining = limit;
+            (self.remaining, self.ended) = (limit, 0);
             self.end = Some(End::at(now + length));
         }
     }
@@ -299,6 +380,7 @@ impl Budget {
             self.remaining = limit.saturating_sub(self.ended);
             (self.end, self.least) = (None, None);
             self.turned_at = Some(now);
+            self.settle_rise();
             if self.wary > 0 {
                 self.ramp = Some(1);
             }

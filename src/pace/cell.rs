@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::budget::{Budget, Trip};
+use super::budget::{Budget, Counted, Trip};
 use super::lesson::{Excess, Lesson, Reading, Whose};
 use super::pacer::{Owner, Place};
 use super::{Exhausted, Limited};
@@ -147,12 +147,12 @@ impl Cell {
                 self.exceed(at, excess, lesson, trip);
             }
             None => {
-                let (own, shared) = self.told(at, lesson, trip.back);
+                let (own, shared) = self.told(at, lesson, trip.back());
                 settle(&mut self.members[at].own, counted, trip, own);
                 settle(&mut self.shared, counted, trip, shared);
             }
         }
-        self.show(at, trip.back);
+        self.show(at, trip.back());
     }
 
     /// Lets those go whose turn it is, and tells those off whose time is over.
@@ -280,7 +280,7 @@ impl Cell {
         let own = &mut self.members[at].own;
         let larger = own.limit().zip(limit).is_some_and(|(own, told)| told > own);
         // The credential has requests left, by all that is known: another limit than its own was exceeded.
-        let disagrees = own.ends().is_some_and(|end| end > trip.back) && own.left() > 0;
+        let disagrees = own.ends().is_some_and(|end| end > trip.back()) && own.left() > 0 && !own.is_in_doubt();
         let shared = match excess.whose {
             Whose::Organization => true,
             Whose::Credential => false,
@@ -310,22 +310,13 @@ impl Lane {
     }
 }
 
-/// Whether a request counted as under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Counted {
-    Yes,
-    No,
-}
-
 /// A request of which an answer came that is no 429 has ended.
 fn settle(budget: &mut Budget, counted: Counted, trip: Trip, told: Option<Reading>) {
     budget.succeed();
     match (counted, told) {
         (Counted::Yes, Some(reading)) => budget.end_told(reading, trip),
         (Counted::Yes, None) => budget.end_untold(),
-        (Counted::No, Some(reading)) => {
-            budget.learn(reading, trip);
-        }
+        (Counted::No, Some(reading)) => budget.learn(reading, trip),
         (Counted::No, None) => {}
     }
 }

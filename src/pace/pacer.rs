@@ -16,8 +16,8 @@ use foldhash::fast::RandomState;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::budget::Trip;
-use super::cell::{Cell, Counted, Round, Step, Waiter};
+use super::budget::{Counted, Trip};
+use super::cell::{Cell, Round, Step, Waiter};
 use super::lesson::Lesson;
 use super::{Entry, Exhausted, Share};
 use crate::telemetry::{Label, LimitMeters};
@@ -160,7 +160,7 @@ impl Account {
     pub(super) fn learn(&self, group: &'static str, place: Option<Place>, lesson: &Lesson) {
         let Some(mut place) = place else { return self.learn_first(group, lesson) };
         place.open = false;
-        let trip = Trip { sent: place.sent, back: Instant::now() };
+        let trip = Trip::noted(place.sent, Instant::now());
         place.pacer.change(&place.key, |cell| cell.settle(place.credential, Counted::Yes, trip, lesson));
     }
 

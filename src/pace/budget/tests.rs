@@ -31,7 +31,7 @@ impl Bench {
     }
 
     fn trip(&self, sent: u64, back: u64) -> Trip {
-        Trip { sent: self.zero + ms(sent), back: self.zero + ms(back) }
+        Trip::noted(self.zero + ms(sent), self.zero + ms(back))
     }
 
     /// A request that was begun is answered.
@@ -131,14 +131,86 @@ fn a_new_window_is_seen_as_soon_as_it_is_told_of() {
 fn a_window_of_which_more_is_left_again_is_a_later_one() {
     let mut bench = Bench::new();
     // A window from 0 to 1000, of which whole seconds only tell that it may last until 1920.
-    (0..3).for_each(|_| bench.budget.begin());
+    (0..4).for_each(|_| bench.budget.begin());
     bench.answer(900, 920, reading(100, 10, 1_000));
     bench.answer(919, 930, reading(100, 50, 1_000));
-    assert_eq!(bench.room(930), 9, "it may have been overtaken");
-    bench.answer(1_005, 1_025, reading(100, 99, 1_000));
-    assert_eq!(bench.room(1_025), 99, "nothing can have been left again but in a later window");
-    assert_eq!(bench.room(2_024), 99, "which ends when an answer from it says");
-    assert_eq!(bench.room(2_025), 96, "and who may have been counted in it may be in the next one");
+    assert_eq!(bench.room(930), 8, "it may have been overtaken");
+    bench.answer(1_005, 1_025, reading(100, 98, 1_000));
+    assert_eq!(bench.room(1_025), 96, "more is left in a later window only, in which the one before may count as well");
+    bench.answer(1_030, 1_040, reading(100, 40, 1_000));
+    assert_eq!((bench.room(1_999), bench.room(2_024)), (40, 40));
+    assert_eq!(bench.room(2_025), 100);
+}
+
+/// Close counts apart what is one group here: each time more is left of the other limit.
+#[test]
+fn of_two_limits_that_are_told_of_in_turn_the_tighter_is_kept() {
+    for found_out_by_429 in [false, true] {
+        let mut bench = Bench::new();
+        bench.budget.begin();
+        bench.answer(0, 10, reading(100, 5, 1_000));
+        bench.budget.begin();
+        bench.answer(20, 30, reading(100, 80, 1_000));
+        assert_eq!((bench.room(30), bench.budget.is_in_doubt()), (80, true));
+        bench.budget.begin();
+        if found_out_by_429 {
+            bench.exceed(40, 50, Some(1_000));
+        } else {
+            bench.answer(40, 50, reading(100, 4, 1_000));
+        }
+        let left = bench.room(50);
+        bench.budget.learn(reading(100, 79, 1_000), bench.trip(60, 70));
+        assert_eq!((bench.room(70), bench.budget.is_in_doubt()), (left, false), "once is enough");
+        assert!(bench.room(1_200) > 0, "the next window");
+        bench.budget.begin();
+        bench.answer(1_200, 1_210, reading(100, 3, 1_000));
+        bench.budget.learn(reading(100, 99, 1_000), bench.trip(1_220, 1_230));
+        assert_eq!(bench.room(1_230), 3);
+    }
+}
+
+#[test]
+fn more_is_left_in_no_later_window_before_this_one_can_be_over() {
+    let mut bench = Bench::new();
+    bench.budget.begin();
+    bench.answer(0, 10, reading(100, 5, 8_000));
+    bench.budget.learn(reading(100, 80, 8_000), bench.trip(20, 30));
+    assert_eq!(bench.room(30), 5);
+}
+
+#[test]
+fn when_a_request_went_out_of_which_nobody_noted_it_begins_no_window() {
+    let mut bench = Bench::new();
+    bench.budget.begin();
+    bench.answer(0, 100, reading(100, 40, 2_000));
+    // It went out at 50.
+    bench.budget.learn(reading(100, 80, 2_000), Trip::unnoted(bench.zero + ms(1_200)));
+    assert_eq!(bench.room(1_200), 40);
+}
+
+#[test]
+fn windows_that_are_hardly_used_leave_nothing_to_the_next() {
+    let mut bench = Bench::new();
+    for window in 0..300 {
+        let now = window * 3_000;
+        assert!(bench.room(now) >= 99, "window {window}");
+        bench.budget.begin();
+        bench.answer(now, now + 10, reading(100, 99, 1_000));
+        assert_eq!(bench.room(now + 10), 99);
+    }
+}
+
+#[test]
+fn assumed_windows_that_are_hardly_used_leave_nothing_to_the_next() {
+    let mut bench = Bench::new();
+    for window in 0..300 {
+        let now = window * 3_000;
+        bench.budget.assume(100, ms(1_000), bench.zero + ms(now));
+        bench.budget.begin();
+        bench.budget.end_untold();
+        assert_eq!((bench.room(now), bench.room(now + 999)), (99, 99), "window {window}");
+        assert!(bench.room(now + 1_000) >= 99);
+    }
 }
 
 #[test]
@@ -302,8 +374,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     /// However requests travel and overtake one another: not one is turned away, and most of each window is used. Where
-    /// the end of a window is told in whole seconds only, and windows are hardly longer, a doubt remains: of 30,000 such
-    /// cases 45 had any turned away, and the worst of them 2.2 %.
+    /// the end of a window is told in whole seconds only, and windows are hardly longer, a doubt remains: of 10,000 such
+    /// cases 7 had any turned away, and the worst of them 3.3 %.
     #[test]
     fn no_request_is_one_too_many(
         limit in 5_u32..60,
@@ -318,7 +390,7 @@ proptest! {
         let (used, refused) = (BTreeMap::new(), 0);
         let mut model = Model { bench: Bench::new(), limit, length, telling, used, refused };
         let through = model.run(20 * length, &travels, &gaps);
-        let doubtful = if which == 1 { through / 30 } else { 0 };
+        let doubtful = if which == 1 { through / 20 } else { 0 };
         prop_assert!(model.refused <= doubtful, "{} of {}", model.refused, through);
         prop_assert!(through > 20 * limit / 4, "{} of {}", through, 20 * limit);
     }
