@@ -251,6 +251,33 @@ impl Browser {
         self.run(script, json!([id, value]));
     }
 
+    /// Has each page that is opened from now on count, for [`load`](Self::load), the frames since it last waited for an
+    /// answer: what comes asks for more after the frame that shows it, or the next one.
+    pub(super) fn count_quiet_frames(&self) {
+        let script = "{
+            let waiting = 0;
+            window.quietFrames = 0;
+            const asItIs = window.fetch;
+            window.fetch = async (...asked) => {
+                waiting++;
+                try {
+                    const answer = await asItIs(...asked);
+                    await answer.clone().arrayBuffer();
+                    return answer;
+                } finally {
+                    waiting--;
+                }
+            };
+            const frame = () => {
+                quietFrames = waiting ? 0 : quietFrames + 1;
+                requestAnimationFrame(frame);
+            };
+            frame();
+        }";
+        let planted = self.devtools("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script }));
+        assert!(planted["value"]["identifier"].is_string(), "{planted}");
+    }
+
     /// Loads an address anew, and tells what it took until the expression holds.
     pub(super) fn load(&self, address: &str, there: &str) -> Load {
         self.go("about:blank");
@@ -258,7 +285,7 @@ impl Browser {
         let opened = self.until(&format!("({there}) && performance.now()"));
         let opened: f64 = opened.as_str().unwrap().parse().unwrap();
         // What it asks for besides has come as well.
-        self.until("document.querySelector('.spinner') === null && !document.body.innerText.includes('Loading')");
+        self.until("quietFrames > 10 && document.querySelector('.spinner') === null && !document.body.innerText.includes('Loading')");
         let script = "const loaded = performance.getEntriesByType('resource');
             const asked = loaded.map((one) => new URL(one.name)).filter((one) => /^\\/(api|metrics)/.test(one.pathname));
             return { milliseconds: arguments[0], elements: document.querySelectorAll('*').length,

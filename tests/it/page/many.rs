@@ -44,6 +44,7 @@ fn gateway(credentials: usize, keys: usize) -> Site {
 /// Opens every screen some times, and gives what it took at best.
 fn opened(site: &Site) -> Vec<Load> {
     let browser = Browser::open(WIDE);
+    browser.count_quiet_frames();
     browser.go(&site.address("/"));
     sign_in(&browser, TOKEN);
     let best = |one: Load, other: Load| if one.milliseconds <= other.milliseconds { one } else { other };
