@@ -1,16 +1,16 @@
 //! Opens a database: SQLite's file with its lock, PostgreSQL's connections, or memory.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
-use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::fault::StoreError;
 use super::migrate::{self, Tables};
@@ -82,12 +82,48 @@ async fn file(path: PathBuf, role: Role) -> Result<Open, StoreError> {
         let place = path.clone();
         let prepared = tokio::task::spawn_blocking(move || prepare(&place, role)).await;
         let serving = prepared.unwrap_or_else(|_| Err(StoreError::unusable("its file cannot be made")))?;
-        (options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full), serving)
+        let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+        begin_log(&path, options.clone().disable_statement_logging()).await?;
+        (options, serving)
     };
     let options = options.disable_statement_logging();
     let pool =
         SqlitePoolOptions::new().max_connections(1).acquire_timeout(SLOW_DISK).idle_timeout(None).max_lifetime(None);
     Ok(Open { serving, ..Open::of(Pool::Sqlite(pool.connect_lazy_with(options))) })
+}
+
+/// Gives a new file its write-ahead log (`journal_mode`). Where several make one at the same time, SQLite does not wait for
+/// the others as it does later (`busy_timeout`), but refuses at once: the file is not theirs alone.
+async fn begin_log(path: &Path, options: SqliteConnectOptions) -> Result<(), StoreError> {
+    let path = path.to_owned();
+    if tokio::task::spawn_blocking(move || has_log(&path)).await.unwrap_or(false) {
+        return Ok(());
+    }
+    let deadline = Instant::now() + BUSY;
+    let begun = async {
+        loop {
+            match options.connect().await {
+                Ok(connection) => return Ok(connection.close().await?),
+                Err(sqlx::Error::Database(error)) if is_busy(&*error) && Instant::now() < deadline => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    };
+    let late = |_| Err(StoreError::unreachable("no connection within the time for it"));
+    tokio::time::timeout(SLOW_DISK, begun).await.unwrap_or_else(late)
+}
+
+/// Whether a file says that it is read by way of a log (<https://www.sqlite.org/fileformat.html#file_format_version_numbers>).
+fn has_log(path: &Path) -> bool {
+    let mut header = [0; 20];
+    File::open(path).and_then(|mut file| file.read_exact(&mut header)).is_ok_and(|()| header[18..] == [2, 2])
+}
+
+/// SQLITE_BUSY, by its primary code.
+fn is_busy(error: &dyn sqlx::error::DatabaseError) -> bool {
+    error.code().and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
 }
 
 /// Makes folder and file for this user alone, and takes the lock of the one gateway that serves from it.
@@ -139,6 +175,8 @@ fn postgres(url: &str, role: Role) -> Result<Pool, StoreError> {
 
 /// How long SQLite waits for somebody else's transaction.
 const BUSY: Duration = Duration::from_secs(4);
+/// How soon it is tried again where SQLite does not wait.
+const AGAIN: Duration = Duration::from_millis(5);
 const LIMITS: &str =
     "SET statement_timeout = '5s'; SET lock_timeout = '4s'; SET idle_in_transaction_session_timeout = '10s'";
 const LOOKING: &str = "SET statement_timeout = '5s'; SET default_transaction_read_only = on";

@@ -84,6 +84,21 @@ async fn one_gateway_serves_from_a_file_and_others_visit() {
     Store::open(place(&folder), Role::Serving).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_make_one_file_at_the_same_time_wait_for_one_another() {
+    for _ in 0..40 {
+        let folder = tempfile::tempdir().unwrap();
+        let mut made = tokio::task::JoinSet::new();
+        for index in 0..8 {
+            let store = Store::new(place(&folder), Role::Visiting);
+            made.spawn(async move { store.insert(draft(Kind::Route, &format!("r{index}")), &event()).await });
+        }
+        for made in made.join_all().await {
+            made.unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_another_process_changes_is_told() {
     let folder = tempfile::tempdir().unwrap();
