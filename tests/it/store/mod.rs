@@ -134,7 +134,12 @@ async fn a_database_that_goes_and_comes_back_heals_and_what_was_missed_is_told()
     let (mut health, mut records) = (other.health(), other.changes());
     let lost = async {
         records.wait_for(|revision| *revision == 1).await.unwrap();
-        server.halt();
+        // Beside what is done here: a server that ends waits for who connects just then, to tell it so.
+        let halted = tokio::task::spawn_blocking(move || {
+            server.halt();
+            server
+        });
+        let mut server = halted.await.unwrap();
         health.wait_for(|health| *health != Health::Up).await.unwrap();
         for refused in [
             one.insert(draft(Kind::Route, "partner"), &event()).await.map(drop),
