@@ -238,7 +238,9 @@ impl Budget {
         let ends_later = self.end.is_some_and(|known| end.earliest > known.latest);
         if ends_later || self.has_risen(reading, trip) {
             self.begin_told(reading, end, trip, counted);
-            self.rise = if ends_later { self.rise } else { Rise::OnTrial };
+            if !ends_later {
+                self.rise = Rise::OnTrial;
+            }
             return;
         }
         let told = Least { remaining: reading.remaining, back: trip.back, ended: 0 };

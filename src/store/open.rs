@@ -76,17 +76,18 @@ fn memory() -> Open {
 /// One connection as well: the file has one writer at a time, and whoever reads waits for no longer than a write takes.
 async fn file(path: PathBuf, role: Role) -> Result<Open, StoreError> {
     let options = SqliteConnectOptions::new().filename(&path).busy_timeout(BUSY).foreign_keys(true);
+    let options = options.disable_statement_logging();
     let (options, serving) = if role == Role::Looking {
         (options.pragma("query_only", "ON"), None)
     } else {
-        let place = path.clone();
-        let prepared = tokio::task::spawn_blocking(move || prepare(&place, role)).await;
-        let serving = prepared.unwrap_or_else(|_| Err(StoreError::unusable("its file cannot be made")))?;
+        let prepared = tokio::task::spawn_blocking(move || Ok((prepare(&path, role)?, has_log(&path)))).await;
+        let (serving, has_log) = prepared.unwrap_or_else(|_| Err(StoreError::unusable("its file cannot be made")))?;
         let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
-        begin_log(&path, options.clone().disable_statement_logging()).await?;
+        if !has_log {
+            begin_log(&options).await?;
+        }
         (options, serving)
     };
-    let options = options.disable_statement_logging();
     let pool =
         SqlitePoolOptions::new().max_connections(1).acquire_timeout(SLOW_DISK).idle_timeout(None).max_lifetime(None);
     Ok(Open { serving, ..Open::of(Pool::Sqlite(pool.connect_lazy_with(options))) })
@@ -94,11 +95,7 @@ async fn file(path: PathBuf, role: Role) -> Result<Open, StoreError> {
 
 /// Gives a new file its write-ahead log (`journal_mode`). Where several make one at the same time, SQLite does not wait for
 /// the others as it does later (`busy_timeout`), but refuses at once: the file is not theirs alone.
-async fn begin_log(path: &Path, options: SqliteConnectOptions) -> Result<(), StoreError> {
-    let path = path.to_owned();
-    if tokio::task::spawn_blocking(move || has_log(&path)).await.unwrap_or(false) {
-        return Ok(());
-    }
+async fn begin_log(options: &SqliteConnectOptions) -> Result<(), StoreError> {
     let deadline = Instant::now() + BUSY;
     let begun = async {
         loop {
