@@ -4,6 +4,7 @@
 //! checked against the name of the URL (security.md 40). A name that leads to a private address leads nowhere unless that was said (security.md 42).
 
 mod address;
+mod bundle;
 mod connect;
 mod dial;
 mod fault;

@@ -1,5 +1,6 @@
 //! The roots that are trusted: the system's, and those of a file beside them.
 
+use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -10,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls_native_certs::load_certs_from_paths;
 
+use super::bundle;
 use super::fault::NetFault;
 
 /// The system's roots, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name in their place.
@@ -25,7 +27,9 @@ fn system() -> Vec<CertificateDer<'static>> {
 /// The roots of a bundle, or, without one, those of folders: a system that has a bundle has its roots once more in a folder,
 /// one by one, and to read that as well takes most of a start.
 fn kept_in(places: &ProbeResult) -> Vec<CertificateDer<'static>> {
-    let found = load_certs_from_paths(places.cert_file.as_deref(), None).certs;
+    let file = places.cert_file.as_deref();
+    let read = file.and_then(|path| bundle::certificates(&fs::read(path).ok()?));
+    let found = read.unwrap_or_else(|| load_certs_from_paths(file, None).certs);
     if !found.is_empty() {
         return found;
     }
