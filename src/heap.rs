@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-/// When a thread that lives as long as the process gives back: every two seconds.
+/// When a thread that lives as long as the process gives back: every two seconds, and not while it starts.
 pub fn ebb() -> Interval {
-    let mut ebb = tokio::time::interval(Duration::from_secs(2));
+    let every = Duration::from_secs(2);
+    let mut ebb = tokio::time::interval_at(Instant::now() + every, every);
     ebb.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ebb
 }

@@ -14,6 +14,7 @@ mod key;
 mod live;
 mod man;
 mod notify;
+mod plain;
 mod print;
 mod route;
 mod serve;
@@ -107,7 +108,7 @@ pub fn main() -> ExitCode {
     // The allocator asks for pages of 2 MiB: each would hold a few stalled bodies (security.md 35). Where the kernel
     // does not know the call it knows no such pages either.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
-    let cli = Cli::parse();
+    let cli = plain::parse(std::env::args_os().skip(1)).unwrap_or_else(Cli::parse);
     log::install_panic_hook();
     // Before the first secret is read, be it from a file or a variable.
     if let Err(fault) = vault::harden() {

@@ -58,13 +58,12 @@ pub(super) fn run(loaded: &Loaded, sources: &Sources) -> ExitCode {
     };
     announce(&gateway, loaded);
     notify::ready();
-    // This thread has made much that it will not make again.
-    heap::give_back();
     runtime.block_on(async {
         let hangups = reload_at(hangup, gateway.bell());
         tokio::select! {
             code = until_signalled(gateway, signals) => code,
             never = hangups => match never {},
+            never = rest() => match never {},
         }
     })
 }
@@ -72,6 +71,13 @@ pub(super) fn run(loaded: &Loaded, sources: &Sources) -> ExitCode {
 fn hangup(runtime: &Runtime) -> io::Result<Signal> {
     let _context = runtime.enter();
     signal(SignalKind::hangup())
+}
+
+/// Gives back what this thread has made and will not make again, once those who came first have been served.
+async fn rest() -> Infallible {
+    heap::ebb().tick().await;
+    heap::give_back();
+    std::future::pending().await
 }
 
 /// Has the gateway reload at each SIGHUP; the log says what comes of it.

@@ -95,6 +95,11 @@ impl Addition {
 }
 
 impl Managed {
+    /// Whether nothing was.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes one up.
     pub fn push(&mut self, addition: Addition) {
         self.0.push(addition);
