@@ -1,8 +1,10 @@
-//! Tasks that run beside a request: the one place that spawns.
+//! Tasks that run beside a request, and what blocks: the one place that spawns.
 
+use std::cell::Cell;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 /// Runs a future on the current thread's local runtime until it ends; nobody waits for it.
@@ -48,4 +50,80 @@ where
         let _ = sender.send(doing.await);
     });
     receiver.await.ok()
+}
+
+thread_local! {
+    /// Whether a single future is all that this thread has to do.
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a future to its end on a runtime that has nothing else to do until then: what blocks does so on this thread.
+pub fn block_on_alone<F: Future>(runtime: &Runtime, future: F) -> F::Output {
+    struct Alone(bool);
+    impl Drop for Alone {
+        fn drop(&mut self) {
+            ALONE.set(self.0);
+        }
+    }
+    let _before = Alone(ALONE.replace(true));
+    runtime.block_on(future)
+}
+
+/// Whether this thread has nothing to do but one future.
+pub fn is_alone() -> bool {
+    ALONE.get()
+}
+
+/// Does what may block, such as to read a file that may lie on a network: beside the tasks of this thread or, where it has
+/// nothing else to do, on it, since to hand it to another and to be woken takes longer than most of it. None when it panicked.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    if is_alone() { catch_unwind(AssertUnwindSafe(work)).ok() } else { aside(work).await }
+}
+
+/// Does what may wait for somebody else on a thread that may be held up. None when it panicked.
+#[expect(clippy::disallowed_methods, reason = "the one place that blocks beside a runtime")]
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().build().unwrap()
+    }
+
+    #[test]
+    fn what_blocks_does_so_here_only_where_nothing_waits_for_this_thread() {
+        let here = thread::current().id();
+        let whereabouts = async || {
+            let nested = async { blocking(|| thread::current().id()).await.unwrap() };
+            (nested.await, aside(|| thread::current().id()).await.unwrap())
+        };
+        let (blocked, beside) = block_on_alone(&runtime(), whereabouts());
+        assert_eq!(blocked, here);
+        assert_ne!(beside, here);
+        let (blocked, beside) = runtime().block_on(whereabouts());
+        assert_ne!(blocked, here);
+        assert_ne!(beside, here);
+    }
+
+    #[test]
+    fn what_panics_is_told_apart_and_ends_nothing_else() {
+        for alone in [true, false] {
+            let runtime = runtime();
+            let both = async { (blocking(|| panic!("as told")).await, blocking(|| 1).await) };
+            let (broken, whole): (Option<()>, _) =
+                if alone { block_on_alone(&runtime, both) } else { runtime.block_on(both) };
+            assert_eq!((broken, whole), (None, Some(1)));
+        }
+        let broken = catch_unwind(|| block_on_alone(&runtime(), async { panic!("as told") }));
+        assert!(broken.is_err());
+        assert!(!is_alone(), "whoever comes next on this thread may have more to do");
+    }
 }

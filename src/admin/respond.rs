@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::health::{Health, Phase};
 use super::refusal::{Code, Refusal};
+use crate::task;
 use crate::telemetry::Telemetry;
 
 /// What those answers are made of.
@@ -45,9 +46,9 @@ pub(super) fn closed(router: Router) -> Router {
 
 /// Rendering merges and writes every series: a thread of its own keeps that from those who wait on this one.
 async fn metrics(State(sources): State<Sources>) -> Response {
-    match tokio::task::spawn_blocking(move || sources.telemetry.render()).await {
-        Ok(text) => body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
-        Err(_) => Refusal::internal().into_response(),
+    match task::blocking(move || sources.telemetry.render()).await {
+        Some(text) => body(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
+        None => Refusal::internal().into_response(),
     }
 }
 

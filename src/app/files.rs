@@ -8,12 +8,13 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::config::{Config, KeySecret, SecretRef};
+use crate::task;
 
 /// How files were found to be; none for one that is not there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -103,7 +104,7 @@ pub(super) struct Watcher {
     /// What the last look found, when it was something else; it counts once two looks agree.
     stirring: Option<Stirring>,
     next_look: Instant,
-    look: Option<JoinHandle<Seen>>,
+    look: Option<Pin<Box<dyn Future<Output = Option<Seen>> + Send + Sync>>>,
 }
 
 struct Stirring {
@@ -169,13 +170,13 @@ impl Watcher {
             if self.look.is_none() {
                 tokio::time::sleep_until(self.next_look).await;
                 let files = self.seen.files();
-                self.look = Some(tokio::task::spawn_blocking(move || Seen::of(files)));
+                self.look = Some(Box::pin(task::aside(move || Seen::of(files))));
             }
             let Some(look) = &mut self.look else { continue };
             let seen = look.await;
             self.look = None;
             self.next_look = Instant::now() + PAUSE;
-            if let Ok(seen) = seen {
+            if let Some(seen) = seen {
                 return seen;
             }
         }

@@ -9,6 +9,7 @@ use crate::edge::{
     self, Bound, Doors, Entrance, HeadLimits, Inherited, Local, Offer, Rules, ServerTls, Session, Timeouts,
 };
 use crate::proxy::{Door, Exposure};
+use crate::task;
 use crate::telemetry::Telemetry;
 
 /// What a gateway listens on.
@@ -42,9 +43,9 @@ impl Certificate {
     /// or none, those of the start are in use until a restart, and may be gone.
     pub(super) async fn read_again(all: &[Self], config: &Config) -> Result<Renewed, Vec<Fault>> {
         let all: Vec<_> = all.iter().map(|certificate| (certificate.clone(), certificate.standing(config))).collect();
-        let read = tokio::task::spawn_blocking(move || Self::read_all(&all)).await;
+        let read = task::blocking(move || Self::read_all(&all)).await;
         // One that panicked has said so.
-        read.unwrap_or_else(|_| Err(vec![unread()]))
+        read.unwrap_or_else(|| Err(vec![unread()]))
     }
 
     fn read_all(all: &[(Self, Standing)]) -> Result<Renewed, Vec<Fault>> {

@@ -52,6 +52,7 @@ use crate::config::{Admin, Config, Loaded};
 use crate::edge::{Acceptor, Local};
 use crate::pace::Pacer;
 use crate::store::Role;
+use crate::task;
 use crate::telemetry::Telemetry;
 use crate::vault::{Archive, Supply, Withheld};
 
@@ -140,6 +141,15 @@ pub struct Gateway {
     delay: Duration,
 }
 
+/// What a gateway runs on.
+struct Threads {
+    watched: part::Parts,
+    ends: Ends,
+    hired: Vec<worker::Hired>,
+    /// Of the service thread.
+    runtime: Runtime,
+}
+
 /// What a gateway starts with.
 struct Beginning {
     provenance: Option<Provenance>,
@@ -165,13 +175,16 @@ impl Gateway {
         out: impl io::Write + Send + 'static,
     ) -> Result<Self, StartFaults> {
         let config = &loaded.config;
-        // Reading what lies outside takes threads: where there are none it would panic.
-        part::probe()?;
+        let (watched, ends) = part::parts();
+        let cores =
+            config.process.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        // First of all: where there are no threads, what reads in parallel below would panic.
+        let hired = (0..cores).map(|number| worker::hire(number, &watched)).collect::<Result<Vec<_>, _>>()?;
         let telemetry = Telemetry::new(assemble::telemetry_options(config), out);
         let sockets = listeners::bind(config);
         // What the service thread goes on with is begun on its runtime: connections to the store live on it.
         let runtime = service::runtime()?;
-        let beginning = runtime.block_on(begin(loaded, provenance, &telemetry));
+        let beginning = task::block_on_alone(&runtime, begin(loaded, provenance, &telemetry));
         let (sockets, beginning) = match (sockets, beginning) {
             (Ok(sockets), Ok(beginning)) => (sockets, beginning),
             (sockets, beginning) => {
@@ -179,7 +192,8 @@ impl Gateway {
                 return Err(StartFaults::Configured(faults.map(|fault| fault.to_string()).collect()));
             }
         };
-        Ok(Self::run(config, telemetry, sockets, beginning, runtime)?)
+        let threads = Threads { watched, ends, hired, runtime };
+        Ok(Self::run(config, telemetry, sockets, beginning, threads)?)
     }
 
     fn run(
@@ -187,15 +201,15 @@ impl Gateway {
         telemetry: Arc<Telemetry>,
         sockets: listeners::Sockets,
         beginning: Beginning,
-        runtime: Runtime,
+        threads: Threads,
     ) -> io::Result<Self> {
+        let Threads { watched, ends, hired, runtime } = threads;
         let Beginning { provenance, seen, effective, current, chores, archive, tokens, doubts } = beginning;
         let is_empty = effective.loaded.config.credentials.is_empty();
         let (listeners, admin) = (sockets.places(), sockets.admin.local_addr()?);
         let metrics = sockets.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         let (stage, staged) = watch::channel(Stage::Serving);
         let (closed, closing) = watch::channel(false);
-        let (watched, ends) = part::parts();
         let (bell, bells) = bell::bell();
         let (effective, in_force) = watch::channel(Arc::new(effective));
         let health = service::health(in_force.clone(), archive.store().health());
@@ -206,13 +220,11 @@ impl Gateway {
         let office = office(config, &management, &archive, tokens).at(desk::place(config, &listeners));
         let (office, invitation) = if is_empty { invite(config, office, admin)? } else { (office, None) };
         let api = Api::new(office);
-        let cores =
-            config.process.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let certificates = sockets.certificates(config);
         let (entrances, front) = listeners::front(config, sockets.proxy, &telemetry);
         let (mut workers, mut senders, mut renewals) = (Vec::new(), Vec::new(), Vec::new());
-        for number in 0..cores {
-            let worker = worker::spawn(number, &front, &current.parts, &telemetry, staged.clone(), &watched)?;
+        for hired in hired {
+            let worker = hired.start(&front, &current.parts, &telemetry, staged.clone())?;
             senders.push(worker.connections);
             renewals.push(worker.renewals);
             workers.push(worker.thread);
@@ -309,7 +321,7 @@ impl Gateway {
         self.closed.send_replace(true);
         self.stage.send_replace(Stage::Gone);
         let threads = self.workers.into_iter().chain(self.others);
-        let joined = tokio::task::spawn_blocking(move || threads.map(JoinHandle::join).filter(Result::is_err).count());
+        let joined = task::aside(move || threads.map(JoinHandle::join).filter(Result::is_err).count());
         let panicked = joined.await.unwrap_or(1);
         self.telemetry.flush();
         if panicked == 0 { drained } else { End::Broken }
@@ -415,14 +427,17 @@ async fn unread(remembered: &Remembered) -> Result<Snapshot, Vec<Fault>> {
 
 /// The configuration with what was added at run time.
 fn with_added(loaded: &Loaded, snapshot: &Snapshot) -> Loaded {
-    let added = loaded.base.as_ref().map(|base| base.with(&snapshot.managed()));
-    match added {
-        Some(Ok(added)) => {
+    let (Some(base), managed) = (&loaded.base, snapshot.managed()) else { return loaded.again() };
+    if managed.is_empty() {
+        return loaded.whole();
+    }
+    match base.with(&managed) {
+        Ok(added) => {
             doubts::tell_new(&loaded.warnings, &added.warnings);
             added
         }
         // By itself it had no fault.
-        Some(Err(_)) | None => loaded.again(),
+        Err(_) => loaded.again(),
     }
 }
 

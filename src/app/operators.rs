@@ -15,6 +15,7 @@ use crate::admin::model::Role;
 use crate::admin::{self, Answer, Refusal, Session, SessionId, Sessions, Token};
 use crate::config::{Admin, Config, SecretRef, TokenRole};
 use crate::store::{Passing, Purpose, StoreError};
+use crate::task;
 use crate::vault::{self, Archive, KeyText, Supply, Warning};
 
 /// A setting of a token, and where its text is.
@@ -58,9 +59,9 @@ pub(super) async fn tokens(config: &Config, supply: &Supply) -> Result<(Vec<Toke
         return configured(config, supply).await;
     }
     let folder = config.data_dir.clone();
-    let path = match tokio::task::spawn_blocking(move || make(&folder)).await {
-        Ok(Ok(path)) => path,
-        Ok(Err(error)) => {
+    let path = match task::blocking(move || make(&folder)).await {
+        Some(Ok(path)) => path,
+        Some(Err(error)) => {
             let folder = config.data_dir.display();
             tracing::warn!(
                 "nobody has a token of the admin API: none is configured, and none can be kept in `{folder}` ({error}); \
@@ -68,7 +69,7 @@ pub(super) async fn tokens(config: &Config, supply: &Supply) -> Result<(Vec<Toke
             );
             return Ok((Token::of_nobody("admin").into_iter().collect(), Vec::new()));
         }
-        Err(_) => return Ok((Vec::new(), Vec::new())),
+        None => return Ok((Vec::new(), Vec::new())),
     };
     let (digest, warning) =
         vault::token_digest(MADE, &SecretRef::File(path), supply).await.map_err(|fault| vec![fault.into()])?;

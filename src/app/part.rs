@@ -1,7 +1,5 @@
 //! The parts of a gateway that must not end before it does, and the note that each leaves when it has.
 
-use std::io;
-
 use tokio::sync::mpsc;
 
 /// Held by what must not end: dropped at its end, be it by a panic, it says so.
@@ -22,14 +20,6 @@ pub(super) struct Ends(mpsc::UnboundedReceiver<String>);
 pub(super) fn parts() -> (Parts, Ends) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (Parts(sender), Ends(receiver))
-}
-
-/// Whether the system gives this process threads at all.
-pub(super) fn probe() -> io::Result<()> {
-    let probe = std::thread::Builder::new().name("probe".to_owned()).spawn(|| ())?;
-    // It does nothing that could panic.
-    let _ = probe.join();
-    Ok(())
 }
 
 impl Parts {

@@ -26,6 +26,7 @@ use super::secrets::{Beside, Fault, Material};
 use super::{manage, part, service};
 use crate::config::{Config, Faults, Finding, Loaded, differences_in_fixed};
 use crate::store::{Event, Step};
+use crate::task;
 use crate::telemetry::{Reload, StoreState, Telemetry};
 use crate::vault::Again;
 
@@ -352,9 +353,9 @@ impl Reloader {
     async fn load(&mut self) -> Result<Loaded, Faults> {
         let Some(provenance) = self.provenance.clone() else { return Ok(Loaded::fixed(self.current.config.clone())) };
         let watched = self.watcher.seen().files();
-        let read = tokio::task::spawn_blocking(move || provenance.read(watched));
+        let read = task::blocking(move || provenance.read(watched));
         // One that panicked has said so.
-        let (loaded, seen) = read.await.map_err(|_| Faults::from(provenance::unfinished()))?;
+        let (loaded, seen) = read.await.ok_or_else(|| Faults::from(provenance::unfinished()))?;
         self.watcher.watch(seen);
         loaded
     }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::secrets::Fault;
 use crate::config::Config;
+use crate::task;
 
 /// Where it is remembered.
 #[derive(Debug, Clone)]
@@ -28,8 +29,8 @@ impl Remembered {
     /// credential that must not be sent.
     pub(super) async fn read(&self) -> Result<Option<BTreeSet<String>>, Fault> {
         let path = self.0.clone();
-        let read = tokio::task::spawn_blocking(move || read(&path)).await;
-        read.unwrap_or_else(|_| Err(ErrorKind::Other.into())).map_err(|error| {
+        let read = task::blocking(move || read(&path)).await;
+        read.unwrap_or_else(|| Err(ErrorKind::Other.into())).map_err(|error| {
             let what = format!("`{}` tells what is disabled, and cannot be read ({})", self.0.display(), error.kind());
             let hint = "let this user read it, or start once the store answers";
             Fault { key: "data_dir".to_owned(), what, hint }
@@ -39,8 +40,8 @@ impl Remembered {
     /// Keeps these names. Where that cannot be done it is said, and the store knows them all the same.
     pub(super) async fn keep(&self, disabled: &BTreeSet<String>) {
         let (path, names) = (self.0.clone(), disabled.clone());
-        let kept = tokio::task::spawn_blocking(move || keep(&path, &names)).await;
-        if let Err(error) = kept.unwrap_or_else(|_| Err(ErrorKind::Other.into())) {
+        let kept = task::blocking(move || keep(&path, &names)).await;
+        if let Err(error) = kept.unwrap_or_else(|| Err(ErrorKind::Other.into())) {
             tracing::warn!(
                 "what is disabled is not remembered in `{}` ({}): a start without the store would not know of it; hint: let \
                  this user write there",

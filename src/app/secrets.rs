@@ -103,7 +103,7 @@ impl Material {
         let Beside { archive, snapshot, before } = beside;
         let supply = Arc::new(Supply::new(Withheld::of(config), archive.cloned()));
         let (settings, way) = (config.upstream.clone(), before.map(|(before, _)| Arc::clone(&before.parts.outward)));
-        let outward = tokio::task::spawn_blocking(move || Outward::of(settings, way.as_ref()));
+        let outward = task::blocking(move || Outward::of(settings, way.as_ref()));
         let circumstances = Circumstances {
             disabled: snapshot.map(|snapshot| snapshot.disabled.clone()).unwrap_or_default(),
             before: before.map(|(before, again)| (&*before.parts.gate.vault, again)),
@@ -113,7 +113,7 @@ impl Material {
         let keys = key_texts(config, &supply, known).await;
         let history =
             if snapshot.is_some_and(|snapshot| snapshot.keys_ever_defined) { History::Keys } else { History::None };
-        match (outward.await.unwrap_or_else(|_| Err(outward::unfinished())), credentials, keys) {
+        match (outward.await.unwrap_or_else(|| Err(outward::unfinished())), credentials, keys) {
             (Ok(outward), Ok((holdings, mut warnings)), Ok((key_texts, others))) => {
                 warnings.extend(others);
                 Ok(Self { holdings, key_texts, outward, warnings, history })

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -29,6 +30,16 @@ struct Seed {
     doors: Vec<Door>,
     telemetry: Arc<Telemetry>,
     rules: Vec<Rules>,
+    accepted: mpsc::UnboundedReceiver<Accepted>,
+    renewed: mpsc::UnboundedReceiver<Renewal>,
+    stage: watch::Receiver<Stage>,
+}
+
+/// A worker's thread, which makes its runtime while others make what it is to work with. It ends when it gets nothing.
+pub(super) struct Hired {
+    seed: SyncSender<Seed>,
+    built: Receiver<io::Result<()>>,
+    thread: JoinHandle<()>,
 }
 
 /// A running worker.
@@ -40,24 +51,10 @@ pub(super) struct Worker {
     pub(super) thread: JoinHandle<()>,
 }
 
-/// Starts a worker.
-pub(super) fn spawn(
-    number: usize,
-    front: &Front,
-    parts: &Parts,
-    telemetry: &Arc<Telemetry>,
-    stage: watch::Receiver<Stage>,
-    watched: &part::Parts,
-) -> io::Result<Worker> {
-    let seed = Seed {
-        parts: parts.clone(),
-        doors: front.doors.clone(),
-        telemetry: telemetry.clone(),
-        rules: front.rules.clone(),
-    };
-    let (connections, accepted) = mpsc::unbounded_channel();
-    let (renewals, renewed) = mpsc::unbounded_channel();
-    let (report, built) = std::sync::mpsc::sync_channel(1);
+/// Starts the thread of a worker.
+pub(super) fn hire(number: usize, watched: &part::Parts) -> io::Result<Hired> {
+    let (seed, sown) = sync_channel(1);
+    let (report, built) = sync_channel(1);
     let runtime = move || Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
     let name = format!("worker-{number}");
     let part = watched.part(name.as_str());
@@ -66,15 +63,42 @@ pub(super) fn spawn(
         match runtime() {
             Ok(runtime) => {
                 let _ = report.send(Ok(()));
-                runtime.block_on(work(seed, accepted, renewed, stage));
+                if let Ok(seed) = sown.recv() {
+                    runtime.block_on(work(seed));
+                }
             }
             Err(error) => drop(report.send(Err(error))),
         }
     })?;
-    // A local runtime is built on its own thread. A gateway that started before it is there would drop the connections
-    // of a worker that cannot have one.
-    built.recv().map_err(io::Error::other)??;
-    Ok(Worker { connections, renewals, thread })
+    Ok(Hired { seed, built, thread })
+}
+
+impl Hired {
+    /// Has the worker begin.
+    pub(super) fn start(
+        self,
+        front: &Front,
+        parts: &Parts,
+        telemetry: &Arc<Telemetry>,
+        stage: watch::Receiver<Stage>,
+    ) -> io::Result<Worker> {
+        // A local runtime is built on its own thread. A gateway that started before it is there would drop the
+        // connections of a worker that cannot have one.
+        self.built.recv().map_err(io::Error::other)??;
+        let (connections, accepted) = mpsc::unbounded_channel();
+        let (renewals, renewed) = mpsc::unbounded_channel();
+        let seed = Seed {
+            parts: parts.clone(),
+            doors: front.doors.clone(),
+            telemetry: telemetry.clone(),
+            rules: front.rules.clone(),
+            accepted,
+            renewed,
+            stage,
+        };
+        self.seed.send(seed).map_err(|_| io::Error::other("a worker has ended before it began"))?;
+        Ok(Worker { connections, renewals, thread: self.thread })
+    }
 }
 
 /// Waits until every worker's last connection is over.
@@ -85,12 +109,8 @@ pub(super) async fn all_gone(workers: &[JoinHandle<()>]) {
     }
 }
 
-async fn work(
-    seed: Seed,
-    mut accepted: mpsc::UnboundedReceiver<Accepted>,
-    mut renewed: mpsc::UnboundedReceiver<Renewal>,
-    mut stage: watch::Receiver<Stage>,
-) {
+async fn work(seed: Seed) {
+    let Seed { mut accepted, mut renewed, mut stage, .. } = seed;
     let sweep = Sweep::new();
     let drain = Rc::new(Drain::default());
     let Parts { gate, slots, outward, .. } = seed.parts;

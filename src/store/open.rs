@@ -17,6 +17,7 @@ use super::migrate::{self, Tables};
 use super::sql::SLOW_DISK;
 use super::sql::{Open, Pool};
 use super::{LIMIT, Otherwise, Place, Role};
+use crate::task;
 
 /// Whether there is something to open, without making it.
 pub(super) async fn is_there(place: &Place) -> bool {
@@ -26,7 +27,7 @@ pub(super) async fn is_there(place: &Place) -> bool {
         Place::Sqlite { path, .. } => {
             let path = path.clone();
             // One that may not be looked for is not taken for none.
-            tokio::task::spawn_blocking(move || path.try_exists().unwrap_or(true)).await.unwrap_or(true)
+            task::blocking(move || path.try_exists().unwrap_or(true)).await.unwrap_or(true)
         }
     }
 }
@@ -80,8 +81,8 @@ async fn file(path: PathBuf, role: Role) -> Result<Open, StoreError> {
     let (options, serving) = if role == Role::Looking {
         (options.pragma("query_only", "ON"), None)
     } else {
-        let prepared = tokio::task::spawn_blocking(move || Ok((prepare(&path, role)?, has_log(&path)))).await;
-        let (serving, has_log) = prepared.unwrap_or_else(|_| Err(StoreError::unusable("its file cannot be made")))?;
+        let prepared = task::blocking(move || Ok((prepare(&path, role)?, has_log(&path)))).await;
+        let (serving, has_log) = prepared.unwrap_or_else(|| Err(StoreError::unusable("its file cannot be made")))?;
         let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
         if !has_log {
             begin_log(&options).await?;

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::seal::Keyring;
 use super::source::{self, Withheld};
 use crate::config::SecretRef;
+use crate::task;
 
 /// Where the master key comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,7 +132,7 @@ async fn write(
     put: impl FnOnce(&Path) -> io::Result<()> + Send + 'static,
 ) -> io::Result<()> {
     let path = path.to_owned();
-    let written = tokio::task::spawn_blocking(move || {
+    let written = task::blocking(move || {
         let new = folder(&path).join(unused(&path)?);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
         let done = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| put(&new));
@@ -140,7 +141,7 @@ async fn write(
         done?;
         File::open(folder(&path))?.sync_all()
     });
-    written.await.unwrap_or_else(|_| Err(ErrorKind::Other.into()))
+    written.await.unwrap_or_else(|| Err(ErrorKind::Other.into()))
 }
 
 fn folder(path: &Path) -> &Path {

@@ -26,6 +26,7 @@ use crate::config::{Config, KeySecret, SecretRef};
 use crate::fingerprint::Fingerprint;
 use crate::id::CredentialName;
 use crate::keyshape::begins_like_key;
+use crate::task;
 
 /// Why a secret that the configuration refers to cannot be had. It names the setting and the place, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -253,10 +254,13 @@ async fn file(reference: &SecretRef, path: PathBuf) -> Result<(Zeroizing<Vec<u8>
         _ => "is the path right, and may this user read it?",
     };
     let unread = |what: &str| Unread::new(reference, what, hint);
-    match tokio::task::spawn_blocking(move || read_file(&path)).await {
-        Ok(Ok(read)) => Ok(read),
-        Ok(Err(error)) => Err(unread(&format!("cannot be read: {}", error.kind()))),
-        Err(_) => Err(unread("was not read to its end")),
+    // Whoever writes into pipes may do so in another order: none waits for another.
+    let is_pipe = task::is_alone() && !path.is_file();
+    let reading = move || read_file(&path);
+    match if is_pipe { task::aside(reading).await } else { task::blocking(reading).await } {
+        Some(Ok(read)) => Ok(read),
+        Some(Err(error)) => Err(unread(&format!("cannot be read: {}", error.kind()))),
+        None => Err(unread("was not read to its end")),
     }
 }
 

@@ -145,8 +145,8 @@ async fn alone(
 /// A vault that nobody serves from.
 async fn vault(config: &Config, holdings: Holdings) -> Result<(Arc<Vault>, Vec<Watch>), Refusal> {
     let settings = config.upstream.clone();
-    let outward = tokio::task::spawn_blocking(move || Outward::of(settings, None)).await;
-    let outward = outward.map_err(|_| Refusal::internal())?.map_err(|fault| Refusal::new(Code::Invalid, fault.what))?;
+    let outward = task::blocking(move || Outward::of(settings, None)).await;
+    let outward = outward.ok_or_else(Refusal::internal)?.map_err(|fault| Refusal::new(Code::Invalid, fault.what))?;
     Ok(Vault::open(holdings, |_| Arc::default(), Arc::clone(&outward.connector)))
 }
 

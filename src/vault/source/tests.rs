@@ -169,3 +169,19 @@ async fn a_gateway_key_leaves_as_its_digest() {
         assert_eq!(fault.to_string(), "`keys.a.secret`: command `sh` holds no gateway key");
     }
 }
+
+#[test]
+fn pipes_are_read_in_whatever_order_they_are_written_also_at_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipes = ["first", "second"].map(|name| folder.path().join(name));
+    for pipe in &pipes {
+        rustix::fs::mkfifoat(rustix::fs::CWD, pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    }
+    let [first, second] = pipes.clone();
+    let writing = std::thread::spawn(move || [second, first].map(|pipe| fs::write(pipe, "planted\n").unwrap()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let [first, second] = pipes.map(SecretRef::File);
+    let both = async { tokio::join!(text(&first), text(&second)) };
+    assert_eq!(task::block_on_alone(&runtime, both), (Ok("planted".to_owned()), Ok("planted".to_owned())));
+    writing.join().unwrap();
+}

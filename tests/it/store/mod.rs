@@ -135,6 +135,7 @@ async fn a_database_that_goes_and_comes_back_heals_and_what_was_missed_is_told()
     let lost = async {
         records.wait_for(|revision| *revision == 1).await.unwrap();
         // Beside what is done here: a server that ends waits for who connects just then, to tell it so.
+        #[expect(clippy::disallowed_methods, reason = "this thread is the client")]
         let halted = tokio::task::spawn_blocking(move || {
             server.halt();
             server
