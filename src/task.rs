@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -57,7 +58,11 @@ thread_local! {
     static ALONE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a future to its end on a runtime that has nothing else to do until then: what blocks does so on this thread.
+/// What blocks for so long is slow: what comes after it had better not wait for it.
+const SLOW: Duration = Duration::from_millis(20);
+
+/// Runs a future to its end on a runtime that has nothing else to do until then: what blocks does so on this thread, as
+/// long as none of it is slow. Timers of the future do not fire meanwhile.
 pub fn block_on_alone<F: Future>(runtime: &Runtime, future: F) -> F::Output {
     struct Alone(bool);
     impl Drop for Alone {
@@ -75,9 +80,18 @@ pub fn is_alone() -> bool {
 }
 
 /// Does what may block, such as to read a file that may lie on a network: beside the tasks of this thread or, where it has
-/// nothing else to do, on it, since to hand it to another and to be woken takes longer than most of it. None when it panicked.
+/// nothing else to do, on it, since to hand it to another and to be woken takes longer than most of it. It begins once it is
+/// awaited, and must not wait for a task of this thread. None when it panicked.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    if is_alone() { catch_unwind(AssertUnwindSafe(work)).ok() } else { aside(work).await }
+    if !is_alone() {
+        return aside(work).await;
+    }
+    let begun = Instant::now();
+    let done = catch_unwind(AssertUnwindSafe(work)).ok();
+    if begun.elapsed() > SLOW {
+        ALONE.set(false);
+    }
+    done
 }
 
 /// Does what may wait for somebody else on a thread that may be held up. None when it panicked.
@@ -111,6 +125,24 @@ mod tests {
         let (blocked, beside) = runtime().block_on(whereabouts());
         assert_ne!(blocked, here);
         assert_ne!(beside, here);
+    }
+
+    #[test]
+    fn what_comes_after_something_slow_is_done_beside_it() {
+        let here = thread::current().id();
+        // Slow is what takes longer than that, however it does.
+        let slow = || {
+            let begun = Instant::now();
+            while begun.elapsed() <= SLOW {
+                thread::yield_now();
+            }
+            thread::current().id()
+        };
+        let both = async { (blocking(slow).await.unwrap(), blocking(|| thread::current().id()).await.unwrap()) };
+        let (first, second) = block_on_alone(&runtime(), both);
+        assert_eq!(first, here);
+        assert_ne!(second, here);
+        assert_eq!(block_on_alone(&runtime(), blocking(|| thread::current().id())), Some(here), "the next start");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod part;
 mod rehearse;
 mod reload;
 mod remembered;
+mod room;
 mod secrets;
 mod service;
 mod storage;
@@ -178,12 +179,15 @@ impl Gateway {
         let (watched, ends) = part::parts();
         let cores =
             config.process.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        // First of all: where there are no threads, what reads in parallel below would panic.
-        let hired = (0..cores).map(|number| worker::hire(number, &watched)).collect::<Result<Vec<_>, _>>()?;
         let telemetry = Telemetry::new(assemble::telemetry_options(config), out);
+        // What is missing for the workers and beside them is no fault of the configuration that is read then.
+        room::for_files(cores)?;
+        let hired = (0..cores).map(|number| worker::hire(number, &watched)).collect::<Result<Vec<_>, _>>()?;
+        let spare = room::for_a_thread()?;
         let sockets = listeners::bind(config);
         // What the service thread goes on with is begun on its runtime: connections to the store live on it.
         let runtime = service::runtime()?;
+        spare.leave();
         let beginning = task::block_on_alone(&runtime, begin(loaded, provenance, &telemetry));
         let (sockets, beginning) = match (sockets, beginning) {
             (Ok(sockets), Ok(beginning)) => (sockets, beginning),

@@ -108,12 +108,13 @@ impl Material {
             disabled: snapshot.map(|snapshot| snapshot.disabled.clone()).unwrap_or_default(),
             before: before.map(|(before, again)| (&*before.parts.gate.vault, again)),
         };
-        let credentials = Holdings::read(&config.credentials, Arc::clone(&supply), &circumstances).await;
+        let credentials = Holdings::read(&config.credentials, Arc::clone(&supply), &circumstances);
+        let (credentials, outward) = tokio::join!(credentials, outward);
         let known = before.filter(|(_, again)| *again == Again::Nothing).map(|(before, _)| before);
         let keys = key_texts(config, &supply, known).await;
         let history =
             if snapshot.is_some_and(|snapshot| snapshot.keys_ever_defined) { History::Keys } else { History::None };
-        match (outward.await.unwrap_or_else(|| Err(outward::unfinished())), credentials, keys) {
+        match (outward.unwrap_or_else(|| Err(outward::unfinished())), credentials, keys) {
             (Ok(outward), Ok((holdings, mut warnings)), Ok((key_texts, others))) => {
                 warnings.extend(others);
                 Ok(Self { holdings, key_texts, outward, warnings, history })

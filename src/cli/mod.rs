@@ -35,6 +35,7 @@ use crate::vault;
 
 /// An HTTP gateway that injects Close CRM credentials, so that tools need none.
 #[derive(Debug, Parser)]
+// A default that is changed here is changed in `plain` as well.
 #[command(name = "closegate", version, max_term_width = 100, subcommand_value_name = "COMMAND", after_help = EXIT_CODES)]
 struct Cli {
     /// The configuration file [default: $CLOSEGATE_CONFIG, ./closegate.toml, $XDG_CONFIG_HOME/closegate/closegate.toml,
