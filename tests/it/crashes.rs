@@ -143,6 +143,8 @@ impl Ward {
     fn kill(&mut self, step: Step) {
         if let Step::Answered(_) = step {
             self.simulator.release(1);
+            // What is let through after its client has gone would let the next one through.
+            RUNTIME.block_on(self.simulator.until(|simulator| simulator.held() == 0));
         }
         if let Step::Answered(later) | Step::Anytime(later) = step {
             // The instant is what is tested.
