@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes a running gateway. The only place that knows every part.
 
 mod assemble;
+mod begin;
 mod bell;
 mod blocking;
 mod desk;
@@ -25,7 +26,6 @@ mod together;
 mod usage;
 mod worker;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -36,26 +36,20 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use self::assemble::Lasting;
-use self::bell::Scope;
-use self::doubts::Doubts;
-use self::files::{Seen, Watcher};
+use self::begin::{Beginning, begin};
+use self::files::Watcher;
 use self::keep::Keep;
-use self::managed::Snapshot;
 use self::part::Ends;
-use self::reload::{Current, Effective, Reloader, Standing};
+use self::reload::Reloader;
 use self::remembered::Remembered;
-use self::secrets::{Beside, Material};
-use self::service::{Chores, Post};
+use self::service::Post;
 use self::usage::Books;
 use crate::admin::{Api, Desk, Health, House, Invitation, Management, Phase, Surface, Token, Tokens};
 use crate::config::{Admin, Config, Loaded};
 use crate::edge::{Acceptor, Local};
-use crate::pace::Pacer;
-use crate::store::Role;
 use crate::task;
 use crate::telemetry::Telemetry;
-use crate::vault::{Archive, Supply, Withheld};
+use crate::vault::Archive;
 
 pub use bell::{Bell, Change, Outcome, Reloaded};
 pub use listeners::unusable;
@@ -149,19 +143,6 @@ struct Threads {
     hired: Vec<worker::Hired>,
     /// Of the service thread.
     runtime: Runtime,
-}
-
-/// What a gateway starts with.
-struct Beginning {
-    provenance: Option<Provenance>,
-    seen: Seen,
-    effective: Effective,
-    current: Arc<Current>,
-    chores: Chores,
-    archive: Arc<Archive>,
-    tokens: Vec<Token>,
-    /// What was said of secrets.
-    doubts: Doubts,
 }
 
 impl Gateway {
@@ -332,69 +313,6 @@ impl Gateway {
     }
 }
 
-/// Reads everything that the configuration refers to and what was added at run time, and makes the first parts of it.
-async fn begin(
-    loaded: &Loaded,
-    provenance: Option<Provenance>,
-    telemetry: &Arc<Telemetry>,
-) -> Result<Beginning, Vec<Fault>> {
-    // As they are before they are read: what changes later is seen to have changed.
-    let watched = |from: &Provenance| Seen::of(files::of(&loaded.config, from.file.as_deref()));
-    let seen = provenance.as_ref().map(watched).unwrap_or_default();
-    let archive = Arc::new(storage::archive(&loaded.config, Role::Serving));
-    let stored = storage::check(&archive).await;
-    let remembered = Remembered::of(&loaded.config);
-    let snapshot = match (&loaded.base, &stored) {
-        (None, _) => Snapshot::default(),
-        (Some(_), Ok(None)) => match Snapshot::read(archive.store()).await {
-            Ok(snapshot) => snapshot,
-            Err(_) => unread(&remembered).await?,
-        },
-        (Some(_), _) => unread(&remembered).await?,
-    };
-    if snapshot.is_read && archive.store().is_lasting() {
-        remembered.keep(&snapshot.disabled).await;
-    }
-    let loaded = with_added(loaded, &snapshot);
-    let beside = Beside { archive: Some(&archive), snapshot: loaded.base.as_ref().map(|_| &snapshot), before: None };
-    let material = Material::gather(&loaded.config, beside).await;
-    let supply = Supply::new(Withheld::of(&loaded.config), None);
-    // Who brings a configuration of its own brings its tokens with it.
-    let tokens = match &loaded.base {
-        Some(_) => operators::tokens(&loaded.config, &supply).await,
-        None => operators::configured(&loaded.config, &supply).await,
-    };
-    let (doubt, material, (tokens, token_warnings)) = match (stored, material, tokens) {
-        (Ok(doubt), Ok(material), Ok(tokens)) => (doubt, material, tokens),
-        (stored, material, tokens) => {
-            let faults = [material.err(), tokens.err()].into_iter().flatten().flatten();
-            return Err(stored.err().into_iter().chain(faults).collect());
-        }
-    };
-    let shared = operators::shared(&tokens, &material.key_texts);
-    if !shared.is_empty() {
-        return Err(shared);
-    }
-    snapshot.warn();
-    for warning in doubt.iter().chain(&token_warnings) {
-        tracing::warn!("{}: {}; hint: {}", warning.key, warning.what, warning.hint);
-    }
-    let mut doubts = Doubts::default();
-    doubts.tell(Scope::Everything, &material.warnings);
-    let (config, key_texts) = (loaded.config.clone(), material.key_texts.clone());
-    let meters = Arc::clone(telemetry);
-    let (pacer, dispatcher) = Pacer::new(move |credential, group| meters.limit_meters(credential, group));
-    // Without sources nothing is kept. Of a store that nobody else has no parts are asked for: a key counts by itself.
-    let allotments = loaded.base.as_ref().filter(|_| archive.store().is_lasting()).map(|_| Arc::default());
-    let (parts, watches) = assemble::parts(&config, material, telemetry, &Lasting { pacer, allotments }, None)?;
-    usage::remind(archive.store(), &parts.gate.keys).await;
-    let standing = if snapshot.is_read { Standing::Whole } else { Standing::Partial };
-    let effective = Effective { loaded, snapshot, standing, vault: Some(Arc::clone(&parts.gate.vault)) };
-    let current = Arc::new(Current { config, key_texts, parts });
-    let chores = Chores { watches, dispatcher };
-    Ok(Beginning { provenance, seen, effective, current, chores, archive, tokens, doubts })
-}
-
 /// Draws the link that lets one person into the page.
 fn invite(config: &Config, office: Desk, admin: SocketAddr) -> std::io::Result<(Desk, Option<Zeroizing<String>>)> {
     let (invitation, end) = Invitation::draw().map_err(std::io::Error::other)?;
@@ -409,40 +327,6 @@ fn office(config: &Config, management: &Arc<Manager>, archive: &Arc<Archive>, to
     let sessions = Arc::new(operators::StoredSessions(Arc::clone(archive)));
     let (does, notes) = (Arc::clone(management), Arc::clone(management));
     Desk::new(does, sessions, notes, Tokens::new(tokens), house)
-}
-
-/// What a start goes by while the store cannot be read.
-async fn unread(remembered: &Remembered) -> Result<Snapshot, Vec<Fault>> {
-    let known = remembered.read().await.map_err(|fault| vec![fault])?;
-    let Some(disabled) = known else {
-        tracing::warn!(
-            "what is disabled is not known before the store was read, and nothing of it is remembered in `data_dir`: a \
-             credential of the configuration that was disabled is sent until then; hint: take it out of the configuration, \
-             or start once the store answers"
-        );
-        return Ok(Snapshot::unread(BTreeSet::new()));
-    };
-    tracing::warn!(
-        "the store cannot be read yet: until then {} credentials are disabled that were when it was read last",
-        disabled.len()
-    );
-    Ok(Snapshot::unread(disabled))
-}
-
-/// The configuration with what was added at run time.
-fn with_added(loaded: &Loaded, snapshot: &Snapshot) -> Loaded {
-    let (Some(base), managed) = (&loaded.base, snapshot.managed()) else { return loaded.again() };
-    if managed.is_empty() {
-        return loaded.whole();
-    }
-    match base.with(&managed) {
-        Ok(added) => {
-            doubts::tell_new(&loaded.warnings, &added.warnings);
-            added
-        }
-        // By itself it had no fault.
-        Err(_) => loaded.again(),
-    }
 }
 
 /// What cannot be listened on; nothing is listened on afterwards.
